@@ -1,0 +1,234 @@
+//! The alert as the platform receives it: a CloudEvents 1.0 structured JSON document.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+use crate::{EventKind, Severity};
+
+/// CloudEvents 1.0 envelope (<https://github.com/cloudevents/spec>, JSON format).
+///
+/// `id` is unique per message and repeats only when the same bytes are sent again, so it is the
+/// receiver's idempotency key; `subject` is the alert, which keeps its id for life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub struct CloudEvent<T> {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// UUIDv7 of this message.
+    pub id: String,
+    /// `/stations/<station id>`
+    pub source: String,
+    /// One of the `TYPE_*` constants.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The alert's id, or the stream's name for telemetry.
+    pub subject: String,
+    /// When the message was made, RFC 3339 UTC.
+    pub time: String,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// URI of the JSON Schema that `data` follows.
+    pub dataschema: String,
+    /// What happened.
+    pub data: T,
+}
+
+/// An alert began.
+pub const TYPE_RAISED: &str = "cn.wangge.alert.raised.v1";
+/// An alert that goes on, with newer figures.
+pub const TYPE_UPDATED: &str = "cn.wangge.alert.updated.v1";
+/// An alert ended by itself.
+pub const TYPE_CLEARED: &str = "cn.wangge.alert.cleared.v1";
+/// A batch of forwarded readings.
+pub const TYPE_TELEMETRY: &str = "cn.wangge.telemetry.v1";
+/// Records that the gateway had to drop; never silently.
+pub const TYPE_GAP: &str = "cn.wangge.gap.v1";
+
+/// `dataschema` of alerts.
+pub const SCHEMA_ALERT: &str = "urn:wangge:schema:alert:1";
+/// `dataschema` of telemetry.
+pub const SCHEMA_TELEMETRY: &str = "urn:wangge:schema:telemetry:1";
+/// `dataschema` of gap records.
+pub const SCHEMA_GAP: &str = "urn:wangge:schema:gap:1";
+
+/// The state that a message reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// It began.
+    Raised,
+    /// It goes on.
+    Updated,
+    /// It is over.
+    Cleared,
+}
+
+/// Where the observation came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A device that publishes over MQTT.
+    Mqtt,
+    /// A device polled over Modbus.
+    Modbus,
+    /// A camera.
+    Camera,
+    /// The gateway itself.
+    Gateway,
+}
+
+/// `data` of an alert message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AlertData {
+    /// UUIDv7 made once, when the alert was raised.
+    pub alert_id: String,
+    /// Rises by one with every message about this alert, from 1.
+    pub revision: u32,
+    /// What the message says about the alert.
+    pub state: AlertState,
+    /// What the alert is about.
+    pub kind: EventKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The station.
+    pub station: String,
+    /// Device or camera id.
+    pub device: String,
+    /// How the device speaks to the gateway.
+    pub source: SourceKind,
+    /// The rule that fired.
+    pub rule: String,
+    /// When the condition began, by the device's or camera's clock if it is believed, RFC 3339.
+    pub occurred_at: String,
+    /// When the gateway raised it, RFC 3339.
+    pub raised_at: String,
+    /// When it cleared, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared_at: Option<String>,
+    /// One sentence for people, in Chinese and English.
+    pub text: Text,
+    /// The figure that crossed the rule's limit, if the rule has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<AlertMeasurement>,
+    /// What the camera saw, if a camera saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sighting: Option<AlertSighting>,
+    /// Where it is.
+    pub place: Place,
+    /// What the receiving platform calls it; every code here comes from the platform profile.
+    pub platform: PlatformCodes,
+    /// Pictures, each delivered under its hash before this message.
+    pub evidence: Vec<EvidenceRef>,
+}
+
+/// The same sentence in two languages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Text {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// A figure and the limit it crossed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AlertMeasurement {
+    /// Quantity slug, e.g. `fill`.
+    pub quantity: String,
+    /// The figure, in `unit`.
+    pub value: f64,
+    /// Unit, e.g. `%`, `m3/h`.
+    pub unit: String,
+    /// The rule's limit, in `unit` (or `unit`/min for a rate).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
+}
+
+/// What a camera saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AlertSighting {
+    /// Zone id.
+    pub zone: String,
+    /// Detector's label.
+    pub label: String,
+    /// Detector's score, 0 to 1.
+    pub score: f32,
+    /// Box in the picture as fractions of its width and height: left, top, right, bottom.
+    pub bbox: [f32; 4],
+    /// Seconds in the zone, in media time.
+    pub dwell_s: f64,
+    /// Track id, unique per camera and run.
+    pub track: u64,
+    /// Model id from its manifest.
+    pub model: String,
+    /// First 16 hex digits of the weights' SHA-256.
+    pub model_hash: String,
+    /// A machine saw this; nobody confirmed it yet.
+    pub human_confirmed: bool,
+}
+
+/// Where something is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Place {
+    /// WGS-84 longitude, degrees.
+    pub lon: f64,
+    /// WGS-84 latitude, degrees.
+    pub lat: f64,
+    /// Unit grid (单元网格), 15 digits: 6 division + 3 street + 3 community + 3 sequence.
+    pub unit_grid: String,
+    /// Address text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// What the receiving platform calls the event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PlatformCodes {
+    /// Profile id.
+    pub profile: String,
+    /// Event code built by the profile's template, e.g. division + class + subclass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_code: Option<String>,
+    /// Class (大类).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Subclass (小类).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subclass: Option<String>,
+    /// Name of the subclass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the report comes from (问题来源).
+    pub source_name: String,
+    /// Coordinate reference system of `x` and `y`: `wgs84`, `gcj02` or `epsg3857`.
+    pub crs: String,
+    /// Easting or longitude in `crs`.
+    pub x: f64,
+    /// Northing or latitude in `crs`.
+    pub y: f64,
+}
+
+/// A picture named by its content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EvidenceRef {
+    /// SHA-256 of the bytes, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// e.g. `image/jpeg`.
+    pub media_type: String,
+    /// What it shows, e.g. `scene`.
+    pub role: String,
+    /// When it was taken, RFC 3339.
+    pub taken_at: String,
+}

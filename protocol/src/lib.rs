@@ -1,0 +1,23 @@
+//! The words that Wangge's sensor firmware, gateway and receiving platform share.
+//!
+//! The core needs neither `std` nor an allocator. The JSON messages (alert, telemetry, evidence,
+//! receipt, gap) are behind the feature `alloc`; their JSON Schemas, which `protocol/schema/`
+//! holds and a test compares, behind `schema`.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+#[cfg(feature = "alloc")]
+mod alert;
+#[cfg(feature = "alloc")]
+mod delivery;
+mod kind;
+
+#[cfg(feature = "alloc")]
+pub use alert::*;
+#[cfg(feature = "alloc")]
+pub use delivery::*;
+pub use kind::{EventKind, Severity};

@@ -1,0 +1,1 @@
+//! Starts and stops the real peers that the stories run against.
