@@ -7,4 +7,5 @@ pub mod counters;
 pub mod derive;
 pub mod observation;
 pub mod rules;
+pub mod source;
 pub mod spool;

@@ -1,0 +1,6 @@
+//! Modbus TCP and RTU.
+mod decode;
+mod link;
+mod plan;
+mod schedule;
+mod totaliser;
