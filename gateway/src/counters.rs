@@ -34,6 +34,8 @@ pub struct SourceCounters {
     pub refused: Counter,
     /// Connections lost or refused, time-outs.
     pub faults: Counter,
+    /// Modbus: polls of an answering unit that did not happen within their period.
+    pub missed: Counter,
 }
 
 /// One uplink's work.

@@ -4,6 +4,8 @@
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod derive;
 pub mod observation;
 pub mod rules;
+pub mod source;
 pub mod spool;
