@@ -7,3 +7,4 @@ pub mod counters;
 pub mod observation;
 pub mod rules;
 pub mod spool;
+pub mod tls;
