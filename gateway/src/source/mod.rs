@@ -1,0 +1,2 @@
+//! Where observations come from.
+pub mod mqtt;

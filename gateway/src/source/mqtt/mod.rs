@@ -1,0 +1,3 @@
+//! Devices that publish over MQTT, through a broker ([`client`]) or straight to the gateway
+//! ([`listener`]).
+pub mod payload;
