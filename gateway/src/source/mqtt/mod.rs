@@ -1,3 +1,4 @@
 //! Devices that publish over MQTT, through a broker ([`client`]) or straight to the gateway
 //! ([`listener`]).
+pub mod guard;
 pub mod payload;
