@@ -9,3 +9,4 @@ pub mod observation;
 pub mod rules;
 pub mod source;
 pub mod spool;
+pub mod tls;
