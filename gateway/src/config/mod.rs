@@ -1,11 +1,25 @@
 //! One TOML file: `raw` (serde, unknown keys denied) -> `check` (all faults at once, with line
 //! and suggestion) -> the validated types below, which later stages never check again.
 
+mod check;
+mod document;
+mod faults;
+pub mod limits;
+mod load;
+mod platform;
+mod raw;
+mod shape;
+mod suggest;
+mod units;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
 use crate::observation::Quantity;
+
+pub use faults::{Fault, Faults, Level};
+pub use load::{Inspection, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]
