@@ -189,7 +189,10 @@ impl Intake {
             Verdict::Fresh | Verdict::Again => {}
             Verdict::Repeat => {
                 self.counters.repeated.add_one();
-                return Taken::default();
+                return Taken {
+                    mark: identity.key().map(|key| Mark { slot, key }),
+                    ..Taken::default()
+                };
             }
             Verdict::Replay => {
                 let which = parsed.seq.map_or_else(
