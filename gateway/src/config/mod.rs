@@ -465,13 +465,14 @@ pub enum Border {
     Broker,
 }
 
-/// Receiving platform's words; `protocol/profiles/*.toml`.
-#[derive(Clone, Debug)]
+/// Receiving platform's words; `protocol/profiles/*.toml`, read by `alert::profile::parse`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub id: String,
-    pub source_name: String,
+    /// 问题来源 by how the subject speaks to us; has every [`SourceKind`].
+    pub sources: BTreeMap<SourceKind, String>,
     pub crs: Crs,
-    /// e.g. `{division}{class}{subclass}`.
+    /// e.g. `{division}{class}{subclass}`; empty where the platform makes its own codes.
     pub event_code: String,
     pub codes: BTreeMap<EventKind, EventCode>,
 }
@@ -483,7 +484,7 @@ pub enum Crs {
     Epsg3857,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventCode {
     pub class: String,
     pub subclass: String,
