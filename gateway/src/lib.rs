@@ -3,6 +3,7 @@
 //! The modules stand in the order of the data's way; `pipeline` alone knows them all.
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod counters;
 pub mod observation;
 pub mod rules;
