@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod counters;
 pub mod derive;
 pub mod geo;
