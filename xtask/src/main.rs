@@ -1,6 +1,8 @@
 //! `cargo xtask`: set-up, demo, tests and benchmarks of Wangge.
 
+mod build;
 mod setup;
+mod suites;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,14 @@ enum Command {
         #[arg(long, value_enum, default_value = "test")]
         purpose: setup::Purpose,
     },
+    /// Run the test suites (all, if none is named) and count what passed.
+    Test {
+        /// Suites to run.
+        suites: Vec<suites::Suite>,
+        /// Only tests whose name contains this.
+        #[arg(long)]
+        filter: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -29,6 +39,7 @@ fn main() -> ExitCode {
             setup::Purpose::Build => setup::build(),
             more => setup::kit(more).map(drop),
         },
+        Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

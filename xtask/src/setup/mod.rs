@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use packages::on_path;
 
 /// How much of it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
