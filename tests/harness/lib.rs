@@ -8,9 +8,11 @@
 pub mod chaos;
 pub mod modbus;
 pub mod mosquitto;
+pub mod mqtt;
 pub mod place;
 pub mod process;
 pub mod rtsp;
+pub mod usage;
 pub mod wait;
 
 pub use process::Process;
