@@ -1,5 +1,6 @@
 //! `cargo xtask`: set-up, demo, tests and benchmarks of Wangge.
 
+mod bench;
 mod build;
 mod setup;
 mod suites;
@@ -23,6 +24,17 @@ enum Command {
         #[arg(long, value_enum, default_value = "test")]
         purpose: setup::Purpose,
     },
+    /// Measure, against what the machine can do or against other gateways.
+    Bench {
+        /// What to measure; everything, if nothing is named.
+        what: Vec<bench::Bench>,
+        /// Folder of the side-by-side measurements: its gateways do the same work in this run.
+        #[arg(long, value_name = "DIR", conflicts_with = "what")]
+        peers: Option<std::path::PathBuf>,
+        /// Length of each measurement.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
         /// Suites to run.
@@ -39,6 +51,11 @@ fn main() -> ExitCode {
             setup::Purpose::Build => setup::build(),
             more => setup::kit(more).map(drop),
         },
+        Command::Bench {
+            what,
+            peers,
+            seconds,
+        } => bench::run(&what, peers.as_deref(), seconds),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-
 /// How much of it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Purpose {
