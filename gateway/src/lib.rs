@@ -4,6 +4,9 @@
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod derive;
 pub mod observation;
 pub mod rules;
+pub mod source;
 pub mod spool;
+pub mod tls;
