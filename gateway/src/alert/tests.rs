@@ -9,6 +9,7 @@ use wangge_protocol::{
 use super::*;
 use crate::{
     clock::Now,
+    config::platform as profile,
     config::{Condition, Config, Crs, Rule},
     observation::{Health, Observation, Quantity, Value},
     rules::{Engine, Finding, Transition, fixtures::*},
