@@ -34,13 +34,14 @@ use super::{
     units::{self, UnitError},
 };
 
-/// Turns a file's raw form into a configuration; it may only be used if `faults` has no error.
+/// Turns a file's raw form into a configuration; it may only be used if `faults` has no error,
+/// and there is none without a platform profile.
 pub(super) fn config(
     raw: &RawConfig,
     document: &Document<'_>,
     base_dir: &Path,
     faults: &mut Faults,
-) -> Config {
+) -> Option<Config> {
     let mut cx = Checker {
         document,
         faults,
@@ -56,10 +57,10 @@ pub(super) fn config(
     let cameras = camera::cameras(&mut cx, raw, &station, &devices, vision.as_ref());
     let streams = stream::streams(&mut cx, raw, &devices);
     let uplinks = uplink::uplinks(&mut cx, raw, &station.id, &streams);
-    let profile = Arc::new(station::platform(&mut cx, raw.platform.as_ref()));
+    let profile = station::platform(&mut cx, raw.platform.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
-    Config {
+    Some(Config {
         station,
         storage,
         brokers: links.brokers,
@@ -70,10 +71,10 @@ pub(super) fn config(
         devices,
         streams,
         uplinks,
-        profile,
+        profile: Arc::new(profile?),
         console,
         stop_deadline,
-    }
+    })
 }
 
 /// What only the station's own machine can tell.
@@ -335,6 +336,16 @@ impl Checker<'_, '_> {
         None
     }
 
+    fn read_text(&mut self, at: At<'_>, text: &str, most: u64) -> Option<String> {
+        let bytes = self.read(at, text, most)?;
+        let read = String::from_utf8(bytes).ok();
+        if read.is_none() {
+            let shown = self.path(text);
+            self.error(at, format!("{} is not UTF-8 text", shown.display()), "");
+        }
+        read
+    }
+
     /// A secret's file must not be for everyone: no writing by the group, nothing for others.
     fn private(&mut self, at: At<'_>, text: &str) {
         const FORBIDDEN: u32 = 0o027;
@@ -352,19 +363,14 @@ impl Checker<'_, '_> {
 
     /// A password or token from a file: its first line.
     fn secret(&mut self, at: At<'_>, text: &str) -> String {
-        let Some(bytes) = self.read(at, text, limits::SECRET_BYTES) else {
+        let Some(secret) = self.read_text(at, text, limits::SECRET_BYTES) else {
             return String::new();
         };
         self.private(at, text);
-        let shown = self.path(text);
-        let shown = shown.display();
-        let Ok(secret) = String::from_utf8(bytes) else {
-            self.error(at, format!("{shown} is not UTF-8 text"), "");
-            return String::new();
-        };
         let secret = secret.trim_end_matches(['\n', '\r']);
         if secret.is_empty() || secret.contains(char::is_control) {
-            let message = format!("{shown} must hold one line with the secret");
+            let shown = self.path(text);
+            let message = format!("{} must hold one line with the secret", shown.display());
             self.error(at, message, "");
         }
         secret.to_owned()

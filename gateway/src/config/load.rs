@@ -108,10 +108,12 @@ fn inspect_text(text: &str, origin: &str, base_dir: &Path, on_site: bool) -> Ins
         match RawConfig::deserialize(toml::Deserializer::from(document.root.clone())) {
             Ok(raw) => {
                 let checked = check::config(&raw, &document, base_dir, &mut faults);
-                if on_site {
-                    check::on_site(&checked, &document, base_dir, &mut faults);
+                if let Some(checked) = &checked
+                    && on_site
+                {
+                    check::on_site(checked, &document, base_dir, &mut faults);
                 }
-                config = Some(checked);
+                config = checked;
             }
             Err(error) => {
                 let span = error.span().unwrap_or_default();

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use wangge_protocol::EventKind;
+use wangge_protocol::{EventKind, SourceKind};
 
 use super::{Crs, EventCode, Profile};
 
 /// Profiles that ship with the gateway, by name.
 pub(super) const EMBEDDED: &[(&str, &str)] = &[(
     "default",
-    "id = \"default\"\nsource_name = \"视频智能识别\"\ncrs = \"wgs84\"\nevent_code = \"{division}{class}{subclass}\"\n",
+    "id = \"default\"\ncrs = \"wgs84\"\nevent_code = \"{division}{class}{subclass}\"\n[sources]\nmqtt = \"物联感知设备\"\nmodbus = \"物联感知设备\"\ncamera = \"视频智能识别\"\ngateway = \"物联感知设备\"\n",
 )];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPlatformProfile {
     id: String,
-    source_name: String,
+    sources: BTreeMap<SourceKind, String>,
     crs: String,
     event_code: String,
     #[serde(default)]
@@ -52,20 +52,9 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Profile, String> {
     });
     Ok(Profile {
         id: raw.id,
-        source_name: raw.source_name,
+        sources: raw.sources,
         crs,
         event_code: raw.event_code,
         codes: codes.collect(),
     })
-}
-
-/// Stands in where the real one could not be read; never used.
-pub(super) fn fallback() -> Profile {
-    Profile {
-        id: String::new(),
-        source_name: String::new(),
-        crs: Crs::Wgs84,
-        event_code: String::new(),
-        codes: BTreeMap::new(),
-    }
 }

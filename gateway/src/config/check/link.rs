@@ -364,14 +364,10 @@ pub(super) fn listener_passwords(
     let root = At::Root;
     let table = root.key("listen");
     let at = table.key("password_file");
-    let bytes = cx.read(at, file, limits::PASSWORDS_BYTES)?;
+    let text = cx.read_text(at, file, limits::PASSWORDS_BYTES)?;
     cx.private(at, file);
     let shown = cx.path(file);
     let shown = shown.display();
-    let Ok(text) = String::from_utf8(bytes) else {
-        cx.error(at, format!("{shown} is not UTF-8 text"), "");
-        return Some(listener);
-    };
     for (n, line) in text.lines().enumerate() {
         let n = n + 1;
         if line.trim().is_empty() || line.starts_with('#') {

@@ -208,47 +208,33 @@ pub(super) fn stop(cx: &mut Checker<'_, '_>, raw: Option<&RawStop>) -> Duration 
     )
 }
 
-pub(super) fn platform(cx: &mut Checker<'_, '_>, raw: Option<&RawPlatform>) -> Profile {
+pub(super) fn platform(cx: &mut Checker<'_, '_>, raw: Option<&RawPlatform>) -> Option<Profile> {
     let root = At::Root;
     let at = root.key("platform");
     let name = raw.and_then(|p| p.profile.as_deref());
     let file = raw.and_then(|p| p.file.as_deref());
-    let (text, origin) = match (name, file) {
-        (_, Some(file)) => {
-            cx.useless(
-                at,
-                &[("profile", name.is_some())],
-                "`file` names the profile",
-            );
-            let bytes = cx.read(at.key("file"), file, limits::FILE_BYTES);
-            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-            if text.is_empty() {
-                // Reported by `read`, or it is empty and will be below.
-                return platform::fallback();
-            }
-            (text, cx.path(file).display().to_string())
-        }
-        (name, None) => {
-            let name = name.unwrap_or("default");
-            let found = platform::EMBEDDED.iter().find(|(known, _)| *known == name);
-            let Some((_, text)) = found else {
-                let known = platform::EMBEDDED.iter().map(|(known, _)| *known);
-                cx.unknown(at.key("profile"), "platform profile", name, known, "`file`");
-                return platform::fallback();
-            };
-            ((*text).to_owned(), format!("platform profile {name}"))
-        }
+    let (key, text, origin) = if let Some(file) = file {
+        let given = [("profile", name.is_some())];
+        cx.useless(at, &given, "`file` names the profile");
+        let text = cx.read_text(at.key("file"), file, limits::FILE_BYTES)?;
+        ("file", text, cx.path(file).display().to_string())
+    } else {
+        let name = name.unwrap_or("default");
+        let found = platform::EMBEDDED.iter().find(|(known, _)| *known == name);
+        let Some((_, text)) = found else {
+            let known = platform::EMBEDDED.iter().map(|(known, _)| *known);
+            cx.unknown(at.key("profile"), "platform profile", name, known, "`file`");
+            return None;
+        };
+        let origin = format!("platform profile {name}");
+        ("profile", (*text).to_owned(), origin)
     };
     match platform::parse(&text, &origin) {
-        Ok(profile) => profile,
+        Ok(profile) => Some(profile),
         Err(error) => {
-            let key = if file.is_some() { "file" } else { "profile" };
-            cx.error(
-                at.key(key),
-                format!("the platform profile is unusable: {error}"),
-                "",
-            );
-            platform::fallback()
+            let message = format!("the platform profile is unusable: {error}");
+            cx.error(at.key(key), message, "");
+            None
         }
     }
 }
