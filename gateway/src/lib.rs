@@ -1,6 +1,7 @@
 //! Wangge: edge gateway for community stations.
 //!
 //! The modules stand in the order of the data's way; `pipeline` alone knows them all.
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
@@ -11,3 +12,4 @@ pub mod rules;
 pub mod source;
 pub mod spool;
 pub mod tls;
+mod width;

@@ -160,16 +160,18 @@ pub(super) fn socket(cx: &mut Checker<'_, '_>, at: At<'_>, text: &str) -> Option
     }
 }
 
+/// Where the console listens when nothing is said.
+pub(in crate::config) const CONSOLE: &str = "127.0.0.1:9464";
+
 pub(super) fn console(
     cx: &mut Checker<'_, '_>,
     raw: Option<&RawConsole>,
     listener: Option<&Listener>,
 ) -> Option<SocketAddr> {
-    const DEFAULT: &str = "127.0.0.1:9464";
     let root = At::Root;
     let table = root.key("console");
     let at = table.key("listen");
-    let text = raw.and_then(|c| c.listen.as_deref()).unwrap_or(DEFAULT);
+    let text = raw.and_then(|c| c.listen.as_deref()).unwrap_or(CONSOLE);
     if text == "off" {
         return None;
     }
@@ -179,7 +181,7 @@ pub(super) fn console(
         cx.error(
             at,
             message,
-            format!("use a loopback address, e.g. \"{DEFAULT}\""),
+            format!("use a loopback address, e.g. \"{CONSOLE}\""),
         );
     }
     if let Some(listener) = listener
