@@ -1,8 +1,1 @@
-use std::process::ExitCode;
-
-use clap::Parser;
-use wangge::cli::Cli;
-
-fn main() -> ExitCode {
-    Cli::parse().execute()
-}
+fn main() {}

@@ -34,7 +34,7 @@ pub const TOPIC_BYTES: RangeInclusive<usize> = 1..=256;
 pub const UNIT_GRID_DIGITS: usize = 15;
 
 pub const MAX_BROKERS: usize = 16;
-pub const MAX_BUSES: usize = 32;
+pub const MAX_BUSES: usize = 256;
 pub const MAX_DEVICES: usize = 10_000;
 pub const MAX_RULES: usize = 32;
 pub const MAX_CAMERAS: usize = 64;

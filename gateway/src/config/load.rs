@@ -136,8 +136,8 @@ fn inspect_text(text: &str, origin: &str, base_dir: &Path, on_site: bool) -> Ins
 /// One sentence, when the file cannot be read or names no address.
 pub fn console_address(path: &Path) -> Result<std::net::SocketAddr, String> {
     let text = read(path).map_err(|reason| format!("{}: {reason}", path.display()))?;
-    let table: toml::Table = toml::from_str(&text)
-        .map_err(|e| format!("{}: {}", path.display(), e.message()))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|e| format!("{}: {}", path.display(), e.message()))?;
     let console = table.get("console").and_then(|c| c.get("listen"));
     match console.map_or(Some(check::CONSOLE), toml::Value::as_str) {
         Some("off") => Err(format!("{} switches the console off", path.display())),

@@ -6,7 +6,6 @@ mod document;
 mod faults;
 pub mod limits;
 mod load;
-mod platform;
 mod raw;
 mod shape;
 mod suggest;

@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use wangge_protocol::{EventKind, EvidenceRef};
 
 use crate::{
+    alert::profile,
     clock::Now,
-    config::{Camera, CameraInput, Condition, Device, DeviceLink, DeviceProfile, Rule, Side},
+    config::{
+        Camera, CameraInput, Condition, Config, Device, DeviceLink, DeviceProfile, Rule, Side,
+        Station, Storage,
+    },
     observation::{Observation, Quality, Quantity, Sighting, Value},
 };
 
@@ -158,4 +162,35 @@ pub(crate) fn empty(dwell: Duration) -> Value {
     };
     sighting.present = false;
     Value::Sighting(sighting)
+}
+
+pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Config {
+    Config {
+        station: Station {
+            id: "haitang".into(),
+            name: "海棠社区城管工作室".into(),
+            unit_grid: "530102001002000".into(),
+            lon: 102.712_345,
+            lat: 25.04,
+            address: None,
+            time_zone: TimeZone::get("Asia/Shanghai").unwrap(),
+        },
+        storage: Storage {
+            path: "spool".into(),
+            quota: 1 << 30,
+            evidence_keep: HOUR,
+            commit_interval: Duration::ZERO,
+        },
+        brokers: Vec::new(),
+        listener: None,
+        buses: Vec::new(),
+        cameras,
+        vision: None,
+        devices,
+        streams: Vec::new(),
+        uplinks: Vec::new(),
+        profile: Arc::new(profile::parse(profile::DEFAULT, "default.toml").unwrap()),
+        console: None,
+        stop_deadline: 10 * SECOND,
+    }
 }

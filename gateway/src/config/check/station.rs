@@ -5,10 +5,16 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use jiff::tz::TimeZone;
 
 use super::{At, Checker, limits, suggest};
-use crate::config::{
-    Listener, Profile, Station, Storage, platform,
-    raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
+use crate::{
+    alert::profile,
+    config::{
+        Listener, Profile, Station, Storage,
+        raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
+    },
 };
+
+/// Platform profiles that ship with the gateway, by name.
+const PLATFORMS: &[(&str, &str)] = &[("default", profile::DEFAULT)];
 
 /// Province-level codes of GB/T 2260, the first two digits of every division.
 const PROVINCES: &[u8] = &[
@@ -222,16 +228,16 @@ pub(super) fn platform(cx: &mut Checker<'_, '_>, raw: Option<&RawPlatform>) -> O
         ("file", text, cx.path(file).display().to_string())
     } else {
         let name = name.unwrap_or("default");
-        let found = platform::EMBEDDED.iter().find(|(known, _)| *known == name);
+        let found = PLATFORMS.iter().find(|(known, _)| *known == name);
         let Some((_, text)) = found else {
-            let known = platform::EMBEDDED.iter().map(|(known, _)| *known);
+            let known = PLATFORMS.iter().map(|(known, _)| *known);
             cx.unknown(at.key("profile"), "platform profile", name, known, "`file`");
             return None;
         };
         let origin = format!("platform profile {name}");
         ("profile", (*text).to_owned(), origin)
     };
-    match platform::parse(&text, &origin) {
+    match profile::parse(&text, &origin) {
         Ok(profile) => Some(profile),
         Err(error) => {
             let message = format!("the platform profile is unusable: {error}");

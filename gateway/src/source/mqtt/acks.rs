@@ -58,6 +58,14 @@ impl AckQueue {
         Some((waiting.owed, waiting.mark))
     }
 
+    /// Those that are safe but wait behind one that is not.
+    pub fn held_back(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.waiting
+            .iter()
+            .filter(|w| w.done)
+            .filter_map(|w| w.mark)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()

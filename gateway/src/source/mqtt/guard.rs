@@ -128,10 +128,9 @@ impl Guard {
         true
     }
 
-    /// We were away for `absence`: what waited for us meanwhile is no flood.
+    /// We could not be reached for `absence`: what waited for us meanwhile is no flood.
     pub fn grant(&mut self, absence: Duration) {
-        let backlog = absence.min(MAX_ABSENCE).as_secs_f64() * self.rate;
-        self.tokens = self.tokens.max(burst(self.rate) + backlog);
+        self.tokens += absence.min(MAX_ABSENCE).as_secs_f64() * self.rate;
     }
 
     /// Whether a message is new. Must be followed by passing it on for [`Verdict::Fresh`] and
@@ -306,9 +305,21 @@ mod tests {
         // Rest does not pile up beyond the burst.
         assert_eq!(taken(&mut guard, 500.0), 60);
         guard.grant(Duration::from_secs(100));
-        assert_eq!(taken(&mut guard, 500.0), 260);
-        guard.grant(MAX_ABSENCE * 10);
-        assert_eq!(guard.tokens, 60.0 + 2.0 * MAX_ABSENCE.as_secs_f64());
+        assert_eq!(taken(&mut guard, 500.0), 200);
+        // Coming back often is no way around it.
+        for _ in 0..10 {
+            guard.grant(Duration::from_millis(500));
+        }
+        assert_eq!(taken(&mut guard, 500.0), 10);
+        for absence in [
+            MAX_ABSENCE,
+            MAX_ABSENCE + Duration::from_secs(1),
+            MAX_ABSENCE * 10,
+        ] {
+            guard.tokens = 0.0;
+            guard.grant(absence);
+            assert_eq!(guard.tokens, 2.0 * MAX_ABSENCE.as_secs_f64());
+        }
 
         let mut slow = Guard::new(0.01, now(0.0));
         assert_eq!(taken(&mut slow, 0.0), 20);

@@ -143,16 +143,9 @@ impl Intake {
     /// Judges and reads one message.
     pub fn take(&self, m: Message<'_>, now: Now) -> Taken {
         self.counters.received.add_one();
-        let Some(slot) = self.by_topic.get(m.topic).copied() else {
-            return self.unknown(m, now);
-        };
-        if let Some(login) = m.login
-            && self.slots.get(slot).is_none_or(|s| *s.device.id != *login)
-        {
-            return self.foreign_topic(login, m, now);
-        }
-        let Some(entry) = self.slots.get(slot) else {
-            return Taken::default();
+        let (slot, entry) = match self.whose(m.topic, m.login, now) {
+            Ok(found) => found,
+            Err(refused) => return refused,
         };
         let mut guard = lock(&entry.guard);
         if !guard.admit(now) {
@@ -196,7 +189,10 @@ impl Intake {
             Verdict::Fresh | Verdict::Again => {}
             Verdict::Repeat => {
                 self.counters.repeated.add_one();
-                return Taken::default();
+                return Taken {
+                    mark: identity.key().map(|key| Mark { slot, key }),
+                    ..Taken::default()
+                };
             }
             Verdict::Replay => {
                 let which = parsed.seq.map_or_else(
@@ -217,6 +213,34 @@ impl Intake {
             mark: identity.key().map(|key| Mark { slot, key }),
             arrival: Some(arrival(&entry.device, parsed, at, quality, now)),
             report: None,
+        }
+    }
+
+    /// A message that is too large to be read.
+    pub fn oversize(&self, topic: &str, len: usize, login: Option<&str>, now: Now) -> Taken {
+        self.counters.received.add_one();
+        match self.whose(topic, login, now) {
+            Ok((_, entry)) => {
+                let max = self.max_payload;
+                let offence = Offence::Garbage(PayloadError::TooLarge { len, max });
+                let mut guard = lock(&entry.guard);
+                self.refuse(entry, &mut guard, offence, &self.counters.garbage, now)
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Whose topic it is, if the one who logged in may use it.
+    fn whose(&self, topic: &str, login: Option<&str>, now: Now) -> Result<(usize, &Slot), Taken> {
+        let found = self
+            .by_topic
+            .get(topic)
+            .and_then(|slot| Some((*slot, self.slots.get(*slot)?)));
+        match (found, login) {
+            (Some((slot, entry)), Some(login)) if *entry.device.id == *login => Ok((slot, entry)),
+            (Some((slot, entry)), None) => Ok((slot, entry)),
+            (_, Some(login)) => Err(self.foreign_topic(login, topic, now)),
+            (None, None) => Err(self.unknown(topic)),
         }
     }
 
@@ -263,20 +287,15 @@ impl Intake {
         self.report(entry, &mut guard, reason, now)
     }
 
-    fn unknown(&self, m: Message<'_>, now: Now) -> Taken {
-        if let Some(login) = m.login
-            && self.by_id.contains_key(login)
-        {
-            return self.foreign_topic(login, m, now);
-        }
+    fn unknown(&self, topic: &str) -> Taken {
         self.counters.refused.add_one();
         self.counters.unknown.add_one();
         let mut seen = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = self.hasher.hash_one(m.topic);
+        let hash = self.hasher.hash_one(topic);
         if seen.len() < MAX_UNKNOWN && seen.insert(hash) {
             tracing::warn!(
                 via = %self.via,
-                topic = shown(m.topic),
+                topic = shown(topic),
                 "no device has this topic; its messages are dropped. \
                  Add the device to the configuration or stop it"
             );
@@ -290,15 +309,13 @@ impl Intake {
         Taken::default()
     }
 
-    fn foreign_topic(&self, login: &str, m: Message<'_>, now: Now) -> Taken {
+    fn foreign_topic(&self, login: &str, topic: &str, now: Now) -> Taken {
         let Some(entry) = self.by_id.get(login).and_then(|slot| self.slots.get(*slot)) else {
-            // A login without a device: the topic is then unknown too, for this login.
-            self.counters.refused.add_one();
-            self.counters.foreign.add_one();
-            return Taken::default();
+            // It may log in, but no device here has its name.
+            return self.unknown(topic);
         };
         let mut guard = lock(&entry.guard);
-        let offence = Offence::ForeignTopic(shown(m.topic));
+        let offence = Offence::ForeignTopic(shown(topic));
         self.refuse(entry, &mut guard, offence, &self.counters.foreign, now)
     }
 

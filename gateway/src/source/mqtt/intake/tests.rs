@@ -233,7 +233,7 @@ fn a_flood_is_cut_and_leaves_the_others_alone() {
 
 #[test]
 fn retained_messages_count_only_with_a_fresh_clock() {
-    let mut w = world();
+    let w = world();
     let retained = |payload| Message {
         retain: true,
         ..message("bins/bin-1", payload)
@@ -271,4 +271,18 @@ fn unknown_topics_are_counted_in_bounded_memory() {
     assert_eq!(w.counters.unknown.get(), 10 * MAX_UNKNOWN as u64 + 1);
     // A device of another broker is unknown here.
     assert!(w.send("bins/x", r#"{"fill":1}"#).arrival.is_none());
+}
+
+#[test]
+fn a_message_too_large_to_read_is_refused_like_any_other() {
+    let w = world();
+    let taken = w.intake.oversize("bins/bin-1", 100_000, None, w.now);
+    assert!(
+        reason(&taken)
+            .unwrap()
+            .contains("100000 bytes, at most 8192")
+    );
+    let taken = w.intake.oversize("nowhere", 100_000, None, w.now);
+    assert!(taken.report.is_none());
+    assert_eq!((w.counters.garbage.get(), w.counters.unknown.get()), (1, 1));
 }

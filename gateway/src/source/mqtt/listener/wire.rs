@@ -7,8 +7,8 @@
 
 use std::str;
 
-/// Fixed header at most: type, and four bytes of length [2.2.3].
-const MAX_HEADER: usize = 5;
+/// Bytes of the remaining length at most [2.2.3].
+const MAX_LENGTH: usize = 4;
 
 /// One packet, borrowed from the read buffer.
 #[derive(Debug, PartialEq)]
@@ -73,29 +73,61 @@ pub fn read(buffer: &[u8], max: usize) -> Result<Option<(Packet<'_>, usize)>, Wi
     let Some((&first, rest)) = buffer.split_first() else {
         return Ok(None);
     };
-    let mut len = 0usize;
-    let mut header = None;
-    for (i, byte) in rest.iter().take(MAX_HEADER - 1).enumerate() {
-        len |= usize::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            header = Some(2 + i);
-            break;
-        }
-    }
-    let Some(header) = header else {
-        if rest.len() < MAX_HEADER - 1 {
-            return Ok(None);
-        }
-        return Err(malformed("header", "its length has more than four bytes"));
+    let Some((len, header)) = length(rest)? else {
+        return Ok(None);
     };
     if len > max {
         return Err(WireError::TooLarge { len, max });
     }
-    let Some(body) = buffer.get(header..header + len) else {
+    let Some(body) = rest.get(header..header + len) else {
         return Ok(None);
     };
     let packet = parse(first, Body(body))?;
-    Ok(Some((packet, header + len)))
+    Ok(Some((packet, 1 + header + len)))
+}
+
+/// Whether the packet that begins here is a PUBLISH.
+pub fn is_publish(buffer: &[u8]) -> bool {
+    buffer.first().is_some_and(|first| first >> 4 == 3)
+}
+
+/// Topic and id of a PUBLISH that is too large to be read, without its payload, and its length;
+/// `None` while even that much is not here yet.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_oversize(buffer: &[u8]) -> Result<Option<(Publish<'_>, usize)>, WireError> {
+    let Some((&first, rest)) = buffer.split_first() else {
+        return Ok(None);
+    };
+    let Some((len, header)) = length(rest)? else {
+        return Ok(None);
+    };
+    let body = rest.get(header..).unwrap_or_default();
+    let topic = match body {
+        [high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
+        _ => return Ok(None),
+    };
+    let Some(beginning) = body.get(..topic + 4) else {
+        return Ok(None);
+    };
+    let p = publish(first & 0x0f, Body(beginning))?;
+    Ok(Some((p, 1 + header + len)))
+}
+
+/// Remaining length and how many bytes it takes [2.2.3].
+fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
+    let mut len = 0usize;
+    for (i, byte) in bytes.iter().take(MAX_LENGTH).enumerate() {
+        len |= usize::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Ok(Some((len, i + 1)));
+        }
+    }
+    if bytes.len() < MAX_LENGTH {
+        return Ok(None);
+    }
+    Err(malformed("header", "its length has more than four bytes"))
 }
 
 fn parse(first: u8, mut body: Body<'_>) -> Result<Packet<'_>, WireError> {
@@ -257,6 +289,8 @@ impl<'a> Body<'a> {
     }
 }
 
+/// First byte of every CONNECT.
+pub const CONNECT: u8 = 0x10;
 /// CONNACK return codes [3.2.2.3].
 pub const ACCEPTED: u8 = 0;
 pub const WRONG_VERSION: u8 = 1;
@@ -452,6 +486,23 @@ mod tests {
         ] {
             let fault = read(bytes, 1000).unwrap_err().to_string();
             assert!(fault.contains(want), "{bytes:x?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_large_publish_tells_whose_it_is() {
+        for (qos, id) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 258)] {
+            let mut publish = v4::Publish::new("a/b", qos, vec![7; 5000]);
+            publish.pkid = id;
+            let bytes = bytes(v4::Packet::Publish(publish));
+            for cut in 0..bytes.len() {
+                let got = read_oversize(&bytes[..cut]).unwrap();
+                // Header 3, topic 2 + 3, packet id 2.
+                assert_eq!(got.is_some(), cut >= 10, "cut at {cut}");
+                if let Some((p, len)) = got {
+                    assert_eq!((p.topic, p.id, len), ("a/b", id, bytes.len()));
+                }
+            }
         }
     }
 
