@@ -20,7 +20,7 @@ use wangge_protocol::{EventKind, Severity, SourceKind};
 use crate::observation::Quantity;
 
 pub use faults::{Fault, Faults, Level};
-pub use load::{Inspection, inspect, load, parse, sample, schema};
+pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]

@@ -12,9 +12,6 @@ use super::{Crs, EventCode, Profile};
 /// The profile that a station has unless it names another.
 pub const DEFAULT: &str = include_str!("../../../protocol/profiles/default.toml");
 
-/// Profiles that ship with the gateway, by name.
-pub(super) const EMBEDDED: &[(&str, &str)] = &[("default", DEFAULT)];
-
 /// Longest id, bytes.
 pub const MAX_ID: usize = 32;
 /// Longest class or subclass, bytes; real platforms use up to three digits, or private ids.
