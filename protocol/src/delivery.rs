@@ -37,15 +37,17 @@ pub struct Reading<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// `alert` or `telemetry`.
+    /// `alert` or `telemetry`; `unknown` where that was lost as well.
     pub class: String,
-    /// How many records were dropped.
+    /// Name of the stream, empty where that was lost as well.
+    pub stream: String,
+    /// How many alerts, or readings, were dropped.
     pub count: u64,
     /// First and last spool sequence number dropped.
     pub first_seq: u64,
     /// See `first_seq`.
     pub last_seq: u64,
-    /// e.g. `quota`, `unreadable`, `poison`.
+    /// e.g. `quota`, `unreadable`, `lost`, `poison`.
     pub reason: String,
 }
 
