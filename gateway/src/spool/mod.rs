@@ -82,3 +82,7 @@ pub struct Stats {
     /// Why it accepts nothing, if it does not.
     pub refusing: Option<String>,
 }
+
+pub mod evidence;
+mod handle;
+pub use handle::{Recovery, Spool, SpoolError};
