@@ -39,8 +39,12 @@ pub struct SourceCounters {
 /// One uplink's work.
 #[derive(Debug, Default)]
 pub struct UplinkCounters {
-    /// Messages handed to the transport, repeats included.
+    /// Connections that became ready to send.
+    pub connected: Counter,
+    /// Messages and pictures handed to the transport, repeats included.
     pub sent: Counter,
+    /// Of these, repeats.
+    pub resent: Counter,
     /// Receipts that settled something.
     pub receipted: Counter,
     /// Receipts for nothing we hold, or with a wrong hash.

@@ -7,3 +7,5 @@ pub mod counters;
 pub mod observation;
 pub mod rules;
 pub mod spool;
+pub mod tls;
+pub mod uplink;
