@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 impl Queue {
-    fn unsettled(&self) -> bool {
+    pub(super) fn unsettled(&self) -> bool {
         [&self.alerts, &self.gaps, &self.telemetry]
             .iter()
             .any(|lane| !lane.items.is_empty())
