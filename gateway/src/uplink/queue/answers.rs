@@ -30,7 +30,7 @@ const HOLD: Backoff = Backoff {
     cap: Duration::from_secs(30),
 };
 /// A `Retry-After` beyond this is not believed.
-const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
 
 impl Queue {
     /// The connection stands.

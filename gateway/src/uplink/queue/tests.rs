@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
-use wangge_protocol::EvidenceRef;
+use wangge_protocol::{EvidenceRef, Receipt, ReceiptStatus};
 
-use super::*;
+use super::{answers::LONGEST_HOLD, *};
 use crate::{
     spool::{Lane as SpoolLane, Record},
-    uplink::hex,
+    uplink::{hex, lane::Course},
 };
 
 const MS: Duration = Duration::from_millis(1);
