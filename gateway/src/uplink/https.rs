@@ -304,3 +304,17 @@ fn retry_after(value: &str) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
 }
+
+/// What would be logged about a request that fails.
+#[cfg(test)]
+pub(super) async fn complaint(url: &str, ca: &std::path::Path, body: &'static [u8]) -> String {
+    let tls = Tls {
+        ca_file: Some(ca.to_owned()),
+        client: None,
+    };
+    let request = client(&tls, "test").unwrap().post(url).body(body);
+    match exchange(request).await {
+        Err(Problem::Unanswered(fault)) => fault.text,
+        other => format!("{other:?}"),
+    }
+}
