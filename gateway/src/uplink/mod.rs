@@ -101,8 +101,12 @@ type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 enum Done {
     Fetched(Want, Result<Vec<Entry>, SpoolError>),
-    /// What is left to settle and discard if it failed.
-    Settled(Result<(), (SpoolError, Vec<Seq>, Vec<(Seq, String)>)>),
+    /// What is left to settle and to discard if it failed.
+    Settled {
+        error: Option<SpoolError>,
+        settled: Vec<Seq>,
+        poison: Vec<(Seq, String)>,
+    },
     Read(Token, Result<Vec<u8>, String>),
 }
 
@@ -157,7 +161,7 @@ impl Courier {
         }
         self.settle(true);
         while let Some(done) = self.jobs.next().await {
-            if let Done::Settled(_) = done {
+            if let Done::Settled { .. } = done {
                 self.finish(done);
                 // What came while it was settling; once, a spool that fails is not asked again.
                 if self.retry_at.is_none() {
@@ -258,21 +262,29 @@ impl Courier {
         self.settling = true;
         self.settle_at = None;
         let spool = self.spool.clone();
-        let settled = std::mem::take(&mut self.settled);
+        let mut settled = std::mem::take(&mut self.settled);
         let mut poison = std::mem::take(&mut self.poison);
         self.jobs.push(Box::pin(async move {
-            if !settled.is_empty()
-                && let Err(e) = spool.settle(settled.clone()).await
-            {
-                return Done::Settled(Err((e, settled, poison)));
-            }
-            while let Some((seq, reason)) = poison.pop() {
-                if let Err(e) = spool.discard(vec![seq], &reason).await {
-                    poison.push((seq, reason));
-                    return Done::Settled(Err((e, Vec::new(), poison)));
+            let mut error = None;
+            if !settled.is_empty() {
+                match spool.settle(settled.clone()).await {
+                    Ok(()) => settled.clear(),
+                    Err(e) => error = Some(e),
                 }
             }
-            Done::Settled(Ok(()))
+            while error.is_none()
+                && let Some((seq, reason)) = poison.last()
+            {
+                match spool.discard(vec![*seq], reason).await {
+                    Ok(()) => drop(poison.pop()),
+                    Err(e) => error = Some(e),
+                }
+            }
+            Done::Settled {
+                error,
+                settled,
+                poison,
+            }
         }));
     }
 
@@ -286,12 +298,17 @@ impl Courier {
                 self.fetching = false;
                 self.spool_failed(&e);
             }
-            Done::Settled(Ok(())) => self.settling = false,
-            Done::Settled(Err((e, settled, poison))) => {
+            Done::Settled {
+                error,
+                settled,
+                poison,
+            } => {
                 self.settling = false;
                 self.settled.extend(settled);
                 self.poison.extend(poison);
-                self.spool_failed(&e);
+                if let Some(e) = error {
+                    self.spool_failed(&e);
+                }
             }
             Done::Read(token, bytes) => {
                 // The connection may have gone meanwhile; the queue then asks for it again.

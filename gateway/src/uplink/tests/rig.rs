@@ -173,7 +173,7 @@ pub struct Station {
     pub counters: Arc<UplinkCounters>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 pub fn mqtt_link(port: u16) -> UplinkLink {
@@ -211,11 +211,22 @@ impl Station {
         };
         let name: Arc<str> = "up".into();
         let (spool, _) = Spool::open(&storage, std::slice::from_ref(&name)).unwrap();
+        Station::with(spool, dir, link, border)
+    }
+
+    /// Goes on with another link, as after a restart.
+    pub async fn relink(self, link: UplinkLink, border: Border) -> Self {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        Station::with(self.spool, self.dir, link, border)
+    }
+
+    fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border) -> Self {
         let evidence = Arc::new(EvidenceStore::open(&dir.path().join("evidence")).unwrap());
         let counters = Arc::new(UplinkCounters::default());
         let stop = CancellationToken::new();
         let uplink = Uplink {
-            name,
+            name: "up".into(),
             link,
             border,
             alerts: true,
@@ -236,7 +247,7 @@ impl Station {
             counters,
             stop,
             task,
-            _dir: dir,
+            dir,
         }
     }
 
