@@ -99,7 +99,9 @@ async fn r7_a_bad_record_is_skipped_counted_and_becomes_a_gap() {
 #[tokio::test]
 async fn r11_a_truncated_snapshot_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), 200).await;
+    // sled writes its snapshot when it opens.
+    filled(dir.path(), 199).await;
+    filled(dir.path(), 1).await;
     let mut cut = 0;
     for entry in fs::read_dir(dir.path().join("outbox")).unwrap().flatten() {
         if entry.file_name().to_string_lossy().starts_with("snap.") {
@@ -268,7 +270,7 @@ async fn a_newer_layout_is_left_alone() {
     filled(dir.path(), 1).await;
     let mut engine = SledEngine::open(&dir.path().join("outbox")).unwrap();
     let mut newer = WriteBatch::default();
-    newer.put(super::super::store::LAYOUT, &[2]).unwrap();
+    newer.put(store::LAYOUT, &[2]).unwrap();
     engine.write(&newer).unwrap();
     engine.sync().unwrap();
     drop(engine);
