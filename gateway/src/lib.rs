@@ -6,4 +6,6 @@ pub mod config;
 pub mod counters;
 pub mod observation;
 pub mod rules;
+pub mod source;
 pub mod spool;
+pub mod vision;
