@@ -23,7 +23,8 @@ impl Counter {
     }
 }
 
-/// One source's work: `received = accepted + refused` for messages, polls and frames alike.
+/// One source's work: `received = accepted + refused + repeated` for messages, polls and frames
+/// alike.
 #[derive(Debug, Default)]
 pub struct SourceCounters {
     /// Messages, replies or frames that came in.
@@ -32,8 +33,24 @@ pub struct SourceCounters {
     pub accepted: Counter,
     /// Not believed: garbage, unknown, flood, implausible.
     pub refused: Counter,
+    /// MQTT deliveries of what is already on disk: acknowledged again and not passed on.
+    pub repeated: Counter,
+    /// Of the refused MQTT messages: on a topic that no device has.
+    pub unknown: Counter,
+    /// Of the refused MQTT messages: not understood.
+    pub garbage: Counter,
+    /// Of the refused MQTT messages: under another device's id or on its topic.
+    pub foreign: Counter,
+    /// Of the refused MQTT messages: taken before, or older than what was taken.
+    pub replayed: Counter,
+    /// Of the refused MQTT messages: more than the device may send.
+    pub flooded: Counter,
+    /// Of the refused MQTT messages: retained by the broker and of no known age.
+    pub stale: Counter,
     /// Connections lost or refused, time-outs.
     pub faults: Counter,
+    /// Modbus: polls of an answering unit that did not happen within their period.
+    pub missed: Counter,
 }
 
 /// One uplink's work.

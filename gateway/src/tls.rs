@@ -1,0 +1,180 @@
+//! TLS for outgoing connections: one way to build it, so that no connection is weaker than
+//! another (TLS 1.2 and later, `ring`, the server's name always checked).
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::config::Tls;
+
+/// Why a TLS configuration cannot be used; each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Missing, unreadable, or not PEM.
+    #[error("{}: cannot be read as PEM: {reason}", file.display())]
+    Unreadable { file: PathBuf, reason: String },
+    /// PEM, but without what is needed.
+    #[error("{}: holds no {what}", file.display())]
+    Empty { file: PathBuf, what: &'static str },
+    /// A CA certificate that no chain can be checked against.
+    #[error("{}: certificate {number} is no usable CA: {reason}", file.display())]
+    Authority {
+        file: PathBuf,
+        number: usize,
+        reason: rustls::Error,
+    },
+    /// Certificate and key do not belong together, or the key is of an unknown kind.
+    #[error("{} and {}: do not make a client certificate: {reason}", cert.display(), key.display())]
+    Client {
+        cert: PathBuf,
+        key: PathBuf,
+        reason: rustls::Error,
+    },
+    /// No private CA is configured and the system has none either.
+    #[error(
+        "the system's trust store holds no certificate ({reason}): install ca-certificates or set ca_file"
+    )]
+    NoSystemRoots { reason: String },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS set-up failed: {0}")]
+    Setup(rustls::Error),
+}
+
+/// Client side of TLS as configured.
+///
+/// # Errors
+/// Any file that is missing, unreadable or unusable; the error names it.
+pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?
+        .with_root_certificates(roots(tls)?);
+    let config = match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = certificates(cert)?;
+            let der = PrivateKeyDer::from_pem_file(key).map_err(|e| match e {
+                rustls_pki_types::pem::Error::NoItemsFound => TlsError::Empty {
+                    file: key.clone(),
+                    what: "private key",
+                },
+                e => TlsError::Unreadable {
+                    file: key.clone(),
+                    reason: e.to_string(),
+                },
+            })?;
+            builder
+                .with_client_auth_cert(chain, der)
+                .map_err(|reason| TlsError::Client {
+                    cert: cert.clone(),
+                    key: key.clone(),
+                    reason,
+                })?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = &tls.ca_file else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let reason = found.errors.first().map_or_else(
+                || "no certificate file found".to_owned(),
+                ToString::to_string,
+            );
+            return Err(TlsError::NoSystemRoots { reason });
+        }
+        return Ok(roots);
+    };
+    for (i, cert) in certificates(file)?.into_iter().enumerate() {
+        roots.add(cert).map_err(|reason| TlsError::Authority {
+            file: file.clone(),
+            number: i + 1,
+            reason,
+        })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |e: rustls_pki_types::pem::Error| TlsError::Unreadable {
+        file: file.clone(),
+        reason: e.to_string(),
+    };
+    let found = CertificateDer::pem_file_iter(file)
+        .map_err(unreadable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    if found.is_empty() {
+        return Err(TlsError::Empty {
+            file: file.clone(),
+            what: "certificate",
+        });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn every_fault_names_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let ca = write(dir.path(), "ca.pem", &own.cert.pem());
+        let key = write(dir.path(), "key.pem", &own.signing_key.serialize_pem());
+        let other_key = write(dir.path(), "other.pem", &other.signing_key.serialize_pem());
+        let junk = write(dir.path(), "junk.pem", "hello");
+        let torn = write(
+            dir.path(),
+            "torn.pem",
+            "-----BEGIN CERTIFICATE-----\nMIIB!!\n-----END CERTIFICATE-----\n",
+        );
+        let fake = write(
+            dir.path(),
+            "fake.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        );
+
+        let with = |ca: &PathBuf, client: Option<(&PathBuf, &PathBuf)>| {
+            client_config(&Tls {
+                ca_file: Some(ca.clone()),
+                client: client.map(|(c, k)| (c.clone(), k.clone())),
+            })
+        };
+        assert!(with(&ca, None).is_ok());
+        assert!(with(&ca, Some((&ca, &key))).is_ok());
+
+        let missing = dir.path().join("missing.pem");
+        let faults = [
+            (with(&missing, None), "missing.pem: cannot be read"),
+            (with(&junk, None), "junk.pem: holds no certificate"),
+            (with(&torn, None), "torn.pem: cannot be read"),
+            (with(&fake, None), "fake.pem: certificate 1 is no usable CA"),
+            (with(&ca, Some((&ca, &ca))), "ca.pem: holds no private key"),
+            (
+                with(&ca, Some((&junk, &key))),
+                "junk.pem: holds no certificate",
+            ),
+            (with(&ca, Some((&ca, &other_key))), "other.pem: do not make"),
+        ];
+        for (got, want) in faults {
+            let text = got.unwrap_err().to_string();
+            assert!(text.contains(want), "{text:?} does not say {want:?}");
+        }
+    }
+}
