@@ -49,6 +49,8 @@ pub struct SourceCounters {
     pub stale: Counter,
     /// Connections lost or refused, time-outs.
     pub faults: Counter,
+    /// Modbus: polls of an answering unit that did not happen within their period.
+    pub missed: Counter,
 }
 
 /// One uplink's work.

@@ -4,6 +4,8 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{EventKind, Severity};
+#[cfg(feature = "schema")]
+use crate::{pattern, schema::ToString as _};
 
 /// CloudEvents 1.0 envelope (<https://github.com/cloudevents/spec>, JSON format).
 ///
@@ -14,19 +16,25 @@ use crate::{EventKind, Severity};
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct CloudEvent<T> {
     /// Always `1.0`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::SPECVERSION)))]
     pub specversion: String,
     /// UUIDv7 of this message.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::UUID_V7)))]
     pub id: String,
     /// `/stations/<station id>`
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::STATION_SOURCE)))]
     pub source: String,
     /// One of the `TYPE_*` constants.
     #[serde(rename = "type")]
     pub event_type: String,
     /// The alert's id, or the stream's name for telemetry.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub subject: String,
     /// When the message was made, RFC 3339 UTC.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub time: String,
     /// Always `application/json`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::JSON)))]
     pub datacontenttype: String,
     /// URI of the JSON Schema that `data` follows.
     pub dataschema: String,
@@ -36,7 +44,7 @@ pub struct CloudEvent<T> {
 
 /// An alert began.
 pub const TYPE_RAISED: &str = "cn.wangge.alert.raised.v1";
-/// An alert that goes on, with newer figures.
+/// An alert that goes on, with newer figures, or has begun again soon after it was cleared.
 pub const TYPE_UPDATED: &str = "cn.wangge.alert.updated.v1";
 /// An alert ended by itself.
 pub const TYPE_CLEARED: &str = "cn.wangge.alert.cleared.v1";
@@ -59,14 +67,14 @@ pub const SCHEMA_GAP: &str = "urn:wangge:schema:gap:1";
 pub enum AlertState {
     /// It began.
     Raised,
-    /// It goes on.
+    /// It goes on, with newer figures; after `cleared` it has begun again, as the same alert.
     Updated,
     /// It is over.
     Cleared,
 }
 
 /// Where the observation came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
@@ -80,13 +88,35 @@ pub enum SourceKind {
     Gateway,
 }
 
+impl SourceKind {
+    /// Every kind of source.
+    pub const ALL: &'static [SourceKind] = &[
+        SourceKind::Mqtt,
+        SourceKind::Modbus,
+        SourceKind::Camera,
+        SourceKind::Gateway,
+    ];
+
+    /// Name in messages and profiles.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            SourceKind::Mqtt => "mqtt",
+            SourceKind::Modbus => "modbus",
+            SourceKind::Camera => "camera",
+            SourceKind::Gateway => "gateway",
+        }
+    }
+}
+
 /// `data` of an alert message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertData {
     /// UUIDv7 made once, when the alert was raised.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::UUID_V7)))]
     pub alert_id: String,
     /// Rises by one with every message about this alert, from 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub revision: u32,
     /// What the message says about the alert.
     pub state: AlertState,
@@ -95,19 +125,25 @@ pub struct AlertData {
     /// How much it matters.
     pub severity: Severity,
     /// The station.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub station: String,
     /// Device or camera id.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub device: String,
     /// How the device speaks to the gateway.
     pub source: SourceKind,
     /// The rule that fired.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub rule: String,
     /// When the condition began, by the device's or camera's clock if it is believed, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub occurred_at: String,
     /// When the gateway raised it, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub raised_at: String,
     /// When it cleared, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub cleared_at: Option<String>,
     /// One sentence for people, in Chinese and English.
     pub text: Text,
@@ -130,8 +166,10 @@ pub struct AlertData {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Text {
     /// Chinese.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub zh: String,
     /// English.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub en: String,
 }
 
@@ -159,16 +197,20 @@ pub struct AlertSighting {
     /// Detector's label.
     pub label: String,
     /// Detector's score, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub score: f32,
     /// Box in the picture as fractions of its width and height: left, top, right, bottom.
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = 0, max = 1))))]
     pub bbox: [f32; 4],
     /// Seconds in the zone, in media time.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub dwell_s: f64,
     /// Track id, unique per camera and run.
     pub track: u64,
     /// Model id from its manifest.
     pub model: String,
     /// First 16 hex digits of the weights' SHA-256.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::MODEL_HASH)))]
     pub model_hash: String,
     /// A machine saw this; nobody confirmed it yet.
     pub human_confirmed: bool,
@@ -179,10 +221,13 @@ pub struct AlertSighting {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Place {
     /// WGS-84 longitude, degrees.
+    #[cfg_attr(feature = "schema", schemars(range(min = -180, max = 180)))]
     pub lon: f64,
     /// WGS-84 latitude, degrees.
+    #[cfg_attr(feature = "schema", schemars(range(min = -90, max = 90)))]
     pub lat: f64,
     /// Unit grid (单元网格), 15 digits: 6 division + 3 street + 3 community + 3 sequence.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::UNIT_GRID)))]
     pub unit_grid: String,
     /// Address text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,6 +255,7 @@ pub struct PlatformCodes {
     /// Where the report comes from (问题来源).
     pub source_name: String,
     /// Coordinate reference system of `x` and `y`: `wgs84`, `gcj02` or `epsg3857`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::CRS)))]
     pub crs: String,
     /// Easting or longitude in `crs`.
     pub x: f64,
@@ -222,6 +268,7 @@ pub struct PlatformCodes {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EvidenceRef {
     /// SHA-256 of the bytes, 64 lower-case hex digits.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::SHA256)))]
     pub sha256: String,
     /// Size in bytes.
     pub bytes: u64,
@@ -230,5 +277,6 @@ pub struct EvidenceRef {
     /// What it shows, e.g. `scene`.
     pub role: String,
     /// When it was taken, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub taken_at: String,
 }

@@ -3,14 +3,19 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::{pattern, schema::ToString as _};
+
 /// `data` of a telemetry message. `payload` is kept as the stream is configured, so it is free JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(bound(deserialize = "P: Deserialize<'de>"))]
 pub struct Telemetry<P> {
     /// Stream name from the gateway's configuration.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub stream: String,
     /// The readings, oldest first.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub readings: Vec<Reading<P>>,
 }
 
@@ -20,11 +25,14 @@ pub struct Telemetry<P> {
 #[serde(bound(deserialize = "P: Deserialize<'de>"))]
 pub struct Reading<P> {
     /// Device id.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub device: String,
     /// Device time if the device sent one, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub device_time: Option<String>,
     /// When the gateway received it, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub gateway_time: String,
     /// The rule of an alert that is open on this device, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,15 +45,20 @@ pub struct Reading<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// `alert` or `telemetry`.
+    /// `alert` or `telemetry`; `unknown` where that was lost as well.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::GAP_CLASS)))]
     pub class: String,
-    /// How many records were dropped.
+    /// Name of the stream, empty where that was lost as well.
+    pub stream: String,
+    /// How many alerts, or readings, were dropped.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub count: u64,
     /// First and last spool sequence number dropped.
     pub first_seq: u64,
     /// See `first_seq`.
     pub last_seq: u64,
-    /// e.g. `quota`, `unreadable`, `poison`.
+    /// e.g. `quota`, `unreadable`, `lost`, `poison`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub reason: String,
 }
 
@@ -57,8 +70,10 @@ pub struct Gap {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receipt {
     /// `id` of the CloudEvent; for a picture its SHA-256.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::RECEIPT_ID)))]
     pub id: String,
     /// SHA-256 of the bytes stored, 64 lower-case hex digits.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::SHA256)))]
     pub sha256: String,
     /// What the receiver did with it.
     pub status: ReceiptStatus,

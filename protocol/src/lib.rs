@@ -15,9 +15,19 @@ mod alert;
 #[cfg(feature = "alloc")]
 mod delivery;
 mod kind;
+#[cfg(feature = "schema")]
+mod pattern;
+#[cfg(feature = "alloc")]
+mod reading;
+#[cfg(feature = "schema")]
+mod schema;
 
 #[cfg(feature = "alloc")]
 pub use alert::*;
 #[cfg(feature = "alloc")]
 pub use delivery::*;
-pub use kind::{EventKind, Severity};
+pub use kind::{EventKind, Severity, UnknownKind};
+#[cfg(feature = "alloc")]
+pub use reading::DeviceReading;
+#[cfg(feature = "schema")]
+pub use schema::schemas;

@@ -1,1 +1,22 @@
-//! Starts and stops the real peers that the stories run against.
+//! Starts, watches and stops the real things that the stories, the demo and the benchmarks run:
+//! the gateway and the receiving platform as built, Mosquitto, a pymodbus server, a GStreamer
+//! RTSP server.
+//!
+//! Nothing here sleeps for luck: whatever starts is waited for until it answers, ports are free
+//! ones, and every process ends with the value that owns it, in a group of its own.
+
+pub mod chaos;
+pub mod gateway;
+pub mod http;
+pub mod modbus;
+pub mod mosquitto;
+pub mod mqtt;
+pub mod place;
+pub mod platform;
+pub mod process;
+pub mod rtsp;
+pub mod usage;
+pub mod wait;
+
+pub use process::Process;
+pub use wait::until;

@@ -1,1 +1,68 @@
-fn main() {}
+//! `cargo xtask`: set-up, demo, tests and benchmarks of Wangge.
+
+mod bench;
+mod build;
+mod setup;
+mod suites;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install and fetch what is needed, and nothing that is there already.
+    Setup {
+        /// How far to go.
+        #[arg(long, value_enum, default_value = "test")]
+        purpose: setup::Purpose,
+    },
+    /// Measure, against what the machine can do or against other gateways.
+    Bench {
+        /// What to measure; everything, if nothing is named.
+        what: Vec<bench::Bench>,
+        /// Folder of the side-by-side measurements: its gateways do the same work in this run.
+        #[arg(long, value_name = "DIR", conflicts_with = "what")]
+        peers: Option<std::path::PathBuf>,
+        /// Length of each measurement.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Run the test suites (all, if none is named) and count what passed.
+    Test {
+        /// Suites to run.
+        suites: Vec<suites::Suite>,
+        /// Only tests whose name contains this.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup { purpose } => match purpose {
+            setup::Purpose::Build => setup::build(),
+            more => setup::kit(more).map(drop),
+        },
+        Command::Bench {
+            what,
+            peers,
+            seconds,
+        } => bench::run(&what, peers.as_deref(), seconds),
+        Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

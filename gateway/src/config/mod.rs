@@ -1,11 +1,26 @@
 //! One TOML file: `raw` (serde, unknown keys denied) -> `check` (all faults at once, with line
 //! and suggestion) -> the validated types below, which later stages never check again.
 
+mod check;
+pub mod code;
+mod document;
+mod faults;
+pub mod limits;
+mod load;
+pub mod platform;
+mod raw;
+mod shape;
+mod suggest;
+mod units;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
 use crate::observation::Quantity;
+
+pub use faults::{Fault, Faults, Level};
+pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]
@@ -451,13 +466,14 @@ pub enum Border {
     Broker,
 }
 
-/// Receiving platform's words; `protocol/profiles/*.toml`.
-#[derive(Clone, Debug)]
+/// Receiving platform's words; `protocol/profiles/*.toml`, read by [`platform::parse`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub id: String,
-    pub source_name: String,
+    /// 问题来源 by how the subject speaks to us; has every [`SourceKind`].
+    pub sources: BTreeMap<SourceKind, String>,
     pub crs: Crs,
-    /// e.g. `{division}{class}{subclass}`.
+    /// e.g. `{division}{class}{subclass}`; empty where the platform makes its own codes.
     pub event_code: String,
     pub codes: BTreeMap<EventKind, EventCode>,
 }
@@ -469,7 +485,7 @@ pub enum Crs {
     Epsg3857,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventCode {
     pub class: String,
     pub subclass: String,

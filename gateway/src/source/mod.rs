@@ -1,2 +1,4 @@
-//! Where observations come from.
+//! Where observations come from: one module a protocol, each ending in a bounded channel of
+//! arrivals.
+pub mod modbus;
 pub mod mqtt;

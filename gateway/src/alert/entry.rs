@@ -1,0 +1,79 @@
+//! What the ledger keeps on disk: one entry per (subject, rule), the last message's data.
+//!
+//! Key: `alert/` subject NUL rule. Value: JSON. An entry stays after its alert is cleared, so
+//! that a condition that begins again soon finds its alert even over a restart, and sequence
+//! numbers of event codes are not used twice; entries are as many as rules that ever fired.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wangge_protocol::AlertData;
+
+use super::Unreadable;
+
+const PREFIX: &[u8] = b"alert/";
+const VERSION: u32 = 1;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    /// When the alert was cleared; `None` while it is open.
+    pub(super) closed_at: Option<Timestamp>,
+    /// The last number used in each series of event codes.
+    pub(super) series: BTreeMap<String, u64>,
+    /// The last message's, without pictures.
+    pub(super) data: AlertData,
+}
+
+/// Key and value of an entry.
+pub(super) fn encode(
+    data: &AlertData,
+    closed_at: Option<Timestamp>,
+    series: &BTreeMap<String, u64>,
+) -> (Vec<u8>, Vec<u8>) {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        version: u32,
+        closed_at: Option<Timestamp>,
+        series: &'a BTreeMap<String, u64>,
+        data: &'a AlertData,
+    }
+    let value = serde_json::to_vec(&Written {
+        version: VERSION,
+        closed_at,
+        series,
+        data,
+    });
+    // Strings, numbers and maps with string keys: this cannot fail, and an empty value would
+    // be reported as unreadable, not trusted.
+    (key(&data.device, &data.rule), value.unwrap_or_default())
+}
+
+pub(super) fn key(subject: &str, rule: &str) -> Vec<u8> {
+    [PREFIX, subject.as_bytes(), b"\0", rule.as_bytes()].concat()
+}
+
+/// Reads an entry; `None` if the key is not the ledger's.
+pub(super) fn decode(key_: &[u8], value: &[u8]) -> Option<Result<Entry, Unreadable>> {
+    let name = key_.strip_prefix(PREFIX)?;
+    let unreadable = |reason: String| Unreadable {
+        key: String::from_utf8_lossy(name).replace('\0', " / "),
+        reason,
+    };
+    // The version first: another version's shape is not this one's fault.
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    Some(match serde_json::from_slice::<Version>(value) {
+        Ok(Version { version }) if version != VERSION => Err(unreadable(format!(
+            "it has version {version}, this program reads {VERSION}"
+        ))),
+        Ok(_) => match serde_json::from_slice::<Entry>(value) {
+            Ok(entry) if key(&entry.data.device, &entry.data.rule) == key_ => Ok(entry),
+            Ok(_) => Err(unreadable("it is about another device or rule".into())),
+            Err(e) => Err(unreadable(e.to_string())),
+        },
+        Err(e) => Err(unreadable(e.to_string())),
+    })
+}

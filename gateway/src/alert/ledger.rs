@@ -1,0 +1,449 @@
+//! Which alerts are open, and what each finding does to them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use uuid::{NoContext, Uuid};
+use wangge_protocol::{AlertData, AlertState, SourceKind, Text};
+
+use super::{
+    AlertError, Outbound, REOPEN, Restored, UPDATES_PER_MINUTE,
+    directory::Directory,
+    entry::{self, Entry},
+    message,
+    platform::Platform,
+    text::{self, Cause},
+};
+use crate::{
+    clock::Now,
+    config::Config,
+    rules::{Finding, Transition},
+};
+
+/// Every alert of a station.
+#[derive(Debug)]
+pub struct Ledger {
+    desk: Desk,
+    /// By subject; a subject has few.
+    alerts: HashMap<Arc<str>, Vec<Alert>>,
+    allowance: Allowance,
+    restored: Restored,
+}
+
+#[derive(Debug)]
+struct Alert {
+    /// The last message's, without pictures.
+    data: AlertData,
+    phase: Phase,
+    /// It came back after it was cleared; its next end has to last.
+    flapped: bool,
+    /// When the last message was made, monotonic.
+    told: Duration,
+    /// What came too soon after it: newer figures, or in [`Phase::Ending`] the end.
+    waiting: Option<Finding>,
+    /// Numbers of event codes that its (subject, rule) used.
+    series: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Open,
+    /// The condition ended, but the alert flapped: it is cleared if nothing happens until then.
+    Ending {
+        until: Duration,
+    },
+    /// Cleared; reopened if the condition begins again before then.
+    Closed {
+        until: Duration,
+    },
+}
+
+impl Alert {
+    /// Keeps a finding for later, instead of what waited before.
+    fn wait(&mut self, finding: Finding) {
+        self.waiting = Some(self.with_pictures(finding));
+    }
+
+    /// The finding with the pictures that waited, if it has none of its own: pictures are not
+    /// taken for nothing.
+    fn with_pictures(&mut self, mut finding: Finding) -> Finding {
+        if let Some(earlier) = self.waiting.take()
+            && finding.evidence.is_empty()
+        {
+            finding.evidence = earlier.evidence;
+        }
+        finding
+    }
+}
+
+impl Ledger {
+    /// The ledger of a station as an earlier run left it in `state` (see
+    /// [`Outbound::state_change`]; keys of others are passed over). What the restart itself
+    /// brings up waits in [`Ledger::take_restored`].
+    ///
+    /// # Errors
+    /// An id is too long, or the profile's event code template cannot be used.
+    pub fn restore(
+        config: &Config,
+        state: &[(Vec<u8>, Vec<u8>)],
+        now: Now,
+    ) -> Result<Ledger, AlertError> {
+        let mut ledger = Ledger {
+            desk: Desk {
+                station: config.station.id.clone(),
+                directory: Directory::new(config)?,
+                platform: Platform::new(config.profile.clone())?,
+            },
+            alerts: HashMap::new(),
+            allowance: Allowance::full(now),
+            restored: Restored::default(),
+        };
+        let mut entries = Vec::new();
+        for (key, value) in state {
+            match entry::decode(key, value) {
+                None => {}
+                Some(Ok(entry)) => {
+                    ledger.desk.platform.used(&entry.series);
+                    entries.push(entry);
+                }
+                Some(Err(unreadable)) => {
+                    ledger.restored.unreadable.push(unreadable);
+                    ledger.restored.state.push((key.clone(), None));
+                }
+            }
+        }
+        for entry in entries {
+            ledger.take_up(entry, now);
+        }
+        Ok(ledger)
+    }
+
+    /// What the restart brought up: to be stored and sent before anything else. Empty when
+    /// called again.
+    pub fn take_restored(&mut self) -> Restored {
+        std::mem::take(&mut self.restored)
+    }
+
+    /// Records a finding; returns the message that it causes, if it causes one now.
+    pub fn apply(&mut self, finding: Finding, now: Now) -> Option<Outbound> {
+        let alerts = self.alerts.entry(finding.subject.clone()).or_default();
+        let found = alerts.iter_mut().find(|a| a.data.rule == finding.rule);
+        let Some(alert) = found else {
+            // An end of nothing is nothing; all else begins something.
+            if finding.what == Transition::Ended {
+                return None;
+            }
+            let (alert, outbound) = self.desk.raise(&finding, BTreeMap::new(), now);
+            alerts.push(alert);
+            return Some(outbound);
+        };
+        match (alert.phase, finding.what) {
+            (Phase::Open, Transition::Ended) if alert.flapped => {
+                alert.phase = Phase::Ending {
+                    until: now.mono + REOPEN,
+                };
+                alert.wait(finding);
+                None
+            }
+            (Phase::Open, Transition::Ended) => Some(self.desk.close(alert, finding, now)),
+            (_, Transition::Ended) => None,
+            (Phase::Open | Phase::Ending { .. }, _) => {
+                alert.phase = Phase::Open;
+                if self.desk.may_update(alert, now) && self.allowance.take(now) {
+                    return Some(self.desk.update(alert, &finding, now));
+                }
+                alert.wait(finding);
+                None
+            }
+            (Phase::Closed { until }, _) if now.mono < until && alert.data.kind == finding.kind => {
+                alert.phase = Phase::Open;
+                alert.flapped = true;
+                Some(self.desk.update(alert, &finding, now))
+            }
+            (Phase::Closed { .. }, _) => {
+                let series = std::mem::take(&mut alert.series);
+                let (fresh, outbound) = self.desk.raise(&finding, series, now);
+                *alert = fresh;
+                Some(outbound)
+            }
+        }
+    }
+
+    /// Appends what has become due: updates that waited, and the end of alerts that flapped.
+    /// A second between two ticks is enough.
+    pub fn tick(&mut self, now: Now, out: &mut Vec<Outbound>) {
+        for alerts in self.alerts.values_mut() {
+            for alert in alerts.iter_mut() {
+                let due = match alert.phase {
+                    Phase::Ending { until } => until <= now.mono,
+                    // Only an update that waits may use up the allowance.
+                    Phase::Open => {
+                        alert.waiting.is_some()
+                            && self.desk.may_update(alert, now)
+                            && self.allowance.take(now)
+                    }
+                    Phase::Closed { .. } => false,
+                };
+                let Some(finding) = alert.waiting.take_if(|_| due) else {
+                    continue;
+                };
+                out.push(match finding.what {
+                    Transition::Ended => self.desk.close(alert, finding, now),
+                    _ => self.desk.update(alert, &finding, now),
+                });
+            }
+            alerts.retain(|alert| match alert.phase {
+                Phase::Closed { until } => now.mono < until || !alert.series.is_empty(),
+                Phase::Open | Phase::Ending { .. } => true,
+            });
+        }
+        self.alerts.retain(|_, alerts| !alerts.is_empty());
+    }
+
+    /// (subject, rule) of every alert that the platform holds open.
+    pub fn open(&self) -> impl Iterator<Item = (Arc<str>, String)> {
+        self.alerts.iter().flat_map(|(subject, alerts)| {
+            alerts
+                .iter()
+                .filter(|alert| !matches!(alert.phase, Phase::Closed { .. }))
+                .map(|alert| (subject.clone(), alert.data.rule.clone()))
+        })
+    }
+
+    /// The rule whose condition holds on a subject now, the gravest if there are several.
+    pub fn open_on(&self, subject: &str) -> Option<&str> {
+        let alerts = self.alerts.get(subject)?.iter();
+        alerts
+            .filter(|alert| matches!(alert.phase, Phase::Open))
+            .max_by_key(|alert| alert.data.severity)
+            .map(|alert| alert.data.rule.as_str())
+    }
+
+    fn take_up(&mut self, entry: Entry, now: Now) {
+        let Entry {
+            closed_at,
+            series,
+            data,
+            ..
+        } = entry;
+        let subject: Arc<str> = data.device.as_str().into();
+        let mut alert = Alert {
+            data,
+            phase: Phase::Open,
+            flapped: false,
+            told: now.mono,
+            waiting: None,
+            series,
+        };
+        if let Some(closed_at) = closed_at {
+            // Only wall time is known; a jump costs at worst an alert id.
+            let ago = Duration::try_from(now.wall.duration_since(closed_at)).ok();
+            match ago.and_then(|ago| REOPEN.checked_sub(ago)) {
+                Some(left) => {
+                    alert.phase = Phase::Closed {
+                        until: now.mono + left,
+                    };
+                }
+                None if self.desk.platform.needs(&alert.series) => {
+                    alert.phase = Phase::Closed { until: now.mono };
+                }
+                None => {
+                    let key = entry::key(&alert.data.device, &alert.data.rule);
+                    self.restored.state.push((key, None));
+                    return;
+                }
+            }
+        } else if alert.data.source != SourceKind::Gateway {
+            let cause = if !self.desk.directory.knows(&subject) {
+                Some(Cause::SubjectRemoved)
+            } else if self
+                .desk
+                .directory
+                .rule(&subject, &alert.data.rule)
+                .is_none()
+            {
+                Some(Cause::RuleRemoved)
+            } else {
+                None
+            };
+            if let Some(cause) = cause {
+                let outbound = self.desk.clear(&mut alert, cause, now.wall, now);
+                self.restored.cleared.push(outbound);
+            }
+        }
+        self.alerts.entry(subject).or_default().push(alert);
+    }
+}
+
+/// What is needed to write messages.
+#[derive(Debug)]
+struct Desk {
+    station: Arc<str>,
+    directory: Directory,
+    platform: Platform,
+}
+
+impl Desk {
+    fn may_update(&self, alert: &Alert, now: Now) -> bool {
+        let rule = self.directory.rule(&alert.data.device, &alert.data.rule);
+        let every = rule.map_or(REOPEN, |rule| rule.update_every);
+        now.mono.saturating_sub(alert.told) >= every
+    }
+
+    fn raise(
+        &mut self,
+        finding: &Finding,
+        mut series: BTreeMap<String, u64>,
+        now: Now,
+    ) -> (Alert, Outbound) {
+        let subject = self.directory.find(&finding.subject);
+        let data = AlertData {
+            alert_id: uuid(now.wall),
+            revision: 0,
+            state: AlertState::Raised,
+            kind: finding.kind,
+            severity: finding.severity,
+            station: self.station.to_string(),
+            device: finding.subject.to_string(),
+            source: subject.source,
+            rule: finding.rule.clone(),
+            occurred_at: finding.at.to_string(),
+            raised_at: now.wall.to_string(),
+            cleared_at: None,
+            text: Text {
+                zh: String::new(),
+                en: String::new(),
+            },
+            measurement: None,
+            sighting: None,
+            place: subject.place.clone(),
+            platform: self.platform.codes(finding.kind, subject, &mut series),
+            evidence: Vec::new(),
+        };
+        let mut alert = Alert {
+            data,
+            phase: Phase::Open,
+            flapped: false,
+            told: now.mono,
+            waiting: None,
+            series,
+        };
+        let outbound = self.found(&mut alert, AlertState::Raised, finding, now);
+        (alert, outbound)
+    }
+
+    fn update(&self, alert: &mut Alert, finding: &Finding, now: Now) -> Outbound {
+        alert.data.cleared_at = None;
+        self.found(alert, AlertState::Updated, finding, now)
+    }
+
+    fn close(&self, alert: &mut Alert, finding: Finding, now: Now) -> Outbound {
+        alert.data.cleared_at = Some(finding.at.to_string());
+        alert.phase = Phase::Closed {
+            until: now.mono + REOPEN,
+        };
+        let finding = alert.with_pictures(finding);
+        self.found(alert, AlertState::Cleared, &finding, now)
+    }
+
+    /// A message about what a rule found.
+    fn found(&self, alert: &mut Alert, state: AlertState, finding: &Finding, now: Now) -> Outbound {
+        let when = self
+            .directory
+            .rule(&finding.subject, &finding.rule)
+            .map(|rule| &rule.when);
+        alert.data.measurement = finding.measurement.clone();
+        alert.data.sighting = finding.sighting.clone();
+        alert.data.evidence = finding.evidence.clone();
+        let cause = Cause::Found(finding, when);
+        self.message(alert, state, cause, now)
+    }
+
+    /// A cleared message without a finding, because there can be none any more.
+    fn clear(&self, alert: &mut Alert, cause: Cause<'_>, at: Timestamp, now: Now) -> Outbound {
+        alert.data.cleared_at = Some(at.to_string());
+        alert.phase = Phase::Closed {
+            until: now.mono + REOPEN,
+        };
+        self.message(alert, AlertState::Cleared, cause, now)
+    }
+
+    fn message(
+        &self,
+        alert: &mut Alert,
+        state: AlertState,
+        cause: Cause<'_>,
+        now: Now,
+    ) -> Outbound {
+        let data = &mut alert.data;
+        let subject = self.directory.find(&data.device);
+        let text = text::compose(data.kind, state, subject, cause);
+        // A subject that is gone keeps the place that it had.
+        if !matches!(cause, Cause::SubjectRemoved) {
+            data.place = subject.place.clone();
+            data.source = subject.source;
+            self.platform.locate(&mut data.platform, subject);
+        }
+        data.text = text;
+        data.state = state;
+        data.revision = data.revision.saturating_add(1);
+        let event_id = uuid(now.wall);
+        let body = message::encode(&event_id, now.wall, data);
+        let evidence = std::mem::take(&mut data.evidence);
+        alert.told = now.mono;
+        alert.waiting = None;
+        let closed_at = matches!(alert.phase, Phase::Closed { .. }).then_some(now.wall);
+        let (key, value) = entry::encode(data, closed_at, &alert.series);
+        Outbound {
+            event_id,
+            alert_id: data.alert_id.clone(),
+            kind: data.kind,
+            source: data.source,
+            state,
+            severity: data.severity,
+            text: data.text.clone(),
+            evidence,
+            body,
+            state_change: (key, Some(value)),
+        }
+    }
+}
+
+/// A UUIDv7 of that moment; before 1970 of its first millisecond.
+fn uuid(wall: Timestamp) -> String {
+    let seconds = u64::try_from(wall.as_second()).unwrap_or(0);
+    let nanos = u32::try_from(wall.subsec_nanosecond()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos)).to_string()
+}
+
+/// [`UPDATES_PER_MINUTE`] as a bucket that fills by the monotonic clock.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Duration,
+}
+
+impl Allowance {
+    fn full(now: Now) -> Allowance {
+        Allowance {
+            left: f64::from(UPDATES_PER_MINUTE),
+            at: now.mono,
+        }
+    }
+
+    fn take(&mut self, now: Now) -> bool {
+        let most = f64::from(UPDATES_PER_MINUTE);
+        let minutes = now.mono.saturating_sub(self.at).as_secs_f64() / 60.0;
+        self.left = (self.left + minutes * most).min(most);
+        self.at = now.mono;
+        let may = self.left >= 1.0;
+        if may {
+            self.left -= 1.0;
+        }
+        may
+    }
+}

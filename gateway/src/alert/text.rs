@@ -1,0 +1,304 @@
+//! The one sentence that people read, in Chinese and English.
+
+use std::time::Duration;
+
+use wangge_protocol::{AlertMeasurement, AlertSighting, AlertState, EventKind, SourceKind, Text};
+
+use super::directory::Listed;
+use crate::{config::Condition, observation::Quantity, rules::Finding};
+
+/// Why an alert says what it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause<'a> {
+    /// A rule found it.
+    Found(&'a Finding, Option<&'a Condition>),
+    /// Its device or camera is no longer configured.
+    SubjectRemoved,
+    /// Its rule is no longer configured.
+    RuleRemoved,
+}
+
+/// "海棠路12号“3号垃圾箱”垃圾箱满溢:满溢度93%,限值90%。" and
+/// "Bin overflow at 3号垃圾箱 (海棠路12号): fill 93 %, limit 90 %."
+pub(super) fn compose(
+    kind: EventKind,
+    state: AlertState,
+    subject: Listed<'_>,
+    cause: Cause<'_>,
+) -> Text {
+    let Listed { name, where_, .. } = subject;
+    let zh_state = match state {
+        AlertState::Raised => "",
+        AlertState::Updated => "仍在持续",
+        AlertState::Cleared => "已解除",
+    };
+    let en_state = match state {
+        AlertState::Raised => "",
+        AlertState::Updated => " goes on",
+        AlertState::Cleared => " is over",
+    };
+    let found = match (subject.source, state) {
+        (SourceKind::Camera, AlertState::Raised) if !about_devices(kind) => "发现",
+        _ => "",
+    };
+    let detail = detail(state, cause);
+    let clause = |text: &str, colon: &str| match text {
+        "" => String::new(),
+        _ => format!("{colon}{text}"),
+    };
+    Text {
+        zh: format!(
+            "{where_}“{name}”{found}{}{zh_state}{}。",
+            kind.name_zh(),
+            clause(&detail.zh, ":")
+        ),
+        en: format!(
+            "{}{en_state} at {name} ({where_}){}.",
+            name_en(kind),
+            clause(detail.en.trim_end_matches('.'), ": ")
+        ),
+    }
+}
+
+/// Kinds about the equipment, which a camera does not "find".
+fn about_devices(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::DeviceSilent
+            | EventKind::DeviceQuarantined
+            | EventKind::CameraFault
+            | EventKind::VisionFault
+            | EventKind::StorageFault
+    )
+}
+
+fn name_en(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::IllegalDumping => "Illegal dumping",
+        EventKind::GarbageExposed => "Rubbish in the open",
+        EventKind::BinOverflow => "Bin overflow",
+        EventKind::BinFire => "Fire in a bin",
+        EventKind::BinTilt => "Bin knocked over",
+        EventKind::BatteryLow => "Low battery",
+        EventKind::ShopOverflow => "Shop beyond its line",
+        EventKind::StreetVendor => "Unlicensed street vendor",
+        EventKind::RoadOccupation => "Road occupied",
+        EventKind::GreenEncroachment => "Public green taken over",
+        EventKind::PublicSpaceEncroachment => "Public space taken over",
+        EventKind::VehicleParking => "Vehicle parked where none may stand",
+        EventKind::NonmotorParking => "Bicycle or scooter parked where none may stand",
+        EventKind::IllegalStructure => "Building without a permit",
+        EventKind::MaterialPile => "Piled goods or material",
+        EventKind::MessyWiring => "Wires across public space",
+        EventKind::Flyposting => "Flyposting",
+        EventKind::WaterLeak => "Suspected water leak",
+        EventKind::BurstSuspected => "Suspected burst pipe",
+        EventKind::MeterFault => "Meter fault",
+        EventKind::DeviceSilent => "Device offline",
+        EventKind::DeviceQuarantined => "Device quarantined",
+        EventKind::CameraFault => "Camera fault",
+        EventKind::VisionFault => "Picture analysis stopped",
+        EventKind::StorageFault => "Gateway storage fault",
+    }
+}
+
+fn text(zh: impl Into<String>, en: impl Into<String>) -> Text {
+    Text {
+        zh: zh.into(),
+        en: en.into(),
+    }
+}
+
+fn detail(state: AlertState, cause: Cause<'_>) -> Text {
+    let (finding, when) = match cause {
+        Cause::Found(finding, when) => (finding, when),
+        Cause::SubjectRemoved => {
+            return text(
+                "设备已从配置中移除",
+                "the device was removed from the configuration",
+            );
+        }
+        Cause::RuleRemoved => {
+            return text(
+                "规则已从配置中移除",
+                "the rule was removed from the configuration",
+            );
+        }
+    };
+    let over = state == AlertState::Cleared;
+    if let Some(reason) = &finding.reason {
+        return text(reason, reason);
+    }
+    if let Some(measurement) = &finding.measurement {
+        return figure(measurement, when, over);
+    }
+    if let Some(sighting) = &finding.sighting {
+        return seen(sighting);
+    }
+    match when {
+        Some(Condition::Absence { .. }) if over => text("已恢复上报", "it reports again"),
+        Some(Condition::Absence { after }) => {
+            let span = span(*after);
+            text(
+                format!("超过{}没有数据", span.zh),
+                format!("nothing heard for {}", span.en),
+            )
+        }
+        Some(Condition::Presence { .. }) if over => text("区域内已清空", "the zone is empty"),
+        Some(Condition::Health) | None if over => text("已恢复正常", "it works again"),
+        _ => text("", ""),
+    }
+}
+
+fn figure(measurement: &AlertMeasurement, when: Option<&Condition>, over: bool) -> Text {
+    let quantity = Quantity::ALL
+        .iter()
+        .find(|q| q.slug() == measurement.quantity);
+    let (zh, unit) = quantity.map_or(("数值", ""), |q| shown(*q));
+    let en = &measurement.quantity;
+    let value = number(measurement.value);
+    let space = if unit.is_empty() { "" } else { " " };
+    let now = text(
+        format!("{zh}{value}{unit}"),
+        format!("{en} {value}{space}{unit}"),
+    );
+    let Some(limit) = measurement.limit.filter(|_| !over) else {
+        return now;
+    };
+    let limit = number(limit);
+    match when {
+        Some(Condition::Rate { .. }) => text(
+            format!("{},变化达到每分钟{limit}{unit}", now.zh),
+            format!(
+                "{}, changing by {limit}{space}{unit} a minute or more",
+                now.en
+            ),
+        ),
+        Some(Condition::NightFlow { hold, .. }) => {
+            let span = span(*hold);
+            text(
+                format!("夜间连续{}用水不断,{}", span.zh, now.zh),
+                format!(
+                    "water ran for {} of the night without a pause, {}",
+                    span.en, now.en
+                ),
+            )
+        }
+        _ => text(
+            format!("{},限值{limit}{unit}", now.zh),
+            format!("{}, limit {limit}{space}{unit}", now.en),
+        ),
+    }
+}
+
+/// Chinese name and the unit as people write it.
+fn shown(quantity: Quantity) -> (&'static str, &'static str) {
+    match quantity {
+        Quantity::Fill => ("满溢度", "%"),
+        Quantity::Distance => ("距离", "mm"),
+        Quantity::Temperature => ("温度", "°C"),
+        Quantity::Tilt => ("倾角", "°"),
+        Quantity::Battery => ("电量", "%"),
+        Quantity::Voltage => ("电压", "V"),
+        Quantity::Flow => ("流量", "m³/h"),
+        Quantity::Volume => ("读数", "m³"),
+        Quantity::Level => ("数值", ""),
+    }
+}
+
+fn seen(sighting: &AlertSighting) -> Text {
+    let span = span(Duration::try_from_secs_f64(sighting.dwell_s).unwrap_or_default());
+    text(
+        format!("{}停留{}", label_zh(&sighting.label), span.zh),
+        format!("{} there for {}", sighting.label, span.en),
+    )
+}
+
+/// Detector labels (COCO's) that matter in a street, in Chinese; others stay as they are.
+fn label_zh(label: &str) -> &str {
+    match label {
+        "person" => "人员",
+        "bicycle" => "自行车",
+        "motorcycle" => "摩托车或电动车",
+        "car" => "汽车",
+        "bus" => "大客车",
+        "truck" => "货车",
+        "bench" => "长凳",
+        "chair" => "椅子",
+        "couch" => "沙发",
+        "bed" => "床",
+        "dining table" => "桌子",
+        "umbrella" => "遮阳伞",
+        "backpack" => "背包",
+        "handbag" => "提包",
+        "suitcase" => "箱包",
+        "bottle" => "瓶子",
+        "potted plant" => "盆栽",
+        "tv" => "电视机",
+        "refrigerator" => "冰箱",
+        "dog" => "犬只",
+        other => other,
+    }
+}
+
+/// Up to three decimals for small figures, one for large ones, no trailing zeros.
+fn number(value: f64) -> String {
+    let decimals = if value.abs() < 1.0 { 3 } else { 1 };
+    let text = format!("{value:.decimals$}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text {
+        "-0" | "" => "0".into(),
+        text => text.into(),
+    }
+}
+
+/// In the unit that gives at least two of it, rounded down.
+fn span(duration: Duration) -> Text {
+    let seconds = duration.as_secs();
+    let (n, zh, en) = match seconds {
+        0..120 => (seconds, "秒", "s"),
+        120..7_200 => (seconds / 60, "分钟", "min"),
+        7_200..172_800 => (seconds / 3_600, "小时", "h"),
+        _ => (seconds / 86_400, "天", "d"),
+    };
+    text(format!("{n}{zh}"), format!("{n} {en}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_spans_are_short() {
+        for (value, shown) in [
+            (93.0, "93"),
+            (93.46, "93.5"),
+            (0.02, "0.02"),
+            (0.0004, "0"),
+            (-0.0004, "0"),
+            (-12.5, "-12.5"),
+            (100.0, "100"),
+            (1e9, "1000000000"),
+        ] {
+            assert_eq!(number(value), shown);
+        }
+        for (seconds, zh, en) in [
+            (0, "0秒", "0 s"),
+            (119, "119秒", "119 s"),
+            (120, "2分钟", "2 min"),
+            (7_199, "119分钟", "119 min"),
+            (7_200, "2小时", "2 h"),
+            (172_800, "2天", "2 d"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), text(zh, en));
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let mut names: Vec<_> = EventKind::ALL.iter().map(|k| name_en(*k)).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EventKind::ALL.len());
+    }
+}

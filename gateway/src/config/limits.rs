@@ -1,0 +1,103 @@
+//! Every limit of a configuration file, once. The JSON Schema, the checks, the documentation
+//! and the tests all read them here.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+const fn hours(n: u64) -> Duration {
+    Duration::from_secs(n * 3_600)
+}
+const fn days(n: u64) -> Duration {
+    Duration::from_secs(n * 86_400)
+}
+
+/// A whole file, bytes; ten thousand devices written one by one need about a megabyte.
+pub const FILE_BYTES: u64 = 8_000_000;
+/// A secret's file, bytes.
+pub const SECRET_BYTES: u64 = 4_096;
+/// The listener's table of passwords, bytes.
+pub const PASSWORDS_BYTES: u64 = 4_000_000;
+/// Characters of an id; ids stand in MQTT topics and file names.
+pub const ID_CHARS: RangeInclusive<usize> = 1..=64;
+/// Characters of a name or title for people.
+pub const NAME_CHARS: RangeInclusive<usize> = 1..=128;
+/// Characters of an address.
+pub const ADDRESS_CHARS: RangeInclusive<usize> = 1..=256;
+/// Bytes of a topic or prefix (MQTT would allow 65,535).
+pub const TOPIC_BYTES: RangeInclusive<usize> = 1..=256;
+/// Digits of a unit grid code (GB/T 30428.1: 6 division, 3 street, 3 community, 3 sequence).
+pub const UNIT_GRID_DIGITS: usize = 15;
+
+pub const MAX_BROKERS: usize = 16;
+pub const MAX_BUSES: usize = 256;
+pub const MAX_DEVICES: usize = 10_000;
+pub const MAX_RULES: usize = 32;
+pub const MAX_CAMERAS: usize = 64;
+/// Zones of one camera.
+pub const MAX_ZONES: usize = 32;
+/// Masks of one camera.
+pub const MAX_MASKS: usize = 16;
+/// Corners of a zone or mask.
+pub const CORNERS: RangeInclusive<usize> = 3..=64;
+/// Labels that one zone watches for.
+pub const MAX_LABELS: usize = 32;
+pub const MAX_STREAMS: usize = 32;
+/// Fields that a stream keeps.
+pub const MAX_FIELDS: usize = 64;
+/// Uplinks share the spool's one-byte lane number and its space.
+pub const MAX_UPLINKS: usize = 8;
+/// Profiles written in the configuration file.
+pub const MAX_PROFILES: usize = 64;
+/// Points of a Modbus profile.
+pub const MAX_POINTS: usize = 125;
+/// Register parts that sum up to one point.
+pub const MAX_PARTS: usize = 4;
+/// Values taken from one JSON payload.
+pub const MAX_VALUES: usize = 32;
+
+/// Bytes for records and evidence.
+pub const QUOTA: RangeInclusive<u64> = 64_000_000..=4_000_000_000_000;
+pub const EVIDENCE_KEEP: RangeInclusive<Duration> = hours(1)..=days(365);
+pub const COMMIT_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=secs(1);
+/// Bytes of one MQTT payload.
+pub const MAX_PAYLOAD: RangeInclusive<u64> = 64..=1_000_000;
+/// Connections to the embedded broker.
+pub const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=10_000;
+/// Wait for one Modbus reply.
+pub const BUS_TIMEOUT: RangeInclusive<Duration> = ms(20)..=secs(60);
+/// Serial speeds that adapters and meters have in common.
+pub const BAUDS: &[u32] = &[
+    300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200,
+];
+/// Modbus over serial line specification V1.02, 2.2: individual slave addresses.
+pub const UNIT_ID: RangeInclusive<u8> = 1..=247;
+/// How often a device is polled.
+pub const EVERY: RangeInclusive<Duration> = ms(100)..=hours(24);
+/// Sensor to floor, mm; also the distance at which a bin is full, from zero up.
+pub const HEIGHT_MM: RangeInclusive<f64> = 100.0..=10_000.0;
+/// Messages a second that one device may send.
+pub const MAX_RATE: RangeInclusive<f64> = 0.001..=1_000.0;
+/// Frames a second for the detector.
+pub const FPS: RangeInclusive<f64> = 0.1..=30.0;
+pub const DWELL: RangeInclusive<Duration> = ms(100)..=hours(24);
+pub const GRACE: RangeInclusive<Duration> = ms(100)..=hours(24);
+pub const VISION_THREADS: RangeInclusive<usize> = 1..=16;
+/// Resident bytes of the vision child.
+pub const VISION_MEMORY: RangeInclusive<u64> = 128_000_000..=64_000_000_000;
+pub const THIN: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
+pub const STOP_DEADLINE: RangeInclusive<Duration> = secs(1)..=secs(300);
+/// How long a condition must hold.
+pub const HOLD: RangeInclusive<Duration> = Duration::ZERO..=days(7);
+/// Silence that counts as absence.
+pub const ABSENCE: RangeInclusive<Duration> = secs(1)..=days(30);
+/// Window of a rate of change.
+pub const RATE_WINDOW: RangeInclusive<Duration> = secs(1)..=hours(24);
+/// Least time between two updates of an alert.
+pub const UPDATE_EVERY: RangeInclusive<Duration> = secs(1)..=days(7);
+/// Registers of a BCD figure, four digits each.
+pub const BCD_REGISTERS: RangeInclusive<u8> = 1..=4;

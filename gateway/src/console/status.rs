@@ -1,0 +1,159 @@
+//! How the gateway is, as `GET /status` and `wangge status` tell it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wangge_protocol::{EventKind, Severity, SourceKind};
+
+use crate::{
+    counters::{SourceCounters, UplinkCounters},
+    spool::StreamAccount,
+};
+
+/// The whole gateway at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    pub station: StationStatus,
+    /// Brokers, the listener, buses, and the cameras together.
+    pub sources: Vec<SourceStatus>,
+    pub cameras: Vec<CameraStatus>,
+    /// There when cameras are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<VisionStatus>,
+    pub storage: StorageStatus,
+    /// Accounts of alerts and of each stream.
+    pub streams: BTreeMap<String, StreamAccount>,
+    pub uplinks: Vec<UplinkStatus>,
+    /// Alerts that have not ended.
+    pub alerts: Vec<OpenAlert>,
+}
+
+impl Status {
+    /// Whether something accepts nothing or lost something: what `wangge status` fails for.
+    pub fn refusing(&self) -> bool {
+        self.storage.refusing.is_some()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationStatus {
+    pub id: String,
+    pub name: String,
+}
+
+/// One broker, listener, bus, or all cameras together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    pub kind: SourceKind,
+    pub received: u64,
+    pub accepted: u64,
+    pub refused: u64,
+    pub faults: u64,
+}
+
+impl SourceStatus {
+    /// Reads a source's counters.
+    pub fn new(name: &str, kind: SourceKind, counters: &SourceCounters) -> Self {
+        SourceStatus {
+            name: name.to_owned(),
+            kind,
+            received: counters.received.get(),
+            accepted: counters.accepted.get(),
+            refused: counters.refused.get(),
+            faults: counters.faults.get(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameraStatus {
+    pub id: String,
+    /// Why it gives no usable pictures; `None` when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// The process that looks at pictures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisionStatus {
+    /// `None` while it is down.
+    pub pid: Option<u32>,
+    /// How often it had to be started again.
+    pub restarts: u64,
+    /// Bytes resident, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident: Option<u64>,
+    /// Why it last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StorageStatus {
+    /// Bytes on disk: records and pictures.
+    pub bytes: u64,
+    pub quota: u64,
+    /// Group commits so far.
+    pub syncs: u64,
+    /// Hours until the quota is full at the recent rate; `None` while it does not grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours_left: Option<f64>,
+    /// Why nothing is accepted, if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    pub connected: bool,
+    pub sent: u64,
+    pub receipted: u64,
+    pub strange_receipts: u64,
+    pub poisoned: u64,
+    pub faults: u64,
+    /// What went wrong last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl UplinkStatus {
+    /// Reads an uplink's counters.
+    pub fn new(
+        name: &str,
+        connected: bool,
+        last_error: Option<String>,
+        counters: &UplinkCounters,
+    ) -> Self {
+        UplinkStatus {
+            name: name.to_owned(),
+            connected,
+            sent: counters.sent.get(),
+            receipted: counters.receipted.get(),
+            strange_receipts: counters.strange_receipts.get(),
+            poisoned: counters.poisoned.get(),
+            faults: counters.faults.get(),
+            last_error,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAlert {
+    /// UUID for life.
+    pub id: String,
+    /// Device or camera.
+    pub subject: String,
+    pub rule: String,
+    pub kind: EventKind,
+    pub severity: Severity,
+    /// RFC 3339.
+    pub since: String,
+}

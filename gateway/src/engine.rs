@@ -1,0 +1,287 @@
+//! The loop between sources and spool: takes arrivals in groups, steps rules and alerts, makes
+//! the consequences durable in one commit, and only then acknowledges.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tracing::{debug, error, info, warn};
+use wangge_protocol::{AlertState, EventKind, SourceKind};
+
+use crate::{
+    alert::{Ledger, Outbound},
+    clock::Clock,
+    config::Config,
+    observation::{Ack, Arrival},
+    rules::{self, Finding, Transition},
+    spool::{Batch, Class, Lane, Record, Spool, SpoolError},
+    telemetry::Streams,
+};
+
+/// Subject of what concerns the gateway itself.
+pub const GATEWAY: &str = "gateway";
+/// Arrivals in one commit at most: bounds a commit's size, and with it the longest pause.
+const GROUP: usize = 2_048;
+/// How often rules look at the clock.
+const TICK: Duration = Duration::from_secs(1);
+/// First and longest wait before a refused commit is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What became of alerts since the start, per kind and source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertCount {
+    pub raised: u64,
+    pub updated: u64,
+    pub cleared: u64,
+}
+
+/// What the console shows of the engine.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub alerts: BTreeMap<(EventKind, &'static str), AlertCount>,
+    pub open: usize,
+    /// Readings that no stream could take.
+    pub unforwardable: u64,
+    /// Why the last commit failed, while it does.
+    pub refused: Option<String>,
+    /// When the loop last came round: the watchdog's proof of progress.
+    pub alive: Option<Instant>,
+}
+
+/// Shared between the engine, which writes, and the console and watchdog, which read.
+pub type SharedProgress = Arc<Mutex<Progress>>;
+
+/// Everything that the loop owns.
+#[derive(Debug)]
+pub struct Engine {
+    rules: rules::Engine,
+    ledger: Ledger,
+    streams: Streams,
+    spool: Spool,
+    clock: Clock,
+    /// Uplinks that carry alerts.
+    alert_lanes: Vec<Lane>,
+    commit_interval: Duration,
+    progress: SharedProgress,
+    /// Devices whose readings were found too large, to say so once.
+    told: HashSet<Arc<str>>,
+    findings: Vec<Finding>,
+    batch: Batch,
+    acks: Vec<Ack>,
+}
+
+impl Engine {
+    /// Puts the parts together; `ledger` already knows the alerts that are open.
+    pub fn new(
+        config: &Config,
+        rules: rules::Engine,
+        ledger: Ledger,
+        spool: Spool,
+        clock: Clock,
+        progress: SharedProgress,
+    ) -> Self {
+        let alert_lanes = (0u8..)
+            .zip(&config.uplinks)
+            .filter(|(_, u)| u.alerts)
+            .map(|(uplink, _)| Lane { uplink, class: Class::Alert })
+            .collect();
+        Engine {
+            rules,
+            ledger,
+            streams: Streams::new(config),
+            spool,
+            clock,
+            alert_lanes,
+            commit_interval: config.storage.commit_interval,
+            progress,
+            told: HashSet::new(),
+            findings: Vec::new(),
+            batch: Batch::default(),
+            acks: Vec::new(),
+        }
+    }
+
+    /// Runs until every sender of `arrivals` is gone and what they sent is on disk.
+    ///
+    /// A commit that the spool refuses is tried again until it succeeds: nothing is acknowledged
+    /// meanwhile, the channel fills, and sources stop taking more.
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+        let mut group = Vec::with_capacity(GROUP);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_commit = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                _ = tick.tick() => self.tick(),
+                n = arrivals.recv_many(&mut group, GROUP) => {
+                    if n == 0 {
+                        break;
+                    }
+                    // One sync serves all that arrives while it would be too early for the next:
+                    // a lone reading waits for nothing, a thousand a second share their syncs.
+                    let due = last_commit + self.commit_interval;
+                    if Instant::now() < due && group.len() < GROUP {
+                        tokio::time::sleep_until(due).await;
+                        while group.len() < GROUP
+                            && let Ok(next) = arrivals.try_recv()
+                        {
+                            group.push(next);
+                        }
+                    }
+                    for arrival in group.drain(..) {
+                        self.take(arrival);
+                    }
+                }
+            }
+            if !self.batch.records.is_empty() || !self.batch.state.is_empty() || !self.acks.is_empty() {
+                last_commit = Instant::now();
+            }
+            self.commit().await;
+            self.progress().alive = Some(Instant::now());
+        }
+        info!(open_alerts = self.ledger.open().count(), "all that was received is on disk");
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        let now = self.clock.now();
+        for observation in &arrival.observations {
+            self.rules.step(observation, now, &mut self.findings);
+        }
+        self.apply();
+        let alert = self.ledger.open_on(&arrival.subject);
+        if let Err(fault) = self.streams.push(&arrival, alert, now, &mut self.batch.records) {
+            self.progress().unforwardable += 1;
+            if self.told.insert(arrival.subject.clone()) {
+                warn!(%fault, "a reading is not forwarded");
+            }
+        }
+        self.acks.extend(arrival.ack);
+    }
+
+    fn tick(&mut self) {
+        self.rules.tick(self.clock.now(), &mut self.findings);
+        self.apply();
+    }
+
+    /// Findings become alert messages in the batch.
+    fn apply(&mut self) {
+        for finding in std::mem::take(&mut self.findings) {
+            if let Some(outbound) = self.ledger.apply(finding, self.clock.now()) {
+                self.outbound(outbound);
+            }
+        }
+    }
+
+    fn outbound(&mut self, outbound: Outbound) {
+        {
+            let mut progress = self.progress();
+            let source = source_name(outbound.source);
+            let count = progress.alerts.entry((outbound.kind, source)).or_default();
+            match outbound.state {
+                AlertState::Raised => count.raised += 1,
+                AlertState::Updated => count.updated += 1,
+                AlertState::Cleared => count.cleared += 1,
+            }
+            progress.open = self.ledger.open().count();
+        }
+        info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
+        for lane in &self.alert_lanes {
+            self.batch.records.push(Record {
+                lane: *lane,
+                stream: "alerts".to_owned(),
+                id: outbound.event_id.clone(),
+                count: 1,
+                evidence: outbound.evidence.clone(),
+                body: outbound.body.clone(),
+            });
+        }
+        self.batch.state.push(outbound.state_change);
+    }
+
+    /// Makes the batch durable, then acknowledges what it came from.
+    async fn commit(&mut self) {
+        self.streams.flush(self.clock.now(), &mut self.batch.records);
+        if !self.batch.records.is_empty() || !self.batch.state.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.append(batch).await;
+        }
+        for ack in self.acks.drain(..) {
+            ack.done();
+        }
+    }
+
+    async fn append(&mut self, batch: Batch) {
+        let mut wait = RETRY.0;
+        let mut since: Option<String> = None;
+        loop {
+            match self.spool.append(batch.clone()).await {
+                Ok(_) => break,
+                Err(SpoolError::Closed) => {
+                    // Nothing was acknowledged, so whoever sent it sends it again.
+                    error!("the spool is closed; the last readings stay unacknowledged");
+                    self.acks.clear();
+                    return;
+                }
+                Err(fault) => {
+                    let fault = fault.to_string();
+                    if since.as_deref() != Some(fault.as_str()) {
+                        error!(%fault, "the spool refuses; nothing is acknowledged until it takes records again");
+                        self.progress().refused = Some(fault.clone());
+                        since = Some(fault);
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY.1);
+                    self.progress().alive = Some(Instant::now());
+                }
+            }
+        }
+        if let Some(reason) = since {
+            info!("the spool takes records again");
+            self.progress().refused = None;
+            self.storage_fault(reason);
+        }
+    }
+
+    /// Reports a storage fault after the fact: while it lasted, nothing could be stored.
+    fn storage_fault(&mut self, reason: String) {
+        let now = self.clock.now();
+        for what in [Transition::Began, Transition::Ended] {
+            self.findings.push(Finding {
+                subject: GATEWAY.into(),
+                rule: "storage".to_owned(),
+                kind: EventKind::StorageFault,
+                severity: EventKind::StorageFault.default_severity(),
+                what,
+                at: now.wall,
+                measurement: None,
+                sighting: None,
+                evidence: Vec::new(),
+                reason: Some(reason.clone()),
+            });
+        }
+        self.apply();
+        debug!("storage fault reported; it leaves with the next commit");
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Name of a source kind in reports.
+pub const fn source_name(source: SourceKind) -> &'static str {
+    match source {
+        SourceKind::Mqtt => "mqtt",
+        SourceKind::Modbus => "modbus",
+        SourceKind::Camera => "camera",
+        SourceKind::Gateway => "gateway",
+    }
+}

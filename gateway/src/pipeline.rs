@@ -1,0 +1,351 @@
+//! The one wiring file: every stage, every channel, the order of starting and stopping.
+//!
+//! ```text
+//! mqtt, modbus, vision --Arrival--> engine --Batch--> spool <--Entry-- uplinks --> platform
+//! ```
+//! Starting goes from the platform's end to the sensors', so that nothing is taken before it can
+//! be kept. Stopping goes the other way: sources are cancelled, the engine ends when the last of
+//! them has gone, uplinks deliver what they can, the spool closes last.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    alert::Ledger,
+    clock::Clock,
+    config::{Config, Device, DeviceLink},
+    counters::{SourceCounters, UplinkCounters},
+    engine::{Engine, Progress, SharedProgress},
+    observation::Arrival,
+    rules, source,
+    spool::{self, Spool, evidence::EvidenceStore},
+    status, uplink,
+};
+
+/// Arrivals between sources and engine: a group commit's worth and the next one's.
+const ARRIVALS: usize = 4_096;
+/// Of the time to stop, the part that uplinks may use to deliver what is left.
+const DRAIN_SHARE: f64 = 0.5;
+
+/// What the console reads while the station runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub spool: Spool,
+    pub progress: SharedProgress,
+    pub sources: Vec<(String, Arc<SourceCounters>)>,
+    pub uplinks: Vec<(String, Arc<UplinkCounters>)>,
+}
+
+/// Runs a station until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// What keeps the station from starting: storage that cannot be opened, an address that is
+/// taken. Whatever fails later is retried and reported, never a reason to end.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let clock = Clock::start();
+
+    // Storage first: without it nothing may be accepted.
+    let (spool, evidence) = open_storage(&config).await?;
+    let state = spool.state().await.context("reading the open alerts")?;
+    let ledger = Ledger::restore(&config, &state, clock.now())?;
+    let open: Vec<_> = ledger.open().collect();
+    info!(open_alerts = open.len(), "storage is open");
+    let rules = rules::Engine::new(
+        &config.devices,
+        &config.cameras,
+        config.station.time_zone.clone(),
+        &open,
+        clock.now(),
+    );
+
+    // Addresses, before anything is said to be ready.
+    let listener = match &config.listener {
+        Some(l) => Some((bind(l.listen, "listen.address").await?, l.clone())),
+        None => None,
+    };
+    let console = match config.console {
+        Some(addr) => Some(bind(addr, "console.listen").await?),
+        None => None,
+    };
+
+    let progress: SharedProgress = Arc::new(Mutex::new(Progress::default()));
+    let mut running = Running {
+        config: config.clone(),
+        clock,
+        spool: spool.clone(),
+        progress: progress.clone(),
+        sources: Vec::new(),
+        uplinks: Vec::new(),
+    };
+
+    // Uplinks.
+    let stop_uplinks = CancellationToken::new();
+    let mut uplinks = Stages::default();
+    for (index, link) in (0u8..).zip(&config.uplinks) {
+        let counters = Arc::new(UplinkCounters::default());
+        running.uplinks.push((link.name.to_string(), counters.clone()));
+        uplinks.spawn(
+            format!("uplink {}", link.name),
+            uplink::run(
+                link.clone(),
+                index,
+                config.station.id.clone(),
+                spool.clone(),
+                evidence.clone(),
+                counters,
+                stop_uplinks.clone(),
+            ),
+        );
+    }
+
+    // Engine.
+    let (arrivals, inbox) = mpsc::channel::<Arrival>(ARRIVALS);
+    let mut engine = Stages::default();
+    engine.spawn(
+        "engine".to_owned(),
+        Engine::new(&config, rules, ledger, spool.clone(), clock, progress.clone()).run(inbox),
+    );
+
+    // Sources.
+    let stop_sources = CancellationToken::new();
+    let mut sources = Stages::default();
+    let mut counters = |name: String| {
+        let c = Arc::new(SourceCounters::default());
+        running.sources.push((name, c.clone()));
+        c
+    };
+    for broker in &config.brokers {
+        let devices = on_broker(&config.devices, &broker.name);
+        sources.spawn(
+            format!("broker {}", broker.name),
+            source::mqtt::client::run(
+                broker.clone(),
+                devices,
+                arrivals.clone(),
+                clock,
+                counters(format!("mqtt/{}", broker.name)),
+                stop_sources.clone(),
+            ),
+        );
+    }
+    if let Some((socket, listener)) = listener {
+        let devices = on_broker(&config.devices, &listener.name);
+        let c = counters(format!("mqtt/{}", listener.name));
+        sources.spawn(
+            format!("listener {}", listener.name),
+            source::mqtt::listener::run(
+                socket,
+                listener,
+                devices,
+                arrivals.clone(),
+                clock,
+                c,
+                stop_sources.clone(),
+            ),
+        );
+    }
+    for bus in &config.buses {
+        let devices = config
+            .devices
+            .iter()
+            .filter(|d| matches!(&d.link, DeviceLink::Modbus { bus: b, .. } if *b == bus.name))
+            .cloned()
+            .collect();
+        sources.spawn(
+            format!("bus {}", bus.name),
+            source::modbus::run(
+                bus.clone(),
+                devices,
+                arrivals.clone(),
+                clock,
+                counters(format!("modbus/{}", bus.name)),
+                stop_sources.clone(),
+            ),
+        );
+    }
+    if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
+        sources.spawn(
+            "vision".to_owned(),
+            source::vision::run(
+                config.cameras.clone(),
+                vision,
+                evidence.clone(),
+                arrivals.clone(),
+                clock,
+                counters("vision".to_owned()),
+                stop_sources.clone(),
+            ),
+        );
+    }
+    drop(arrivals); // the engine ends with the last source
+
+    // Console, watchdog.
+    let stop_console = CancellationToken::new();
+    let mut side = Stages::default();
+    if let Some(socket) = console {
+        info!(address = %socket.local_addr()?, "console listens");
+        side.spawn(
+            "console".to_owned(),
+            crate::console::serve(socket, status::reader(running.clone()), stop_console.clone()),
+        );
+    }
+    side.spawn("watchdog".to_owned(), watchdog(progress, stop_console.clone()));
+
+    notify(&[sd_notify::NotifyState::Ready]);
+    info!(station = %config.station.id, devices = config.devices.len(), cameras = config.cameras.len(), "running");
+
+    stop_signal().await?;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    let deadline = Instant::now() + config.stop_deadline;
+    info!(deadline_s = config.stop_deadline.as_secs_f64(), "stopping; a second signal exits at once");
+    tokio::spawn(async {
+        if stop_signal().await.is_ok() {
+            warn!("second signal: exiting at once; what is not delivered stays on disk");
+            std::process::exit(130);
+        }
+    });
+
+    stop_sources.cancel();
+    sources.join(deadline).await;
+    engine.join(deadline).await;
+    drain(&spool, deadline, config.stop_deadline).await;
+    stop_uplinks.cancel();
+    uplinks.join(deadline).await;
+    stop_console.cancel();
+    side.join(deadline).await;
+    running.uplinks.clear();
+    drop(running);
+    spool.close().await.context("closing the spool")?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn open_storage(config: &Config) -> anyhow::Result<(Spool, Arc<EvidenceStore>)> {
+    let storage = config.storage.clone();
+    let uplinks: Vec<_> = config.uplinks.iter().map(|u| u.name.clone()).collect();
+    let opened = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&storage.path)?;
+        let evidence = EvidenceStore::open(&spool::evidence_dir(&storage.path))?;
+        let (spool, recovery) = Spool::open(&storage, &uplinks)?;
+        anyhow::Ok((spool, recovery, Arc::new(evidence)))
+    });
+    let (spool, recovery, evidence) = opened
+        .await?
+        .with_context(|| format!("opening the storage in {}", config.storage.path.display()))?;
+    info!(?recovery, "spool recovered");
+    Ok((spool, evidence))
+}
+
+async fn bind(addr: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("{key} = {addr} cannot be used; is another program listening there?"))
+}
+
+fn on_broker(devices: &[Arc<Device>], name: &str) -> Vec<Arc<Device>> {
+    devices
+        .iter()
+        .filter(|d| matches!(&d.link, DeviceLink::Mqtt { via, .. } if &**via == name))
+        .cloned()
+        .collect()
+}
+
+/// Gives uplinks a share of the time left to deliver what is held.
+async fn drain(spool: &Spool, deadline: Instant, whole: Duration) {
+    let until = Instant::now() + whole.mul_f64(DRAIN_SHARE);
+    let until = until.min(deadline);
+    while Instant::now() < until {
+        match spool.stats().await {
+            Ok(stats) if stats.streams.values().all(|s| s.held == 0) => return,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => return,
+        }
+    }
+    info!("not everything could be delivered in time; it stays on disk for the next start");
+}
+
+/// Tells systemd that the engine comes round; when it does not, says nothing, and is restarted.
+async fn watchdog(progress: SharedProgress, stop: CancellationToken) {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        stop.cancelled().await;
+        return;
+    };
+    let mut tick = tokio::time::interval(period / 3);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {
+                let alive = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).alive;
+                if alive.is_some_and(|at| at.elapsed() < period) {
+                    notify(&[sd_notify::NotifyState::Watchdog]);
+                }
+            }
+        }
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell, which is no fault.
+    if let Err(fault) = sd_notify::notify(states) {
+        warn!(%fault, "systemd could not be told");
+    }
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// Named tasks that end together.
+#[derive(Debug, Default)]
+struct Stages {
+    tasks: JoinSet<String>,
+    names: Vec<String>,
+}
+
+impl Stages {
+    fn spawn(&mut self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.push(name.clone());
+        self.tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Waits for all of them; whoever is still running at the deadline is named and aborted.
+    async fn join(&mut self, deadline: Instant) {
+        while !self.tasks.is_empty() {
+            match timeout_at(deadline, self.tasks.join_next()).await {
+                Ok(Some(Ok(name))) => self.names.retain(|n| *n != name),
+                Ok(Some(Err(fault))) => error!(%fault, "a stage ended with a panic"),
+                Ok(None) => break,
+                Err(_) => {
+                    error!(stages = ?self.names, "still running at the deadline; ended by force");
+                    self.tasks.abort_all();
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Which conditions an observation concerns, and what to say when one changes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity};
+
+use super::{
+    Change, Finding, Reading, Transition,
+    absence::Absence,
+    flow::{self, NightFlow},
+    health::{HealthChange, HealthLatch},
+    presence::Presence,
+    rate::Rate,
+    threshold::Threshold,
+};
+use crate::{
+    clock::Now,
+    config::{Camera, Condition, Device, Rule},
+    observation::{Health, Observation, Quality, Quantity, Sighting, Value},
+};
+
+/// Rule id of alerts about parts of the gateway itself, which have no configuration: any
+/// subject that is neither device nor camera and reports health.
+pub const PART_RULE: &str = "health";
+
+/// Parts of the gateway that may report; more would be a fault of ours, and is ignored.
+pub const MAX_PARTS: usize = 64;
+
+/// All conditions of all subjects.
+#[derive(Debug)]
+pub struct Engine {
+    index: HashMap<Arc<str>, usize>,
+    subjects: Vec<Subject>,
+    parts: usize,
+}
+
+/// One device, camera or part of the gateway.
+#[derive(Debug)]
+struct Subject {
+    id: Arc<str>,
+    /// By [`Quantity`], so that a reading meets only the rules about it.
+    figures: [Vec<Ruled<Figure>>; Quantity::ALL.len()],
+    presences: Vec<Ruled<Presence>>,
+    healths: Vec<Ruled<HealthLatch>>,
+    absences: Vec<Ruled<Absence>>,
+    /// When it was last heard, monotonic.
+    heard: Duration,
+}
+
+#[derive(Debug)]
+struct Ruled<C> {
+    rule: Arc<Rule>,
+    condition: C,
+}
+
+/// A condition about one quantity.
+#[derive(Debug)]
+struct Figure {
+    limit: f64,
+    state: FigureState,
+}
+
+#[derive(Debug)]
+enum FigureState {
+    Threshold(Threshold),
+    Rate(Rate),
+    NightFlow(NightFlow),
+}
+
+impl Engine {
+    /// An engine for these subjects.
+    ///
+    /// `open` names, as (subject, rule), the alerts that an earlier run left open: their
+    /// conditions hold until an observation says otherwise, so they are neither raised again
+    /// nor forgotten.
+    pub fn new(
+        devices: &[Arc<Device>],
+        cameras: &[Arc<Camera>],
+        tz: TimeZone,
+        open: &[(Arc<str>, String)],
+        now: Now,
+    ) -> Engine {
+        let mut engine = Engine {
+            index: HashMap::new(),
+            subjects: Vec::new(),
+            parts: 0,
+        };
+        for device in devices {
+            engine.add(Subject::new(device.id.clone(), &device.rules, &tz, now));
+        }
+        for camera in cameras {
+            engine.add(Subject::new(camera.id.clone(), &camera.rules, &tz, now));
+        }
+        for (subject, rule) in open {
+            let subject = match engine.index.get(subject) {
+                Some(&i) => engine.subjects.get_mut(i),
+                None if rule == PART_RULE => engine.add_part(subject, now),
+                None => None,
+            };
+            if let Some(subject) = subject {
+                subject.latch(rule);
+            }
+        }
+        engine
+    }
+
+    /// Looks at one observation and appends what changed.
+    ///
+    /// Implausible values show that the device is alive and nothing else.
+    pub fn step(&mut self, observation: &Observation, now: Now, out: &mut Vec<Finding>) {
+        let subject = match self.index.get(&observation.subject) {
+            Some(&i) => self.subjects.get_mut(i),
+            None if matches!(observation.value, Value::Health(_)) => {
+                self.add_part(&observation.subject, now)
+            }
+            None => None,
+        };
+        let Some(subject) = subject else { return };
+        let at = match observation.quality {
+            Quality::ClockSuspect => now.wall,
+            Quality::Good | Quality::Implausible => observation.at,
+        };
+        if !matches!(observation.value, Value::Health(Health::Fault { .. })) {
+            subject.heard(at, now, out);
+        }
+        if observation.quality == Quality::Implausible {
+            return;
+        }
+        if !matches!(observation.value, Value::Health(_)) {
+            subject.delivered(at, out);
+        }
+        match &observation.value {
+            Value::Measurement { quantity, value } if value.is_finite() => {
+                let reading = Reading {
+                    value: *value,
+                    at,
+                    now,
+                };
+                subject.measured(*quantity, reading, out);
+            }
+            Value::Measurement { .. } => {}
+            Value::Sighting(sighting) => subject.seen(sighting, at, out),
+            Value::Health(health) => subject.said(health, at, out),
+        }
+    }
+
+    /// Looks at the time: who has been silent for too long. A second between two ticks is
+    /// enough.
+    pub fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
+        for subject in &mut self.subjects {
+            subject.tick(now, out);
+        }
+    }
+
+    fn add(&mut self, subject: Subject) {
+        self.index.insert(subject.id.clone(), self.subjects.len());
+        self.subjects.push(subject);
+    }
+
+    fn add_part(&mut self, id: &Arc<str>, now: Now) -> Option<&mut Subject> {
+        if self.parts == MAX_PARTS {
+            return None;
+        }
+        self.parts += 1;
+        let rule = Arc::new(Rule {
+            id: PART_RULE.into(),
+            kind: EventKind::StorageFault,
+            severity: EventKind::StorageFault.default_severity(),
+            when: Condition::Health,
+            update_every: Duration::ZERO,
+        });
+        self.add(Subject::new(id.clone(), &[rule], &TimeZone::UTC, now));
+        self.subjects.last_mut()
+    }
+}
+
+impl Subject {
+    fn new(id: Arc<str>, rules: &[Arc<Rule>], tz: &TimeZone, now: Now) -> Subject {
+        let mut subject = Subject {
+            id,
+            figures: Default::default(),
+            presences: Vec::new(),
+            healths: Vec::new(),
+            absences: Vec::new(),
+            heard: now.mono,
+        };
+        for rule in rules {
+            subject.watch(rule.clone(), tz);
+        }
+        subject
+    }
+
+    fn watch(&mut self, rule: Arc<Rule>, tz: &TimeZone) {
+        let (quantity, limit, state) = match &rule.when {
+            Condition::Threshold {
+                quantity,
+                side,
+                raise,
+                clear,
+                hold,
+            } => (
+                *quantity,
+                *raise,
+                FigureState::Threshold(Threshold::new(*side, *raise, *clear, *hold)),
+            ),
+            Condition::Rate {
+                quantity,
+                per_minute,
+                window,
+            } => (
+                *quantity,
+                *per_minute,
+                FigureState::Rate(Rate::new(*per_minute, *window)),
+            ),
+            Condition::NightFlow {
+                from,
+                to,
+                min_flow,
+                hold,
+            } => (
+                Quantity::Flow,
+                *min_flow,
+                FigureState::NightFlow(NightFlow::new(tz.clone(), *from, *to, *min_flow, *hold)),
+            ),
+            Condition::Burst { flow, hold } => (
+                Quantity::Flow,
+                *flow,
+                FigureState::Threshold(flow::burst(*flow, *hold)),
+            ),
+            Condition::Absence { after } => {
+                let condition = Absence::new(*after);
+                return self.absences.push(Ruled { rule, condition });
+            }
+            Condition::Presence {
+                zone,
+                labels,
+                dwell,
+                grace,
+            } => {
+                let condition = Presence::new(zone.clone(), labels.clone(), *dwell, *grace);
+                return self.presences.push(Ruled { rule, condition });
+            }
+            Condition::Health => {
+                let condition = HealthLatch::default();
+                return self.healths.push(Ruled { rule, condition });
+            }
+        };
+        let condition = Figure { limit, state };
+        self.figures[quantity as usize].push(Ruled { rule, condition });
+    }
+
+    fn latch(&mut self, rule: &str) {
+        for ruled in self.figures.iter_mut().flatten() {
+            if ruled.rule.id == rule {
+                match &mut ruled.condition.state {
+                    FigureState::Threshold(c) => c.latch(),
+                    FigureState::Rate(c) => c.latch(),
+                    FigureState::NightFlow(c) => c.latch(),
+                }
+            }
+        }
+        for ruled in self.presences.iter_mut().filter(|r| r.rule.id == rule) {
+            ruled.condition.latch();
+        }
+        for ruled in self.healths.iter_mut().filter(|r| r.rule.id == rule) {
+            ruled.condition.latch();
+        }
+        for ruled in self.absences.iter_mut().filter(|r| r.rule.id == rule) {
+            ruled.condition.latch();
+        }
+    }
+
+    fn heard(&mut self, at: Timestamp, now: Now, out: &mut Vec<Finding>) {
+        self.heard = now.mono;
+        for Ruled { rule, condition } in &mut self.absences {
+            if let Some(change) = condition.heard() {
+                out.push(finding(&self.id, rule, change, at));
+            }
+        }
+    }
+
+    fn delivered(&mut self, at: Timestamp, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.healths {
+            if let Some(change) = condition.delivered() {
+                out.push(finding(&self.id, rule, change, at));
+            }
+        }
+    }
+
+    fn measured(&mut self, quantity: Quantity, reading: Reading, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.figures[quantity as usize] {
+            let change = match &mut condition.state {
+                FigureState::Threshold(c) => c.look(reading),
+                FigureState::Rate(c) => c.look(reading),
+                FigureState::NightFlow(c) => c.look(reading),
+            };
+            let Some(change) = change else { continue };
+            out.push(Finding {
+                measurement: Some(AlertMeasurement {
+                    quantity: quantity.slug().into(),
+                    value: reading.value,
+                    unit: quantity.unit().into(),
+                    limit: Some(condition.limit),
+                }),
+                ..finding(&self.id, rule, change, reading.at)
+            });
+        }
+    }
+
+    fn seen(&mut self, sighting: &Sighting, at: Timestamp, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.presences {
+            let Some(change) = condition.look(sighting, at) else {
+                continue;
+            };
+            out.push(Finding {
+                sighting: sighting.present.then(|| AlertSighting {
+                    zone: sighting.zone.to_string(),
+                    label: sighting.label.clone(),
+                    score: sighting.score,
+                    bbox: sighting.bbox,
+                    dwell_s: sighting.dwell.as_secs_f64(),
+                    track: sighting.track,
+                    model: sighting.model.clone(),
+                    model_hash: sighting.model_hash.clone(),
+                    human_confirmed: false,
+                }),
+                evidence: sighting.evidence.clone(),
+                ..finding(&self.id, rule, change, at)
+            });
+        }
+    }
+
+    fn said(&mut self, health: &Health, at: Timestamp, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.healths {
+            let Some(change) = condition.look(health) else {
+                continue;
+            };
+            let mut say = |what, kind: Option<EventKind>, reason: Option<&String>| {
+                let kind = kind.unwrap_or(rule.kind);
+                out.push(Finding {
+                    subject: self.id.clone(),
+                    rule: rule.id.clone(),
+                    kind,
+                    severity: severity(rule, kind),
+                    what,
+                    at,
+                    measurement: None,
+                    sighting: None,
+                    evidence: Vec::new(),
+                    reason: reason.cloned(),
+                });
+            };
+            let (kind, reason) = match health {
+                Health::Fault { what, reason } => (Some(*what), Some(reason)),
+                Health::Ok => (None, None),
+            };
+            match change {
+                HealthChange::Began => say(Transition::Began, kind, reason),
+                HealthChange::Reworded => say(Transition::Continues, kind, reason),
+                HealthChange::Replaced(old) => {
+                    say(Transition::Ended, Some(old), None);
+                    say(Transition::Began, kind, reason);
+                }
+                HealthChange::Ended(old) => say(Transition::Ended, old, None),
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
+        if self.absences.is_empty() {
+            return;
+        }
+        let silent = now.mono.saturating_sub(self.heard);
+        for Ruled { rule, condition } in &mut self.absences {
+            // Its source already says so with its own reason; the same is not said twice.
+            if self
+                .healths
+                .iter()
+                .any(|h| h.condition.kind() == Some(rule.kind))
+            {
+                continue;
+            }
+            if condition.missing(silent) {
+                let since = now.wall.checked_sub(silent).unwrap_or(now.wall);
+                let change = Change::Began { since };
+                out.push(finding(&self.id, rule, change, now.wall));
+            }
+        }
+    }
+}
+
+/// A kind that is not the rule's own brings its own severity.
+fn severity(rule: &Rule, kind: EventKind) -> Severity {
+    if kind == rule.kind {
+        rule.severity
+    } else {
+        kind.default_severity()
+    }
+}
+
+fn finding(subject: &Arc<str>, rule: &Rule, change: Change, at: Timestamp) -> Finding {
+    let (what, at) = match change {
+        Change::Began { since } => (Transition::Began, since),
+        Change::Moved => (Transition::Continues, at),
+        Change::Ended => (Transition::Ended, at),
+    };
+    Finding {
+        subject: subject.clone(),
+        rule: rule.id.clone(),
+        kind: rule.kind,
+        severity: rule.severity,
+        what,
+        at,
+        measurement: None,
+        sighting: None,
+        evidence: Vec::new(),
+        reason: None,
+    }
+}

@@ -1,0 +1,85 @@
+//! JSON Schema (draft 2020-12) of every message, for platform teams and for the drift check.
+
+use alloc::vec::Vec;
+
+pub(crate) use alloc::string::ToString;
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    AlertData, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY,
+    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, pattern,
+};
+
+/// File name under `protocol/schema/` and content of every schema.
+///
+/// An unknown key is no error in any of them: a receiver that is older than the gateway must
+/// not refuse its alerts.
+pub fn schemas() -> Vec<(&'static str, Value)> {
+    let mut alert = envelope::<AlertData>(
+        "Wangge alert",
+        SCHEMA_ALERT,
+        &[TYPE_RAISED, TYPE_UPDATED, TYPE_CLEARED],
+    );
+    alert["properties"]["subject"]["pattern"] = pattern::UUID_V7.into();
+    // `type` and `data.state` say the same, and a cleared alert says when.
+    alert["allOf"] = [
+        (TYPE_RAISED, "raised"),
+        (TYPE_UPDATED, "updated"),
+        (TYPE_CLEARED, "cleared"),
+    ]
+    .iter()
+    .map(|&(event_type, state)| {
+        let mut data = json!({ "properties": { "state": { "const": state } } });
+        if state == "cleared" {
+            data["required"] = json!(["cleared_at"]);
+        }
+        json!({
+            "if": { "properties": { "type": { "const": event_type } } },
+            "then": { "properties": { "data": data } },
+        })
+    })
+    .collect();
+    alloc::vec![
+        ("alert.json", alert),
+        (
+            "telemetry.json",
+            envelope::<Telemetry<Map<alloc::string::String, Value>>>(
+                "Wangge telemetry",
+                SCHEMA_TELEMETRY,
+                &[TYPE_TELEMETRY],
+            ),
+        ),
+        (
+            "gap.json",
+            envelope::<Gap>("Wangge gap record", SCHEMA_GAP, &[TYPE_GAP]),
+        ),
+        (
+            "receipt.json",
+            plain::<Receipt>("Wangge receipt", "urn:wangge:schema:receipt:1"),
+        ),
+        (
+            "reading.json",
+            plain::<DeviceReading>("Wangge device reading", "urn:wangge:schema:reading:1"),
+        ),
+    ]
+}
+
+fn plain<T: JsonSchema>(title: &str, id: &str) -> Value {
+    let mut schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
+    schema.insert("$id".into(), id.into());
+    schema.to_value()
+}
+
+fn envelope<T>(title: &str, data_schema: &str, types: &[&str]) -> Value
+where
+    CloudEvent<T>: JsonSchema,
+{
+    let mut schema = plain::<CloudEvent<T>>(title, data_schema);
+    schema["properties"]["type"]["enum"] = types.iter().copied().collect();
+    schema["properties"]["dataschema"]["const"] = data_schema.into();
+    schema
+}

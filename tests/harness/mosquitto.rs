@@ -1,0 +1,154 @@
+//! Mosquitto, as a station's or a platform's broker.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{Process, place};
+
+const START: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(10);
+
+/// A broker on a port of its own that keeps both over restarts.
+#[derive(Debug)]
+pub struct Mosquitto {
+    config: PathBuf,
+    log: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Mosquitto {
+    /// Starts a broker without limits on queues, open to all, with its files in `dir`; `more`
+    /// are further lines of its configuration.
+    ///
+    /// # Errors
+    /// Mosquitto is not installed or does not start.
+    pub fn start(dir: &Path, more: &str) -> Result<Mosquitto> {
+        fs::create_dir_all(dir)?;
+        let (config, log) = (dir.join("mosquitto.conf"), dir.join("mosquitto.log"));
+        let anonymous = !more.contains("allow_anonymous");
+        let port = place::free_port()?;
+        let user = if rustix::process::geteuid().is_root() {
+            "user root\n"
+        } else {
+            ""
+        };
+        fs::write(
+            &config,
+            format!(
+                "listener {port} 127.0.0.1\n{user}{}set_tcp_nodelay true\npersistence true\n\
+                 persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
+                 log_type error\nlog_type warning\nlog_type notice\n{more}\n",
+                if anonymous {
+                    "allow_anonymous true\n"
+                } else {
+                    ""
+                },
+                dir.display(),
+            ),
+        )?;
+        let mut broker = Mosquitto {
+            config,
+            log,
+            port,
+            process: None,
+        };
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it again, on the same port with the same files.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        // Debian puts the broker where an ordinary user's PATH does not look.
+        let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"]
+            .into_iter()
+            .find(|p| Path::new(p).exists())
+            .unwrap_or("mosquitto");
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&self.config);
+        let mut process = Process::start("mosquitto", &command, &self.log)?;
+        process.ready("mosquitto to listen", START, |_| {
+            Ok(TcpStream::connect(("127.0.0.1", self.port)).ok())
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Stops it in order: it writes its store.
+    ///
+    /// # Errors
+    /// It was not running or does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("mosquitto is not running")?;
+        process.stop(STOP)?;
+        Ok(())
+    }
+
+    /// SIGKILL: what it had not written is lost.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("mosquitto is not running")?;
+        process.kill()
+    }
+
+    /// Publishes one message at QoS 1 with `mosquitto_pub`.
+    ///
+    /// # Errors
+    /// `mosquitto_pub` fails.
+    pub fn publish(&self, topic: &str, payload: &[u8]) -> Result<()> {
+        publish(self.port, topic, payload, &[])
+    }
+}
+
+/// Publishes one message at QoS 1 to any broker on 127.0.0.1; `more` are further arguments of
+/// `mosquitto_pub`.
+///
+/// # Errors
+/// `mosquitto_pub` is not there or fails.
+pub fn publish(port: u16, topic: &str, payload: &[u8], more: &[&str]) -> Result<()> {
+    let mut child = Command::new("mosquitto_pub")
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-q",
+            "1",
+            "-t",
+            topic,
+            "-s",
+        ])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start mosquitto_pub")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        std::io::Write::write_all(&mut stdin, payload)?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "mosquitto_pub -t {topic}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}

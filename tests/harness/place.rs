@@ -1,0 +1,87 @@
+//! Where things are: the checkout, the built programs, what set-up laid into the cache.
+
+use std::{
+    env,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The checkout.
+pub fn root() -> &'static Path {
+    const TESTS: &str = env!("CARGO_MANIFEST_DIR");
+    Path::new(TESTS).parent().unwrap_or(Path::new(TESTS))
+}
+
+/// A program of this workspace: where `$WANGGE_BIN_DIR` says, else as the running profile or
+/// the release profile built it.
+///
+/// # Errors
+/// It has not been built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    let places = match env::var_os("WANGGE_BIN_DIR") {
+        Some(dir) => vec![PathBuf::from(dir)],
+        None => vec![target.join("release"), target.join(profile)],
+    };
+    places
+        .iter()
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!("{name} is not in {places:?}: build it, or use `cargo xtask test`")
+        })
+}
+
+/// A peer that lies beside this file.
+pub fn peer(name: &str) -> PathBuf {
+    root().join("tests/harness/peers").join(name)
+}
+
+fn set_up(variable: &str) -> Result<PathBuf> {
+    let path = env::var_os(variable)
+        .map(PathBuf::from)
+        .with_context(|| format!("{variable} is not set: run this with `cargo xtask test`"))?;
+    ensure!(
+        path.exists(),
+        "{variable}: {} does not exist: run `cargo xtask setup`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// libonnxruntime.so, from `$WANGGE_ONNXRUNTIME`.
+pub fn onnxruntime() -> Result<PathBuf> {
+    set_up("WANGGE_ONNXRUNTIME")
+}
+
+/// The default model's manifest, from `$WANGGE_MODEL`.
+pub fn model() -> Result<PathBuf> {
+    set_up("WANGGE_MODEL")
+}
+
+/// A clip of the footage, from the folder `$WANGGE_FOOTAGE`.
+pub fn clip(name: &str) -> Result<PathBuf> {
+    let path = set_up("WANGGE_FOOTAGE")?.join(name);
+    ensure!(path.is_file(), "no footage {}", path.display());
+    Ok(path)
+}
+
+/// The Python that has the peers' packages, from `$WANGGE_PYTHON`.
+pub fn python() -> Result<PathBuf> {
+    set_up("WANGGE_PYTHON")
+}
+
+/// A TCP port of 127.0.0.1 that nobody listens on now.
+///
+/// For peers that cannot be told "any": between here and their bind another process may take
+/// it, so starting such a peer is tried again on another port.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask test`: suites by name, one honest count at the end.
+
+mod tally;
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    build,
+    setup::{self, Kit, Purpose},
+};
+use tally::Tally;
+
+/// One suite: a name, what it is for, and the cargo command that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Suite {
+    /// Tests beside the code of every crate.
+    Unit,
+    /// Examples in the documentation of the code.
+    Docs,
+    /// The whole product as built, against real peers, with faults at random.
+    Stories,
+}
+
+impl Suite {
+    const ALL: [Suite; 3] = [Suite::Unit, Suite::Docs, Suite::Stories];
+
+    fn name(self) -> &'static str {
+        match self {
+            Suite::Unit => "unit",
+            Suite::Docs => "docs",
+            Suite::Stories => "stories",
+        }
+    }
+
+    fn cargo_arguments(self) -> &'static [&'static str] {
+        match self {
+            Suite::Unit => &[
+                "--workspace",
+                "--exclude",
+                "wangge-tests",
+                "--lib",
+                "--bins",
+                "--tests",
+            ],
+            Suite::Docs => &["--workspace", "--doc"],
+            Suite::Stories => &["--package", "wangge-tests", "--lib", "--tests"],
+        }
+    }
+}
+
+/// Runs the suites (all, if none is named) and prints the count.
+///
+/// # Errors
+/// Set-up or a build fails, or any test does.
+pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<()> {
+    let kit = setup::kit(Purpose::Test)?;
+    let suites = if suites.is_empty() {
+        &Suite::ALL[..]
+    } else {
+        suites
+    };
+    let (mut all, mut lines) = (Tally::default(), Vec::new());
+    for suite in suites {
+        eprintln!("\n== {} ==", suite.name());
+        let begun = Instant::now();
+        let tally = run_one(*suite, &kit, filter)?;
+        lines.push(format!(
+            "{:8} {} ({:.0} s)",
+            suite.name(),
+            tally,
+            begun.elapsed().as_secs_f64()
+        ));
+        all.add(&tally);
+    }
+    println!();
+    for line in lines {
+        println!("{line}");
+    }
+    for reason in &all.skipped {
+        println!("skipped: {reason}");
+    }
+    println!("{} passed, {} failed", all.passed, all.failed);
+    if all.failed > 0 {
+        bail!("{} tests failed", all.failed);
+    }
+    if all.passed == 0 {
+        bail!("no test ran: is the name right?");
+    }
+    Ok(())
+}
+
+fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>) -> Result<Tally> {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(wangge_tests::place::root())
+        .args(["test", "--no-fail-fast"])
+        .args(suite.cargo_arguments())
+        .args(filter)
+        // Output of tests that pass tells which of them had to be skipped.
+        .args(["--", "--show-output"])
+        .envs(kit.env())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    if suite == Suite::Stories {
+        command.env("WANGGE_BIN_DIR", build::release()?);
+    }
+    let logs = wangge_tests::place::root().join("target/xtask-test");
+    fs::create_dir_all(&logs)?;
+    let mut log = File::create(logs.join(suite.name()).with_extension("log"))?;
+
+    let mut child = command.spawn().context("cannot start cargo")?;
+    let output = child.stdout.take().context("cargo without an output")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(log, "{line}")?;
+        if tally.read(&line) {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    tally.end(suite.name(), status.success());
+    Ok(tally)
+}
