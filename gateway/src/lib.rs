@@ -13,3 +13,4 @@ pub mod rules;
 pub mod source;
 pub mod spool;
 pub mod tls;
+mod width;

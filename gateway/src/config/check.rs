@@ -34,6 +34,8 @@ use super::{
     units::{self, UnitError},
 };
 
+pub(super) use station::CONSOLE;
+
 /// Turns a file's raw form into a configuration; it may only be used if `faults` has no error,
 /// and there is none without a platform profile.
 pub(super) fn config(
@@ -90,6 +92,9 @@ pub(super) fn on_site(
         base_dir,
     };
     station::storage_writable(&mut cx, &config.storage);
+    if let Some(vision) = &config.vision {
+        camera::model_loads(&mut cx, vision);
+    }
 }
 
 /// Where a check reports, and what it needs to do so.

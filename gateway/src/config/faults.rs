@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
+use crate::width::columns;
+
 /// How bad a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,15 +55,6 @@ impl Fault {
             source_line: String::new(),
             width: 0,
         }
-    }
-}
-
-/// Columns that a character takes in a terminal: Chinese takes two.
-fn columns(c: char) -> usize {
-    match c as u32 {
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff => 2,
-        0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x3fffd => 2,
-        _ => 1,
     }
 }
 

@@ -129,6 +129,24 @@ fn inspect_text(text: &str, origin: &str, base_dir: &Path, on_site: bool) -> Ins
     }
 }
 
+/// Where the console of the station with this file listens, as far as the file can be read: for
+/// asking a running gateway, whoever may not read its secrets included.
+///
+/// # Errors
+/// One sentence, when the file cannot be read or names no address.
+pub fn console_address(path: &Path) -> Result<std::net::SocketAddr, String> {
+    let text = read(path).map_err(|reason| format!("{}: {reason}", path.display()))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|e| format!("{}: {}", path.display(), e.message()))?;
+    let console = table.get("console").and_then(|c| c.get("listen"));
+    match console.map_or(Some(check::CONSOLE), toml::Value::as_str) {
+        Some("off") => Err(format!("{} switches the console off", path.display())),
+        text => text
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| format!("{}: `console.listen` is no address", path.display())),
+    }
+}
+
 /// A file to start from, with an explanation of every table.
 pub fn sample() -> &'static str {
     include_str!("../../station.sample.toml")

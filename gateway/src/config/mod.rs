@@ -2,11 +2,12 @@
 //! and suggestion) -> the validated types below, which later stages never check again.
 
 mod check;
+pub mod code;
 mod document;
 mod faults;
 pub mod limits;
 mod load;
-mod platform;
+pub mod platform;
 mod raw;
 mod shape;
 mod suggest;
@@ -19,7 +20,7 @@ use wangge_protocol::{EventKind, Severity, SourceKind};
 use crate::observation::Quantity;
 
 pub use faults::{Fault, Faults, Level};
-pub use load::{Inspection, inspect, load, parse, sample, schema};
+pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]
@@ -465,7 +466,7 @@ pub enum Border {
     Broker,
 }
 
-/// Receiving platform's words; `protocol/profiles/*.toml`, read by `alert::profile::parse`.
+/// Receiving platform's words; `protocol/profiles/*.toml`, read by [`platform::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub id: String,

@@ -47,29 +47,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Asks the running gateway how it is.
 pub type StatusSource = Arc<dyn Fn() -> BoxFuture<'static, Status> + Send + Sync>;
 
-/// Why the console does not serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsoleError {
-    /// There is no log-in, so only this machine may reach it.
-    #[error("the console has no log-in and does not listen on {0}; use a loopback address")]
-    NotLoopback(std::net::SocketAddr),
-    /// The socket is unusable.
-    #[error("the console's socket is unusable")]
-    Socket(#[source] std::io::Error),
-}
-
-/// Serves until `stop`, then finishes the requests that have begun.
-///
-/// # Errors
-/// When `listener` is not on a loopback address.
-pub async fn serve(
-    listener: TcpListener,
-    status: StatusSource,
-    stop: CancellationToken,
-) -> Result<(), ConsoleError> {
-    let address = listener.local_addr().map_err(ConsoleError::Socket)?;
-    if !address.ip().is_loopback() {
-        return Err(ConsoleError::NotLoopback(address));
+/// Serves until `stop`, then finishes the requests that have begun. There is no log-in, so
+/// a listener that is not on loopback is refused: the log says so and nothing is served.
+pub async fn serve(listener: TcpListener, status: StatusSource, stop: CancellationToken) {
+    match listener.local_addr() {
+        Ok(address) if address.ip().is_loopback() => {}
+        Ok(address) => {
+            tracing::error!(%address, "the console has no log-in and serves loopback only");
+            return;
+        }
+        Err(error) => {
+            tracing::error!(%error, "the console's socket is unusable");
+            return;
+        }
     }
     let router = router(status);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -97,7 +87,6 @@ pub async fn serve(
     }
     connections.close();
     connections.wait().await;
-    Ok(())
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use serde::Deserialize;
+use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
 use super::{
@@ -45,7 +45,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     let library = written
         .and_then(|v| v.onnxruntime.as_deref())
         .unwrap_or(ONNXRUNTIME);
-    let manifest = cx.read(at.key("model"), model, limits::FILE_BYTES);
+    let manifest = cx.read_text(at.key("model"), model, limits::FILE_BYTES);
     let onnxruntime = cx.file(at.key("onnxruntime"), library);
     Some(Checked {
         vision: Vision {
@@ -59,25 +59,29 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
                 &limits::VISION_MEMORY,
             ),
         },
-        labels: manifest.and_then(|bytes| labels(cx, at.key("model"), &bytes)),
+        labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })
 }
 
-/// Labels of a model's manifest. The manifest as a whole, and the weights, are checked by
-/// whoever loads them.
-fn labels(cx: &mut Checker<'_, '_>, at: At<'_>, manifest: &[u8]) -> Option<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Labels {
-        labels: BTreeSet<String>,
-    }
-    let text = std::str::from_utf8(manifest).unwrap_or_default();
-    match toml::from_str::<Labels>(text) {
-        Ok(manifest) => Some(manifest.labels),
-        Err(error) => {
-            let message = format!("the model's manifest is unusable: {}", error.message());
+/// Labels of a model's manifest; the weights are checked by whoever loads them.
+fn labels(cx: &mut Checker<'_, '_>, at: At<'_>, manifest: &str) -> Option<BTreeSet<String>> {
+    match Manifest::parse(manifest) {
+        Ok(manifest) => Some(manifest.labels.into_iter().collect()),
+        Err(reason) => {
+            let message = format!("the model's manifest is unusable: {}", reason.trim());
             cx.error(at, message, "it is the TOML file beside the weights");
             None
         }
+    }
+}
+
+/// What `wangge check` tries besides: are the weights those that the manifest names?
+pub(super) fn model_loads(cx: &mut Checker<'_, '_>, vision: &Vision) {
+    if let Err(error) = wangge_models::load(&vision.model) {
+        let root = At::Root;
+        let table = root.key("vision");
+        let message = format!("the model cannot be used: {error}");
+        cx.error(table.key("model"), message, "fetch the weights again");
     }
 }
 

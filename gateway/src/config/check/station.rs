@@ -5,10 +5,16 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use jiff::tz::TimeZone;
 
 use super::{At, Checker, limits, suggest};
-use crate::config::{
-    Listener, Profile, Station, Storage, platform,
-    raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
+use crate::{
+    config::platform as profile,
+    config::{
+        Listener, Profile, Station, Storage,
+        raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
+    },
 };
+
+/// Platform profiles that ship with the gateway, by name.
+const PLATFORMS: &[(&str, &str)] = &[("default", profile::DEFAULT)];
 
 /// Province-level codes of GB/T 2260, the first two digits of every division.
 const PROVINCES: &[u8] = &[
@@ -160,16 +166,18 @@ pub(super) fn socket(cx: &mut Checker<'_, '_>, at: At<'_>, text: &str) -> Option
     }
 }
 
+/// Where the console listens when nothing is said.
+pub(in crate::config) const CONSOLE: &str = "127.0.0.1:9464";
+
 pub(super) fn console(
     cx: &mut Checker<'_, '_>,
     raw: Option<&RawConsole>,
     listener: Option<&Listener>,
 ) -> Option<SocketAddr> {
-    const DEFAULT: &str = "127.0.0.1:9464";
     let root = At::Root;
     let table = root.key("console");
     let at = table.key("listen");
-    let text = raw.and_then(|c| c.listen.as_deref()).unwrap_or(DEFAULT);
+    let text = raw.and_then(|c| c.listen.as_deref()).unwrap_or(CONSOLE);
     if text == "off" {
         return None;
     }
@@ -179,7 +187,7 @@ pub(super) fn console(
         cx.error(
             at,
             message,
-            format!("use a loopback address, e.g. \"{DEFAULT}\""),
+            format!("use a loopback address, e.g. \"{CONSOLE}\""),
         );
     }
     if let Some(listener) = listener
@@ -220,16 +228,16 @@ pub(super) fn platform(cx: &mut Checker<'_, '_>, raw: Option<&RawPlatform>) -> O
         ("file", text, cx.path(file).display().to_string())
     } else {
         let name = name.unwrap_or("default");
-        let found = platform::EMBEDDED.iter().find(|(known, _)| *known == name);
+        let found = PLATFORMS.iter().find(|(known, _)| *known == name);
         let Some((_, text)) = found else {
-            let known = platform::EMBEDDED.iter().map(|(known, _)| *known);
+            let known = PLATFORMS.iter().map(|(known, _)| *known);
             cx.unknown(at.key("profile"), "platform profile", name, known, "`file`");
             return None;
         };
         let origin = format!("platform profile {name}");
         ("profile", (*text).to_owned(), origin)
     };
-    match platform::parse(&text, &origin) {
+    match profile::parse(&text, &origin) {
         Ok(profile) => Some(profile),
         Err(error) => {
             let message = format!("the platform profile is unusable: {error}");
