@@ -220,6 +220,27 @@ fn parts_of_the_gateway_report_without_configuration_and_in_bounds() {
 }
 
 #[test]
+fn a_fault_from_before_a_restart_ends_when_the_device_delivers() {
+    let rules = || vec![healthy(EventKind::DeviceQuarantined)];
+    let mut b = Bench::restored(rules(), TimeZone::UTC, &["health"]);
+    let mut o = measured("d", Quantity::Fill, 400.0, b.now);
+    o.quality = Quality::Implausible;
+    assert_eq!(b.see(&o), [], "that proves nothing");
+    assert_eq!(b.reads(Quantity::Fill, 40.0), [Ended]);
+    assert_eq!(b.reads(Quantity::Fill, 40.0), []);
+    // A fault that this run's source reported ends only by that source's word.
+    let mut b = Bench::restored(rules(), TimeZone::UTC, &["health"]);
+    let fault = Value::Health(Health::Fault {
+        what: EventKind::DeviceQuarantined,
+        reason: "flood".into(),
+    });
+    assert_eq!(b.see(&observed("d", fault, b.now)), []);
+    assert_eq!(b.reads(Quantity::Fill, 40.0), []);
+    let ok = observed("d", Value::Health(Health::Ok), b.now);
+    assert_eq!(b.see(&ok), [Ended]);
+}
+
+#[test]
 fn open_rules_are_latched_again() {
     let rules = || {
         vec![
@@ -242,8 +263,8 @@ fn open_rules_are_latched_again() {
     // Still so: nothing is raised again.
     assert_eq!(
         b.reads(Quantity::Fill, 95.0),
-        [Ended],
-        "only the silence is over"
+        [Ended, Ended],
+        "only silence and fault are over"
     );
     assert_eq!(b.reads(Quantity::Temperature, 300.0), []);
     assert_eq!(b.reads(Quantity::Flow, 0.05), []);
@@ -251,10 +272,6 @@ fn open_rules_are_latched_again() {
     assert_eq!(b.reads(Quantity::Fill, 10.0), [Ended]);
     assert_eq!(b.reads(Quantity::Flow, 0.0), [Ended]);
     assert_eq!(b.see(&observed("d", empty(MINUTE), b.now)), [Ended]);
-    assert_eq!(
-        b.see(&observed("d", Value::Health(Health::Ok), b.now)),
-        [Ended]
-    );
     assert_eq!(
         b.reads(Quantity::Temperature, 290.0),
         [],

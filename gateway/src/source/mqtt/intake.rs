@@ -140,6 +140,11 @@ impl Intake {
         topics
     }
 
+    /// Whether a device publishes there.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
     /// Judges and reads one message.
     pub fn take(&self, m: Message<'_>, now: Now) -> Taken {
         self.counters.received.add_one();
