@@ -10,6 +10,7 @@ pub mod derive;
 pub mod geo;
 pub mod observation;
 pub mod rules;
+pub mod simulate;
 pub mod source;
 pub mod spool;
 pub mod tls;
