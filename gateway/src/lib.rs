@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order of the data's way; `pipeline` alone knows them all.
 pub mod alert;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;

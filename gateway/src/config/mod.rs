@@ -9,6 +9,8 @@ mod load;
 mod raw;
 mod shape;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
