@@ -1,6 +1,6 @@
 //! Wangge: edge gateway for community stations.
 //!
-//! The modules stand in the order of the data's way; `pipeline` alone knows them all.
+//! `pipeline` wires the stages in the order of the data's way and alone knows them all.
 pub mod alert;
 pub mod cli;
 pub mod clock;
@@ -8,29 +8,16 @@ pub mod config;
 pub mod console;
 pub mod counters;
 pub mod derive;
+pub mod engine;
 pub mod geo;
 pub mod observation;
+pub mod pipeline;
 pub mod rules;
 pub mod source;
 pub mod spool;
+pub mod status;
+pub mod telemetry;
 pub mod tls;
+pub mod uplink;
+pub mod vision;
 mod width;
-
-// temporary: stand-ins until these parts are merged.
-pub mod pipeline {
-    pub async fn run(_: crate::config::Config) -> anyhow::Result<()> {
-        anyhow::bail!("not merged yet")
-    }
-}
-pub mod simulate {
-    #[derive(Clone, Debug, clap::Args)]
-    pub struct Args {}
-    pub async fn run(_: Args) -> anyhow::Result<()> {
-        anyhow::bail!("not merged yet")
-    }
-}
-pub mod vision {
-    pub fn child_main() -> std::process::ExitCode {
-        std::process::ExitCode::FAILURE
-    }
-}

@@ -44,7 +44,7 @@ pub struct CloudEvent<T> {
 
 /// An alert began.
 pub const TYPE_RAISED: &str = "cn.wangge.alert.raised.v1";
-/// An alert that goes on, with newer figures.
+/// An alert that goes on, with newer figures, or has begun again soon after it was cleared.
 pub const TYPE_UPDATED: &str = "cn.wangge.alert.updated.v1";
 /// An alert ended by itself.
 pub const TYPE_CLEARED: &str = "cn.wangge.alert.cleared.v1";
@@ -67,7 +67,7 @@ pub const SCHEMA_GAP: &str = "urn:wangge:schema:gap:1";
 pub enum AlertState {
     /// It began.
     Raised,
-    /// It goes on.
+    /// It goes on, with newer figures; after `cleared` it has begun again, as the same alert.
     Updated,
     /// It is over.
     Cleared,

@@ -45,17 +45,19 @@ pub struct Reading<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// `alert` or `telemetry`.
+    /// `alert` or `telemetry`; `unknown` where that was lost as well.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::GAP_CLASS)))]
     pub class: String,
-    /// How many records were dropped.
+    /// Name of the stream, empty where that was lost as well.
+    pub stream: String,
+    /// How many alerts, or readings, were dropped.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub count: u64,
     /// First and last spool sequence number dropped.
     pub first_seq: u64,
     /// See `first_seq`.
     pub last_seq: u64,
-    /// e.g. `quota`, `unreadable`, `poison`.
+    /// e.g. `quota`, `unreadable`, `lost`, `poison`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub reason: String,
 }

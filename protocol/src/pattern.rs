@@ -20,6 +20,6 @@ pub const UNIT_GRID: &str = r"^[0-9]{15}$";
 /// Coordinate systems that a platform profile may ask for.
 pub const CRS: &str = r"^(wgs84|gcj02|epsg3857)$";
 /// Lanes whose records can be dropped.
-pub const GAP_CLASS: &str = r"^(alert|gap|telemetry)$";
+pub const GAP_CLASS: &str = r"^(alert|gap|telemetry|unknown)$";
 /// A message's id or a picture's hash.
 pub const RECEIPT_ID: &str = r"^([0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$";

@@ -264,7 +264,7 @@ fn telemetry_gap_receipt_and_reading_are_checked() {
                 telemetry.clone(),
                 "/data",
                 json!({
-                    "class": "telemetry", "count": 3, "first_seq": 1, "last_seq": 9,
+                    "class": "telemetry", "stream": "bins", "count": 3, "first_seq": 1, "last_seq": 9,
                     "reason": "quota"
                 }),
             ),

@@ -6,14 +6,19 @@
 //! ones, and every process ends with the value that owns it, in a group of its own.
 
 pub mod chaos;
+pub mod gateway;
+pub mod http;
 pub mod modbus;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod place;
+pub mod platform;
 pub mod process;
 pub mod rtsp;
+pub mod scene;
 pub mod usage;
 pub mod wait;
 
 pub use process::Process;
+pub use scene::play;
 pub use wait::until;

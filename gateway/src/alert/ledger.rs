@@ -43,24 +43,41 @@ struct Alert {
     flapped: bool,
     /// When the last message was made, monotonic.
     told: Duration,
-    /// Figures that came too soon after it.
+    /// What came too soon after it: newer figures, or in [`Phase::Ending`] the end.
     waiting: Option<Finding>,
     /// Numbers of event codes that its (subject, rule) used.
     series: BTreeMap<String, u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Phase {
     Open,
     /// The condition ended, but the alert flapped: it is cleared if nothing happens until then.
     Ending {
-        finding: Finding,
         until: Duration,
     },
     /// Cleared; reopened if the condition begins again before then.
     Closed {
         until: Duration,
     },
+}
+
+impl Alert {
+    /// Keeps a finding for later, instead of what waited before.
+    fn wait(&mut self, finding: Finding) {
+        self.waiting = Some(self.with_pictures(finding));
+    }
+
+    /// The finding with the pictures that waited, if it has none of its own: pictures are not
+    /// taken for nothing.
+    fn with_pictures(&mut self, mut finding: Finding) -> Finding {
+        if let Some(earlier) = self.waiting.take()
+            && finding.evidence.is_empty()
+        {
+            finding.evidence = earlier.evidence;
+        }
+        finding
+    }
 }
 
 impl Ledger {
@@ -124,24 +141,25 @@ impl Ledger {
             alerts.push(alert);
             return Some(outbound);
         };
-        match (&alert.phase, finding.what) {
+        match (alert.phase, finding.what) {
             (Phase::Open, Transition::Ended) if alert.flapped => {
                 alert.phase = Phase::Ending {
-                    finding,
                     until: now.mono + REOPEN,
                 };
+                alert.wait(finding);
                 None
             }
             (Phase::Open, Transition::Ended) => Some(self.desk.close(alert, finding, now)),
             (_, Transition::Ended) => None,
-            (Phase::Open, _) => self.update(&finding, now),
-            (Phase::Ending { .. }, _) => {
+            (Phase::Open | Phase::Ending { .. }, _) => {
                 alert.phase = Phase::Open;
-                self.update(&finding, now)
+                if self.desk.may_update(alert, now) && self.allowance.take(now) {
+                    return Some(self.desk.update(alert, &finding, now));
+                }
+                alert.wait(finding);
+                None
             }
-            (Phase::Closed { until }, _)
-                if now.mono < *until && alert.data.kind == finding.kind =>
-            {
+            (Phase::Closed { until }, _) if now.mono < until && alert.data.kind == finding.kind => {
                 alert.phase = Phase::Open;
                 alert.flapped = true;
                 Some(self.desk.update(alert, &finding, now))
@@ -160,24 +178,28 @@ impl Ledger {
     pub fn tick(&mut self, now: Now, out: &mut Vec<Outbound>) {
         for alerts in self.alerts.values_mut() {
             for alert in alerts.iter_mut() {
-                if let Phase::Ending { until, .. } = &alert.phase
-                    && *until <= now.mono
-                    && let Phase::Ending { finding, .. } =
-                        std::mem::replace(&mut alert.phase, Phase::Open)
-                {
-                    out.push(self.desk.close(alert, finding, now));
-                } else if matches!(alert.phase, Phase::Open)
-                    && alert.waiting.is_some()
-                    && self.desk.may_update(alert, now)
-                    && self.allowance.take(now)
-                    && let Some(finding) = alert.waiting.take()
-                {
-                    out.push(self.desk.update(alert, &finding, now));
-                }
+                let due = match alert.phase {
+                    Phase::Ending { until } => until <= now.mono,
+                    // Only an update that waits may use up the allowance.
+                    Phase::Open => {
+                        alert.waiting.is_some()
+                            && self.desk.may_update(alert, now)
+                            && self.allowance.take(now)
+                    }
+                    Phase::Closed { .. } => false,
+                };
+                let Some(finding) = alert.waiting.take_if(|_| due) else {
+                    continue;
+                };
+                out.push(match finding.what {
+                    Transition::Ended => self.desk.close(alert, finding, now),
+                    _ => self.desk.update(alert, &finding, now),
+                });
             }
-            alerts.retain(
-                |alert| !matches!(alert.phase, Phase::Closed { until } if until <= now.mono && alert.series.is_empty()),
-            );
+            alerts.retain(|alert| match alert.phase {
+                Phase::Closed { until } => now.mono < until || !alert.series.is_empty(),
+                Phase::Open | Phase::Ending { .. } => true,
+            });
         }
         self.alerts.retain(|_, alerts| !alerts.is_empty());
     }
@@ -192,6 +214,15 @@ impl Ledger {
         })
     }
 
+    /// The last message of every alert that the platform holds open.
+    pub fn list(&self) -> impl Iterator<Item = &AlertData> {
+        self.alerts
+            .values()
+            .flatten()
+            .filter(|alert| !matches!(alert.phase, Phase::Closed { .. }))
+            .map(|alert| &alert.data)
+    }
+
     /// The rule whose condition holds on a subject now, the gravest if there are several.
     pub fn open_on(&self, subject: &str) -> Option<&str> {
         let alerts = self.alerts.get(subject)?.iter();
@@ -199,27 +230,6 @@ impl Ledger {
             .filter(|alert| matches!(alert.phase, Phase::Open))
             .max_by_key(|alert| alert.data.severity)
             .map(|alert| alert.data.rule.as_str())
-    }
-
-    /// Sends newer figures, or keeps them until they may be sent.
-    fn update(&mut self, finding: &Finding, now: Now) -> Option<Outbound> {
-        let alert = self
-            .alerts
-            .get_mut(&finding.subject)?
-            .iter_mut()
-            .find(|a| a.data.rule == finding.rule)?;
-        if self.desk.may_update(alert, now) && self.allowance.take(now) {
-            return Some(self.desk.update(alert, finding, now));
-        }
-        let mut finding = finding.clone();
-        // Pictures are not for nothing: they wait for the next message.
-        if let Some(earlier) = alert.waiting.take()
-            && finding.evidence.is_empty()
-        {
-            finding.evidence = earlier.evidence;
-        }
-        alert.waiting = Some(finding);
-        None
     }
 
     fn take_up(&mut self, entry: Entry, now: Now) {
@@ -340,16 +350,12 @@ impl Desk {
         self.found(alert, AlertState::Updated, finding, now)
     }
 
-    fn close(&self, alert: &mut Alert, mut finding: Finding, now: Now) -> Outbound {
+    fn close(&self, alert: &mut Alert, finding: Finding, now: Now) -> Outbound {
         alert.data.cleared_at = Some(finding.at.to_string());
         alert.phase = Phase::Closed {
             until: now.mono + REOPEN,
         };
-        if let Some(waiting) = alert.waiting.take()
-            && finding.evidence.is_empty()
-        {
-            finding.evidence = waiting.evidence;
-        }
+        let finding = alert.with_pictures(finding);
         self.found(alert, AlertState::Cleared, &finding, now)
     }
 

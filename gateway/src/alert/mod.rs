@@ -15,13 +15,11 @@
 //!   its updates;
 //! - a station sends at most [`UPDATES_PER_MINUTE`] updates; more wait like the others.
 
-mod code;
 mod directory;
 mod entry;
 mod ledger;
 mod message;
 mod platform;
-pub mod profile;
 mod text;
 
 use std::time::Duration;
@@ -29,7 +27,8 @@ use std::time::Duration;
 use thiserror::Error;
 use wangge_protocol::{AlertState, EventKind, EvidenceRef, Severity, SourceKind, Text};
 
-pub use code::{CodeTemplate, SEQUENCE_DIGITS, TemplateError};
+use crate::config::code::TemplateError;
+
 pub use ledger::Ledger;
 pub use message::MAX_EVIDENCE;
 

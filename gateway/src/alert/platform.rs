@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wangge_protocol::{EventKind, PlatformCodes};
 
-use super::{
-    code::{CodeTemplate, TemplateError},
-    directory::Listed,
-};
+use super::directory::Listed;
 use crate::{
-    config::{Crs, Profile},
+    config::{
+        Crs, Profile,
+        code::{CodeTemplate, TemplateError},
+    },
     geo,
 };
 

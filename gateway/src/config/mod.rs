@@ -2,10 +2,12 @@
 //! and suggestion) -> the validated types below, which later stages never check again.
 
 mod check;
+pub mod code;
 mod document;
 mod faults;
 pub mod limits;
 mod load;
+pub mod platform;
 mod raw;
 mod shape;
 mod suggest;
@@ -466,7 +468,7 @@ pub enum Border {
     Broker,
 }
 
-/// Receiving platform's words; `protocol/profiles/*.toml`, read by `alert::profile::parse`.
+/// Receiving platform's words; `protocol/profiles/*.toml`, read by [`platform::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub id: String,

@@ -127,6 +127,9 @@ impl Engine {
         if observation.quality == Quality::Implausible {
             return;
         }
+        if !matches!(observation.value, Value::Health(_)) {
+            subject.delivered(at, out);
+        }
         match &observation.value {
             Value::Measurement { quantity, value } if value.is_finite() => {
                 let reading = Reading {
@@ -272,6 +275,14 @@ impl Subject {
         self.heard = now.mono;
         for Ruled { rule, condition } in &mut self.absences {
             if let Some(change) = condition.heard() {
+                out.push(finding(&self.id, rule, change, at));
+            }
+        }
+    }
+
+    fn delivered(&mut self, at: Timestamp, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.healths {
+            if let Some(change) = condition.delivered() {
                 out.push(finding(&self.id, rule, change, at));
             }
         }

@@ -6,8 +6,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use wangge_protocol::{EventKind, EvidenceRef};
 
 use crate::{
-    alert::profile,
     clock::Now,
+    config::platform as profile,
     config::{
         Camera, CameraInput, Condition, Config, Device, DeviceLink, DeviceProfile, Rule, Side,
         Station, Storage,

@@ -2,6 +2,7 @@
 
 use wangge_protocol::EventKind;
 
+use super::Change;
 use crate::observation::Health;
 
 /// Open from a fault until the source says that all is well.
@@ -32,6 +33,15 @@ impl HealthLatch {
     /// Open from an earlier run.
     pub(super) fn latch(&mut self) {
         self.open = Some(Fault::default());
+    }
+
+    /// The subject delivered something that can be believed. That ends a fault of an earlier
+    /// run which its source has not spoken of since: a source reports changes, and for one
+    /// that works from its start there is none.
+    pub(super) fn delivered(&mut self) -> Option<Change> {
+        self.open
+            .take_if(|fault| fault.known.is_none())
+            .map(|_| Change::Ended)
     }
 
     /// The kind of the open fault.

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{At, Checker, limits, suggest};
 use crate::{
-    alert::profile,
+    config::platform as profile,
     config::{
         Listener, Profile, Station, Storage,
         raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},

@@ -15,6 +15,9 @@ mod poll;
 mod schedule;
 mod totaliser;
 
+#[cfg(test)]
+mod tests;
+
 pub use bus::run;
 pub use decode::MAX_BCD_REGISTERS;
 pub use plan::{MAX_HOLE, MAX_REGISTERS};

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{clock::Clock, observation::Arrival};
 
 pub mod acks;
+pub mod client;
 pub mod guard;
 pub mod intake;
 pub mod listener;

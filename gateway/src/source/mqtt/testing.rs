@@ -144,3 +144,107 @@ impl Engine {
         of.map(|(_, reason)| reason.clone()).collect()
     }
 }
+
+/// A Mosquitto of our own, killed when dropped.
+#[derive(Debug)]
+pub struct Mosquitto {
+    pub port: u16,
+    dir: tempfile::TempDir,
+    child: Option<std::process::Child>,
+}
+
+impl Mosquitto {
+    /// Starts one with these extra lines of configuration; `DIR` in them is its folder.
+    pub async fn start(config: &str, files: &[(&str, &str)]) -> Mosquitto {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        // Bound and released: Mosquitto cannot be handed a socket.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let path = dir.path().to_str().unwrap();
+        let config = format!(
+            "user root\nlistener {port} 127.0.0.1\npersistence true\n\
+             persistence_location {path}/\nautosave_interval 0\n\
+             max_inflight_messages 100\nmax_queued_messages 0\n{}\n",
+            config.replace("DIR", path)
+        );
+        std::fs::write(dir.path().join("mosquitto.conf"), config).unwrap();
+        let mut broker = Mosquitto {
+            port,
+            dir,
+            child: None,
+        };
+        broker.restart().await;
+        broker
+    }
+
+    /// Starts it (again) on the same port with what it kept.
+    pub async fn restart(&mut self) {
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        let child = std::process::Command::new("mosquitto")
+            .arg("-c")
+            .arg(self.dir.path().join("mosquitto.conf"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto (Debian package) is needed");
+        self.child = Some(child);
+        let port = self.port;
+        eventually("mosquitto listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })
+        .await;
+    }
+
+    /// Has it write what it holds to its disk, and waits until it is there.
+    pub async fn save(&self) {
+        let file = self.dir.path().join("mosquitto.db");
+        let written = || std::fs::metadata(&file).and_then(|m| m.modified()).ok();
+        let before = written();
+        let pid = self.child.as_ref().unwrap().id();
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+        eventually("mosquitto has saved", || written() != before).await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Publishes with the real tool; true if it says that it worked.
+    pub async fn publish(&self, args: &[&str]) -> bool {
+        publish(self.port, args).await
+    }
+
+    /// Its folder, for files named in the configuration.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// `mosquitto_pub` to a port of this machine.
+pub async fn publish(port: u16, args: &[&str]) -> bool {
+    let output = tokio::process::Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .expect("mosquitto_pub (Debian package mosquitto-clients) is needed");
+    output.status.success()
+}

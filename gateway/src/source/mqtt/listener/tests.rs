@@ -1,14 +1,13 @@
-use std::{collections::BTreeMap, process::Stdio, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
     time::timeout,
 };
 
 use super::*;
-use crate::source::mqtt::testing::{Engine, bin, bin_with_rate, eventually};
+use crate::source::mqtt::testing::{Engine, bin, bin_with_rate, eventually, publish};
 
 const MAX_PAYLOAD: usize = 8192;
 
@@ -82,14 +81,7 @@ impl Running {
     }
 
     async fn mosquitto_pub(&self, args: &[&str]) -> bool {
-        let output = Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()])
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .expect("mosquitto_pub (Debian package mosquitto-clients) is needed");
-        output.status.success()
+        publish(self.address.port(), args).await
     }
 }
 
@@ -150,21 +142,21 @@ async fn mosquitto_pub_is_acknowledged_when_the_disk_has_it_and_not_before() {
     for (qos, n) in [("1", 1), ("2", 2)] {
         let payload = fill(n, n);
         let args = ["-q", qos, "-t", "bins/bin-1", "-m", &payload, "-i", "p"];
-        let publish = listener.mosquitto_pub(&args);
-        tokio::pin!(publish);
+        let published = listener.mosquitto_pub(&args);
+        tokio::pin!(published);
         tokio::select! {
-            _ = &mut publish => panic!("acknowledged before the commit"),
+            _ = &mut published => panic!("acknowledged before the commit"),
             () = eventually("it arrived", || engine.waiting() == 1) => {}
         }
         // Arrived and not committed: mosquitto_pub must still wait.
         assert!(
-            timeout(Duration::from_millis(200), &mut publish)
+            timeout(Duration::from_millis(200), &mut published)
                 .await
                 .is_err(),
             "acknowledged before the commit"
         );
         assert_eq!(engine.commit(), 1);
-        assert!(publish.await);
+        assert!(published.await);
     }
     // QoS 0 waits for nothing.
     let payload = fill(3, 3);

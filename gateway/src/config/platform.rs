@@ -7,7 +7,7 @@ use toml::Spanned;
 use wangge_protocol::{EventKind, SourceKind};
 
 use super::code::CodeTemplate;
-use crate::config::{Crs, EventCode, Profile};
+use super::{Crs, EventCode, Profile};
 
 /// The profile that a station has unless it names another.
 pub const DEFAULT: &str = include_str!("../../../protocol/profiles/default.toml");

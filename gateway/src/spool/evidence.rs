@@ -1,0 +1,374 @@
+//! Pictures as files named by their content (R4).
+//!
+//! `evidence/ab/ab…64 hex digits.jpg`, written to `evidence/tmp/`, synced, renamed and its
+//! directory synced, all before a record may name it. The same picture is stored once. A file
+//! that no record names is deleted when it has not been touched for `evidence_keep`; losing its
+//! last record touches it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use wangge_protocol::EvidenceRef;
+
+use super::{
+    record::{hex, unhex},
+    sled_engine::sync_dir,
+};
+
+/// Largest picture: several times a 4K JPEG.
+pub const MAX_PICTURE: usize = 8 << 20;
+
+/// However short `evidence_keep` is: time for a record to be appended after its picture.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(600);
+
+/// A sweep must not delete a picture between `put` finding it there and touching it, also when
+/// the store is opened twice in this process; the spool's lock keeps other processes out.
+static TOUCHING: Mutex<()> = Mutex::new(());
+
+/// Why a picture could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The file system refused.
+    #[error("{}: {error} (while trying to {what}); check free space and permissions", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// It is not there.
+    #[error("picture {0} is not in the evidence store")]
+    Missing(String),
+    /// The file is not what its name says.
+    #[error("{}: the content does not match the name; the disk may be failing", .0.display())]
+    Corrupt(PathBuf),
+    /// The name is no hash.
+    #[error("{0:?} is not a SHA-256 in 64 lower-case hex digits")]
+    BadHash(String),
+    /// Nothing, or over [`MAX_PICTURE`].
+    #[error("a picture of {0} bytes; it must have 1 to {MAX_PICTURE}")]
+    Size(usize),
+}
+
+fn at<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> EvidenceError + 'a {
+    move |error| EvidenceError::Io {
+        path: path.to_owned(),
+        what,
+        error,
+    }
+}
+
+/// The directory of pictures; all calls block.
+#[derive(Debug)]
+pub struct EvidenceStore {
+    dir: PathBuf,
+    bytes: AtomicU64,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files deleted.
+    pub deleted: u64,
+    /// Bytes that are left.
+    pub bytes: u64,
+}
+
+impl EvidenceStore {
+    /// Opens or creates the directory.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Io`].
+    pub fn open(dir: &Path) -> Result<Self, EvidenceError> {
+        let tmp = dir.join("tmp");
+        fs::create_dir_all(&tmp).map_err(at(&tmp, "create the directory"))?;
+        sync_dir(dir).map_err(at(dir, "sync the directory"))?;
+        let store = EvidenceStore {
+            dir: dir.to_owned(),
+            bytes: AtomicU64::new(0),
+        };
+        let mut bytes = 0;
+        store.each(|_, meta, _| {
+            bytes += meta.len();
+            Ok(())
+        })?;
+        store.bytes.store(bytes, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    /// Stores a picture and returns when it survives a power cut. `role` says what it shows.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Size`] and [`EvidenceError::Io`]; then nothing may name it.
+    pub fn put(
+        &self,
+        bytes: &[u8],
+        media_type: &str,
+        role: &str,
+        taken_at: Timestamp,
+    ) -> Result<EvidenceRef, EvidenceError> {
+        if bytes.is_empty() || bytes.len() > MAX_PICTURE {
+            return Err(EvidenceError::Size(bytes.len()));
+        }
+        let sha256 = hex(&Sha256::digest(bytes));
+        let path = self.path(&sha256);
+        if !self.touch(&path) || self.read(&sha256).is_err() {
+            self.write(&path, bytes)?;
+        }
+        Ok(EvidenceRef {
+            sha256,
+            bytes: bytes.len() as u64,
+            media_type: media_type.into(),
+            role: role.into(),
+            taken_at: taken_at.to_string(),
+        })
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), EvidenceError> {
+        let tmp = self.dir.join("tmp").join(Uuid::now_v7().to_string());
+        let written = File::create(&tmp).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        if let Err(error) = written {
+            let _ = fs::remove_file(&tmp);
+            return Err(at(&tmp, "write a picture")(error));
+        }
+        let shelf = path.parent().unwrap_or(&self.dir);
+        if !shelf.exists() {
+            fs::create_dir_all(shelf).map_err(at(shelf, "create the directory"))?;
+            sync_dir(&self.dir).map_err(at(&self.dir, "sync the directory"))?;
+        }
+        let replaced = fs::metadata(path).map_or(0, |meta| meta.len());
+        fs::rename(&tmp, path).map_err(at(path, "rename a picture"))?;
+        sync_dir(shelf).map_err(at(shelf, "sync the directory"))?;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_sub(replaced, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The picture, if it is there and is what its name says.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Missing`], [`EvidenceError::Corrupt`], [`EvidenceError::BadHash`],
+    /// [`EvidenceError::Io`].
+    pub fn read(&self, sha256: &str) -> Result<Vec<u8>, EvidenceError> {
+        let hash = unhex(sha256)
+            .ok_or_else(|| EvidenceError::BadHash(sha256.chars().take(80).collect()))?;
+        let path = self.path(sha256);
+        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => EvidenceError::Missing(sha256.into()),
+            _ => at(&path, "read a picture")(error),
+        })?;
+        if Sha256::digest(&bytes).as_slice() != hash {
+            return Err(EvidenceError::Corrupt(path));
+        }
+        Ok(bytes)
+    }
+
+    /// Where a picture is, or would be; inside the directory whatever the name.
+    pub fn path(&self, sha256: &str) -> PathBuf {
+        match (unhex(sha256), sha256.get(..2)) {
+            (Some(_), Some(shelf)) => self.dir.join(shelf).join(format!("{sha256}.jpg")),
+            _ => self.dir.join("no-such-picture"),
+        }
+    }
+
+    /// Whether the picture is there; its content is not read.
+    pub fn holds(&self, sha256: &str) -> bool {
+        self.path(sha256).is_file()
+    }
+
+    /// Bytes of all pictures.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Its last record is gone: it stays for `evidence_keep` from now.
+    pub fn release(&self, hash: &[u8; 32]) {
+        self.touch(&self.path(&hex(hash)));
+    }
+
+    /// Deletes what no record names and was not touched for `keep` (at least [`ORPHAN_GRACE`]).
+    ///
+    /// # Errors
+    /// [`EvidenceError::Io`] when the directory cannot be read; a file that cannot be deleted
+    /// stays for the next sweep.
+    pub fn sweep(
+        &self,
+        keep: Duration,
+        now: SystemTime,
+        named: impl Fn(&[u8; 32]) -> bool,
+    ) -> Result<Swept, EvidenceError> {
+        let keep = keep.max(ORPHAN_GRACE);
+        let mut swept = Swept::default();
+        self.each(|path, meta, hash| {
+            if hash.is_none_or(|hash| !named(&hash)) && is_older(&meta, now, keep) {
+                let _guard = TOUCHING.lock().unwrap_or_else(PoisonError::into_inner);
+                let still = fs::metadata(path).is_ok_and(|meta| is_older(&meta, now, keep));
+                if still && fs::remove_file(path).is_ok() {
+                    swept.deleted += 1;
+                    return Ok(());
+                }
+            }
+            swept.bytes += meta.len();
+            Ok(())
+        })?;
+        self.bytes.store(swept.bytes, Ordering::Relaxed);
+        Ok(swept)
+    }
+
+    /// Visits all files, those in `tmp/` and strange ones without a hash.
+    pub(super) fn each(
+        &self,
+        mut visit: impl FnMut(&Path, fs::Metadata, Option<[u8; 32]>) -> Result<(), EvidenceError>,
+    ) -> Result<(), EvidenceError> {
+        let list = |dir: &Path| -> Result<Vec<fs::DirEntry>, EvidenceError> {
+            let entries = fs::read_dir(dir).and_then(Iterator::collect);
+            entries.map_err(at(dir, "list the directory"))
+        };
+        for shelf in list(&self.dir)? {
+            let shelf = shelf.path();
+            if !shelf.is_dir() {
+                continue;
+            }
+            for file in list(&shelf)? {
+                // It may just have been deleted or renamed.
+                let Ok(meta) = file.metadata() else { continue };
+                let path = file.path();
+                let hash = path.file_stem().and_then(|stem| unhex(stem.to_str()?));
+                visit(&path, meta, hash)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the time of last use; false if the file is not there.
+    fn touch(&self, path: &Path) -> bool {
+        let _guard = TOUCHING.lock().unwrap_or_else(PoisonError::into_inner);
+        File::options()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .is_ok()
+    }
+}
+
+fn is_older(meta: &fs::Metadata, now: SystemTime, keep: Duration) -> bool {
+    // A time in the future (the clock was wrong) is no age.
+    let age = meta.modified().map(|then| now.duration_since(then));
+    matches!(age, Ok(Ok(age)) if age > keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, EvidenceStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EvidenceStore::open(&dir.path().join("evidence")).unwrap();
+        (dir, store)
+    }
+
+    fn put(store: &EvidenceStore, bytes: &[u8]) -> String {
+        let evidence = store
+            .put(bytes, "image/jpeg", "scene", Timestamp::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(evidence.bytes, bytes.len() as u64);
+        evidence.sha256
+    }
+
+    #[test]
+    fn the_same_picture_is_stored_once_and_reads_back() {
+        let (_dir, store) = store();
+        // FIPS 180-2, B.1
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(put(&store, b"abc"), abc);
+        assert_eq!(put(&store, b"abc"), abc);
+        assert_eq!(store.bytes(), 3);
+        assert_eq!(store.read(abc).unwrap(), b"abc");
+        assert!(store.path(abc).ends_with(format!("ba/{abc}.jpg")));
+    }
+
+    #[test]
+    fn a_changed_file_is_noticed_and_the_next_put_repairs_it() {
+        let (_dir, store) = store();
+        let sha = put(&store, b"picture");
+        fs::write(store.path(&sha), b"pictur!").unwrap();
+        assert!(matches!(store.read(&sha), Err(EvidenceError::Corrupt(_))));
+        put(&store, b"picture");
+        assert_eq!(store.read(&sha).unwrap(), b"picture");
+        assert_eq!(store.bytes(), 7);
+    }
+
+    #[test]
+    fn names_cannot_leave_the_directory_and_sizes_are_bounded() {
+        let (dir, store) = store();
+        for name in [
+            "../../etc/passwd",
+            "",
+            &"A".repeat(64),
+            "é".repeat(32).as_str(),
+        ] {
+            assert!(store.path(name).starts_with(dir.path().join("evidence")));
+            assert!(matches!(store.read(name), Err(EvidenceError::BadHash(_))));
+        }
+        let size = |len| {
+            let picture = vec![1; len];
+            store.put(&picture, "image/jpeg", "scene", Timestamp::UNIX_EPOCH)
+        };
+        assert!(size(MAX_PICTURE).is_ok());
+        for len in [0, MAX_PICTURE + 1, MAX_PICTURE * 10] {
+            assert!(matches!(size(len), Err(EvidenceError::Size(l)) if l == len));
+        }
+    }
+
+    #[test]
+    fn a_sweep_keeps_what_is_named_young_or_just_released() {
+        let (_dir, store) = store();
+        let keep = Duration::from_secs(3_600);
+        let old = SystemTime::now() - Duration::from_secs(7_200);
+        let age = |sha: &str| {
+            let file = File::options().write(true).open(store.path(sha)).unwrap();
+            file.set_modified(old).unwrap();
+        };
+        let [named, orphan, young, released] =
+            [&b"named"[..], b"orphan", b"young", b"released"].map(|bytes| put(&store, bytes));
+        for sha in [&named, &orphan, &released] {
+            age(sha);
+        }
+        store.release(&unhex(&released).unwrap());
+        let litter = store.dir.join("tmp/half-written");
+        fs::write(&litter, b"x").unwrap();
+        File::options()
+            .write(true)
+            .open(&litter)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+
+        let is_named = |hash: &[u8; 32]| hex(hash) == named;
+        let swept = store.sweep(keep, SystemTime::now(), is_named).unwrap();
+        assert_eq!(swept.deleted, 2);
+        assert!(store.holds(&named) && store.holds(&young) && store.holds(&released));
+        assert!(!store.holds(&orphan) && !litter.exists());
+        assert_eq!(store.bytes(), 5 + 5 + 8);
+        // However short the retention, a picture has time to get its record.
+        let swept = store.sweep(Duration::ZERO, SystemTime::now(), |_| false);
+        assert_eq!(swept.unwrap().deleted, 1);
+        assert!(store.holds(&young));
+    }
+}

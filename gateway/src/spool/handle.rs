@@ -1,0 +1,217 @@
+//! The handle that stages hold.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Batch, Entry, Lane, Recovery, Seq, SpoolError, Stats,
+    evidence::{EvidenceError, EvidenceStore},
+    home::{Home, Plan},
+    mark::Counters,
+    quota::Disk,
+    store::Store,
+    worker::{Answer, Command, Keeper, Worker},
+};
+use crate::config::Storage;
+
+/// The outbox, shared by cloning. When the last clone is dropped, or after [`Spool::close`], what
+/// was appended is durable and the directory is free again.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    commands: mpsc::Sender<Command>,
+    durable: watch::Receiver<Seq>,
+    evidence: Arc<EvidenceStore>,
+}
+
+struct DiskKeeper {
+    home: Home,
+    plan: Plan,
+}
+
+impl Keeper for DiskKeeper {
+    fn open(&mut self, rewrite: bool) -> Result<(Store, Recovery), SpoolError> {
+        self.home.open(&self.plan, rewrite)
+    }
+    fn note(&mut self, counters: Counters) -> Result<(), SpoolError> {
+        self.home.note(counters)
+    }
+    fn sync_mark(&mut self) -> Result<(), SpoolError> {
+        self.home.sync_mark()
+    }
+    fn disk(&mut self) -> Disk {
+        self.home.disk()
+    }
+}
+
+impl Spool {
+    /// Takes the directory, recovers what is there and starts the thread. Blocks.
+    ///
+    /// `station` is the id that gap records carry; `uplinks` are the names that lanes count, in
+    /// the order of [`Lane::uplink`]. What waits for an uplink is found again by its name.
+    ///
+    /// # Errors
+    /// [`SpoolError::Held`], [`SpoolError::Newer`], [`SpoolError::TooManyUplinks`], and
+    /// [`SpoolError::Io`] where the file system refuses; damage is no error (see [`Recovery`]).
+    pub fn open(
+        storage: &Storage,
+        station: &str,
+        uplinks: &[Arc<str>],
+    ) -> Result<(Spool, Recovery), SpoolError> {
+        let home = Home::take(&storage.path)?;
+        let evidence = EvidenceStore::open(&evidence_dir(&storage.path)).map_err(from_evidence)?;
+        let keeper = DiskKeeper {
+            home,
+            plan: Plan {
+                station: station.into(),
+                quota: storage.quota,
+                uplinks: uplinks.to_vec(),
+            },
+        };
+        Spool::start(Box::new(keeper), Arc::new(evidence), storage)
+    }
+
+    pub(super) fn start(
+        mut keeper: Box<dyn Keeper>,
+        evidence: Arc<EvidenceStore>,
+        storage: &Storage,
+    ) -> Result<(Spool, Recovery), SpoolError> {
+        let started = Instant::now();
+        let (mut store, mut recovery) = keeper.open(false)?;
+        store.commit()?;
+        keeper.note(store.counters())?;
+        keeper.sync_mark()?;
+        recovery.evidence_missing = store
+            .pictures()
+            .filter(|sha256| !evidence.holds(sha256))
+            .count() as u64;
+        let keep = storage.evidence_keep;
+        let evidence_keep = keep.min(Duration::from_secs(u32::MAX.into()));
+        let mut worker = Worker::new(
+            keeper,
+            evidence.clone(),
+            evidence_keep,
+            storage.quota,
+            storage.commit_interval,
+            store,
+        );
+        recovery.evidence_swept = worker.sweep();
+        recovery.took = started.elapsed();
+        let durable = worker.durable.subscribe();
+        let (commands, queue) = mpsc::channel();
+        thread::Builder::new()
+            .name("spool".into())
+            .spawn(move || worker.run(&queue))
+            .map_err(|error| SpoolError::io(&storage.path, "start a thread", &error))?;
+        let spool = Spool {
+            commands,
+            durable,
+            evidence,
+        };
+        Ok((spool, recovery))
+    }
+
+    /// Appends a batch; resolves when all of it survives a power cut, with one number per record.
+    ///
+    /// # Errors
+    /// Nothing of the batch is taken: [`SpoolError::TooLarge`], [`SpoolError::TooLong`],
+    /// [`SpoolError::BadHash`], [`SpoolError::NoEvidence`], [`SpoolError::NoUplink`] are the
+    /// caller's; [`SpoolError::Full`] passes when receipts come. After [`SpoolError::Refusing`]
+    /// a record may be there all the same, so appending it again may send it twice; its id
+    /// lets the receiver know.
+    pub async fn append(&self, batch: Batch) -> Result<Vec<Seq>, SpoolError> {
+        self.ask(|answer| Command::Append(batch, answer)).await
+    }
+
+    /// The oldest records of a lane after `after`, oldest first, at most `max` (and 1,024).
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`], [`SpoolError::NoUplink`].
+    pub async fn peek(
+        &self,
+        lane: Lane,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        self.ask(|answer| Command::Peek(lane, after, max, answer))
+            .await
+    }
+
+    /// Takes receipts: the records leave with the next group commit. Numbers of nothing that is
+    /// here are ignored. Answers at once: if the power goes before that commit, the record is
+    /// sent once more.
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`]
+    pub async fn settle(&self, seqs: Vec<Seq>) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Settle(seqs, answer)).await
+    }
+
+    /// Gives records up, e.g. because the receiver will never take them; what they were becomes
+    /// a gap record on the same uplink, durable when this resolves.
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`]
+    pub async fn discard(&self, seqs: Vec<Seq>, reason: &str) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Discard(seqs, reason.to_owned(), answer))
+            .await
+    }
+
+    /// All state entries, sorted by key.
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`]
+    pub async fn state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, SpoolError> {
+        self.ask(Command::State).await
+    }
+
+    /// The accounts and the room left. Answers while the spool refuses, too.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`]
+    pub async fn stats(&self) -> Result<Stats, SpoolError> {
+        self.ask(Command::Stats).await
+    }
+
+    /// The newest durable number; changes wake the uplinks.
+    pub fn appended(&self) -> watch::Receiver<Seq> {
+        self.durable.clone()
+    }
+
+    /// The pictures, under `evidence/` in the same directory.
+    pub fn evidence(&self) -> Arc<EvidenceStore> {
+        self.evidence.clone()
+    }
+
+    /// Commits what waits, closes the database and frees the directory.
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`] when the spool was closed by an I/O error.
+    pub async fn close(self) -> Result<(), SpoolError> {
+        self.ask(Command::Close).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, SpoolError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer));
+        sent.map_err(|_| SpoolError::Closed)?;
+        answered.await.map_err(|_| SpoolError::Closed)?
+    }
+}
+
+/// Where the pictures of a spool are.
+pub fn evidence_dir(root: &Path) -> std::path::PathBuf {
+    root.join("evidence")
+}
+
+pub(super) fn from_evidence(error: EvidenceError) -> SpoolError {
+    match error {
+        EvidenceError::Io { path, what, error } => SpoolError::io(&path, what, &error),
+        other => SpoolError::Refusing(other.to_string()),
+    }
+}

@@ -1,0 +1,487 @@
+//! The outbox's logic over an engine: numbering, lanes, gaps, quota. One thread, no clock, no
+//! waiting; what is staged reaches the engine in `commit`.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StreamAccount,
+    accounts::Accounts,
+    engine::{Engine, EngineError, MAX_VALUE, WriteBatch},
+    gaps::{Dropped, OpenGap},
+    lanes::{Lanes, class_of, lane_of, parse_key, record_key, uplink_of},
+    mark::Counters,
+    quota::Disk,
+    record,
+};
+
+pub const COUNTERS: &[u8] = &[0, b'c'];
+pub const LAYOUT: &[u8] = &[0, b'v'];
+pub const UPLINK: &[u8] = &[0, b'u'];
+pub const STATE: u8 = 1;
+
+/// The outbox over one opened engine.
+pub struct Store {
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) station: Arc<str>,
+    pub(super) quota: u64,
+    /// Lane id of each configured uplink.
+    pub(super) uplinks: Vec<u8>,
+    /// By lane id and class.
+    pub(super) lanes: Lanes,
+    pub(super) accounts: Accounts,
+    /// With everything staged.
+    pub(super) counters: Counters,
+    /// As the engine has them.
+    pub(super) written: Counters,
+    /// How many live records name a picture.
+    pub(super) pictures: HashMap<[u8; 32], u32>,
+    pub(super) batch: WriteBatch,
+    pub(super) gaps: Vec<OpenGap>,
+    receipts: Vec<Seq>,
+    /// Pictures that no record names any more, since the last `take_released`.
+    released: Vec<[u8; 32]>,
+    frames: Vec<u8>,
+    sync_failed: bool,
+}
+
+impl Store {
+    pub(super) fn new(
+        engine: Box<dyn Engine>,
+        station: Arc<str>,
+        quota: u64,
+        lanes: Lanes,
+        accounts: Accounts,
+        pictures: HashMap<[u8; 32], u32>,
+    ) -> Store {
+        Store {
+            engine,
+            station,
+            quota,
+            uplinks: Vec::new(),
+            lanes,
+            accounts,
+            counters: Counters::default(),
+            written: Counters::default(),
+            pictures,
+            batch: WriteBatch::default(),
+            gaps: Vec::new(),
+            receipts: Vec::new(),
+            released: Vec::new(),
+            frames: Vec::new(),
+            sync_failed: false,
+        }
+    }
+
+    /// Live records over all lanes.
+    pub fn live(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.records).sum()
+    }
+
+    /// What the live records cost in the quota.
+    pub fn live_bytes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.bytes).sum()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn accounts(&self) -> BTreeMap<String, StreamAccount> {
+        self.accounts.durable()
+    }
+
+    pub fn disk_bytes(&self) -> u64 {
+        self.engine.disk_bytes()
+    }
+
+    /// Whether a sync failed, so that what can be read may not be on disk. A full disk refuses
+    /// before it takes the bytes, so that is not meant.
+    pub fn sync_failed(&self) -> bool {
+        self.sync_failed
+    }
+
+    /// Goes on from the accounts of before a reopening, and commits what loading staged.
+    pub fn resume(&mut self, before: &BTreeMap<String, StreamAccount>) -> Result<(), SpoolError> {
+        self.commit()?;
+        self.accounts.resume(before);
+        Ok(())
+    }
+
+    /// Whether `commit` has something to write.
+    pub fn has_staged(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Bytes that `commit` would write.
+    pub fn staged_bytes(&self) -> usize {
+        self.batch.bytes()
+    }
+
+    /// The pictures that live records name.
+    pub fn pictures(&self) -> impl Iterator<Item = String> {
+        self.pictures.keys().map(|hash| record::hex(hash))
+    }
+
+    /// Whether a picture is named by a live record.
+    pub fn names_picture(&self, hash: &[u8; 32]) -> bool {
+        self.pictures.contains_key(hash)
+    }
+
+    /// Pictures that lost their last record since the last call.
+    pub fn take_released(&mut self) -> Vec<[u8; 32]> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// The place of a lane in `lanes`.
+    fn lane(&self, lane: Lane) -> Result<usize, SpoolError> {
+        let id = self.uplinks.get(usize::from(lane.uplink));
+        let id = id.ok_or(SpoolError::NoUplink(lane.uplink))?;
+        Ok(lane_of(usize::from(*id), lane.class))
+    }
+
+    /// Stages a whole batch, or says why not and stages none of it.
+    ///
+    /// `evidence_bytes` is what the pictures take of the quota; telemetry may be thinned to make
+    /// room, which stays staged even if the batch itself is refused.
+    pub fn stage(
+        &mut self,
+        batch: &Batch,
+        disk: Disk,
+        evidence_bytes: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Seq>, SpoolError> {
+        check_state(batch)?;
+        self.frames.clear();
+        let mut ends = Vec::with_capacity(batch.records.len());
+        for record in &batch.records {
+            self.lane(record.lane)?;
+            if record.body.len() > MAX_BODY {
+                return Err(SpoolError::TooLarge {
+                    id: record.id.clone(),
+                    what: "the body",
+                    bytes: record.body.len(),
+                    limit: MAX_BODY,
+                });
+            }
+            record::encode(record, &mut self.frames)?;
+            ends.push(self.frames.len());
+        }
+        let telemetry_fits = self.make_room(batch, disk, evidence_bytes, now)?;
+
+        let frames = std::mem::take(&mut self.frames);
+        let mut seqs = Vec::with_capacity(batch.records.len());
+        let mut start = 0;
+        for (record, end) in batch.records.iter().zip(ends) {
+            let frame = &frames[start..end];
+            start = end;
+            let lane = self.lane(record.lane)?;
+            let seq = self.next_seq();
+            seqs.push(seq);
+            if record.lane.class == Class::Telemetry && !telemetry_fits {
+                self.counters.removed += 1;
+                self.accounts
+                    .accept_and_drop(&record.stream, record.count.into());
+                let dropped = Dropped {
+                    class: Class::Telemetry.name(),
+                    stream: record.stream.clone(),
+                    reason: "quota".into(),
+                    count: record.count.into(),
+                    first: seq,
+                    last: seq,
+                };
+                self.stage_gap(uplink_of(lane), dropped, now)?;
+                continue;
+            }
+            self.batch
+                .put(&record_key(lane, seq), frame)
+                .map_err(refusing)?;
+            self.lanes.admit(lane, seq, frame.len());
+            self.accounts.accept(&record.stream, record.count);
+            for picture in &record.evidence {
+                if let Some(hash) = record::unhex(&picture.sha256) {
+                    *self.pictures.entry(hash).or_default() += 1;
+                }
+            }
+        }
+        self.frames = frames;
+        for (key, value) in &batch.state {
+            let key = [&[STATE], key.as_slice()].concat();
+            match value {
+                Some(value) => self.batch.put(&key, value).map_err(refusing)?,
+                None => self.batch.remove(&key),
+            }
+        }
+        Ok(seqs)
+    }
+
+    /// Notes receipts; the records go with the next write.
+    pub fn settle(&mut self, seqs: Vec<Seq>) {
+        self.receipts.extend(seqs);
+    }
+
+    /// Removes what has a receipt from the engine; the next `commit` makes it durable.
+    pub fn apply_receipts(&mut self) -> Result<(), SpoolError> {
+        if self.receipts.is_empty() {
+            return Ok(());
+        }
+        // The staged batch is not to be written yet, so this one is put in its place.
+        let staged = std::mem::take(&mut self.batch);
+        let receipts = std::mem::take(&mut self.receipts);
+        let mut seen = HashSet::with_capacity(receipts.len());
+        let removed_before = self.counters.removed;
+        for seq in receipts {
+            if !seen.insert(seq) {
+                continue;
+            }
+            if let Some((lane, frame)) = self.find(seq)? {
+                let read = record::decode(&frame).map_err(|_| damaged(lane, seq))?;
+                self.accounts.receipt(read.stream, read.count);
+                let hashes: Vec<_> = read.hashes().collect();
+                self.remove(lane, seq, frame.len(), hashes);
+                if self.lanes[lane].first == seq {
+                    self.lanes[lane].first = seq + 1;
+                }
+            }
+        }
+        let mut receipts = std::mem::replace(&mut self.batch, staged);
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        // The counters without what is only staged.
+        self.written.removed += self.counters.removed - removed_before;
+        put_counters(&mut receipts, self.written)?;
+        self.engine.write(&receipts).map_err(refusing)?;
+        // The larger buffer is worth keeping.
+        if self.batch.is_empty() {
+            receipts.clear();
+            self.batch = receipts;
+        }
+        Ok(())
+    }
+
+    /// Stages the removal of records that will never be delivered, and the gap records that say so.
+    pub fn discard(
+        &mut self,
+        mut seqs: Vec<Seq>,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        seqs.sort_unstable();
+        seqs.dedup();
+        for seq in seqs {
+            let Some((lane, frame)) = self.find(seq)? else {
+                continue;
+            };
+            let read = record::decode(&frame).map_err(|_| damaged(lane, seq))?;
+            let hashes: Vec<_> = read.hashes().collect();
+            self.remove(lane, seq, frame.len(), hashes);
+            self.accounts.drop_held(read.stream, read.count);
+            let class = class_of(lane);
+            if class == Class::Gap {
+                // A gap record about a gap record would be refused as well, for ever.
+                tracing::error!(id = read.id, reason, "a gap record was discarded");
+                continue;
+            }
+            let dropped = Dropped {
+                class: class.name(),
+                stream: read.stream.to_owned(),
+                // As long as a body has room for, whatever a receiver answered.
+                reason: reason.chars().take(200).collect(),
+                count: read.count.into(),
+                first: seq,
+                last: seq,
+            };
+            self.stage_gap(uplink_of(lane), dropped, now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs everything staged and every receipt so far.
+    pub fn commit(&mut self) -> Result<(), SpoolError> {
+        self.apply_receipts()?;
+        if !self.batch.is_empty() {
+            put_counters(&mut self.batch, self.counters)?;
+            self.engine.write(&self.batch).map_err(refusing)?;
+            self.written = self.counters;
+        }
+        self.engine.sync().map_err(|error| {
+            self.sync_failed =
+                !matches!(&error, EngineError::Io(io) if io.kind() == io::ErrorKind::StorageFull);
+            refusing(error)
+        })?;
+        self.batch.clear();
+        self.accounts.commit();
+        for open in &mut self.gaps {
+            open.staged = false;
+        }
+        Ok(())
+    }
+
+    /// The oldest records of a lane after `after`, at most `max`.
+    pub fn peek(
+        &mut self,
+        lane: Lane,
+        after: Option<Seq>,
+        max: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        let at = self.lane(lane)?;
+        let state = &self.lanes[at];
+        let from = state
+            .first
+            .max(after.map_or(0, |after| after.saturating_add(1)));
+        let mut entries = Vec::new();
+        if state.records == 0 || max == 0 || from > state.last {
+            return Ok(entries);
+        }
+        // A gap record that is just growing shows itself when that is on disk.
+        let growing = self.gaps.iter().filter(|gap| gap.staged && gap.lane == at);
+        let end = growing.map(|gap| gap.seq).min().unwrap_or(Seq::MAX);
+        self.visit(at, from, |seq, frame| match record::decode(frame) {
+            _ if seq >= end => ControlFlow::Break(Ok(())),
+            Ok(read) => {
+                entries.push(Entry {
+                    seq,
+                    record: read.record(lane),
+                });
+                if entries.len() == max {
+                    ControlFlow::Break(Ok(()))
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            Err(_) => ControlFlow::Break(Err(damaged(at, seq))),
+        })?;
+        if let Some(first) = entries.first() {
+            if from == self.lanes[at].first {
+                self.lanes[at].first = first.seq;
+            }
+            if lane.class == Class::Gap {
+                // Somebody may be sending it: the bytes must not change any more (C3).
+                self.gaps.retain(|open| open.lane != at);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// All state entries.
+    pub fn state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, SpoolError> {
+        let mut entries = Vec::new();
+        self.engine
+            .scan(&[STATE]..&[STATE + 1], &mut |key, value| {
+                entries.push((key[1..].to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            })
+            .map_err(refusing)?;
+        Ok(entries)
+    }
+
+    pub(super) fn next_seq(&mut self) -> Seq {
+        self.counters.last += 1;
+        self.counters.last
+    }
+
+    pub(super) fn remove(&mut self, lane: usize, seq: Seq, frame: usize, pictures: Vec<[u8; 32]>) {
+        self.batch.remove(&record_key(lane, seq));
+        self.counters.removed += 1;
+        self.lanes.release(lane, frame);
+        for hash in pictures {
+            if let Some(named) = self.pictures.get_mut(&hash) {
+                *named -= 1;
+                if *named == 0 {
+                    self.pictures.remove(&hash);
+                    self.released.push(hash);
+                }
+            }
+        }
+    }
+
+    /// The lane and frame of a record that is on disk and not staged for removal.
+    fn find(&self, seq: Seq) -> Result<Option<(usize, Vec<u8>)>, SpoolError> {
+        for (at, lane) in self.lanes.iter().enumerate() {
+            if lane.records > 0 && (lane.first..=lane.last).contains(&seq) {
+                let found = self.engine.get(&record_key(at, seq)).map_err(refusing)?;
+                if let Some(frame) = found {
+                    return Ok(Some((at, frame)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Visits a lane's records that are on disk.
+    pub(super) fn visit(
+        &self,
+        lane: usize,
+        from: Seq,
+        mut visit: impl FnMut(Seq, &[u8]) -> ControlFlow<Result<(), SpoolError>>,
+    ) -> Result<(), SpoolError> {
+        let mut outcome = Ok(());
+        self.engine
+            .scan(
+                &record_key(lane, from)..&record_key(lane, Seq::MAX),
+                &mut |key, frame| {
+                    let Some((_, seq)) = parse_key(key) else {
+                        return ControlFlow::Continue(());
+                    };
+                    visit(seq, frame).map_break(|result| outcome = result)
+                },
+            )
+            .map_err(refusing)?;
+        outcome
+    }
+}
+
+/// Reads the value under [`COUNTERS`].
+pub fn read_counters(value: &[u8]) -> Option<Counters> {
+    let (last, rest) = value.split_first_chunk()?;
+    let (removed, _) = rest.split_first_chunk()?;
+    Some(Counters {
+        last: Seq::from_be_bytes(*last),
+        removed: u64::from_be_bytes(*removed),
+    })
+}
+
+pub(super) fn put_counters(batch: &mut WriteBatch, counters: Counters) -> Result<(), SpoolError> {
+    batch
+        .put_with(COUNTERS, |value| {
+            value.extend_from_slice(&counters.last.to_be_bytes());
+            value.extend_from_slice(&counters.removed.to_be_bytes());
+        })
+        .map_err(refusing)
+}
+
+fn check_state(batch: &Batch) -> Result<(), SpoolError> {
+    for (key, value) in &batch.state {
+        let size = |what, bytes, limit| SpoolError::TooLarge {
+            id: String::from_utf8_lossy(key).chars().take(80).collect(),
+            what,
+            bytes,
+            limit,
+        };
+        if key.len() > MAX_STATE_KEY {
+            return Err(size("the state key", key.len(), MAX_STATE_KEY));
+        }
+        let value = value.as_ref().map_or(0, Vec::len);
+        if value > MAX_VALUE {
+            return Err(size("the state value", value, MAX_VALUE));
+        }
+    }
+    Ok(())
+}
+
+/// Any engine error: what is in memory cannot be trusted until the database was opened again.
+pub(super) fn refusing(error: EngineError) -> SpoolError {
+    SpoolError::Refusing(error.to_string())
+}
+
+pub(super) fn damaged(lane: usize, seq: Seq) -> SpoolError {
+    let class = class_of(lane).name();
+    SpoolError::Refusing(format!("{class} record {seq} cannot be read"))
+}

@@ -1,0 +1,185 @@
+//! Two more engines: a model whose power can be cut, and redb as a control (R12).
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::{ControlFlow, Range},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use super::super::engine::{Engine, EngineError, WriteBatch};
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The disk under [`MemEngine`]s.
+#[derive(Clone, Default)]
+pub struct MemDisk(Arc<Mutex<MemState>>);
+
+#[derive(Default)]
+struct MemState {
+    durable: Map,
+    cached: Map,
+    /// Counts down with every write and sync; the one that reaches zero fails, and all after it.
+    fail_in: Option<u64>,
+    pub operations: u64,
+}
+
+impl MemDisk {
+    /// What was not synced is gone.
+    pub fn cut_power(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.cached = state.durable.clone();
+    }
+
+    /// The `n`-th write or sync from now fails, and all after it until [`MemDisk::repair`].
+    pub fn fail_in(&self, n: u64) {
+        self.0.lock().unwrap().fail_in = Some(n);
+    }
+
+    pub fn repair(&self) {
+        self.0.lock().unwrap().fail_in = None;
+    }
+
+    pub fn operations(&self) -> u64 {
+        self.0.lock().unwrap().operations
+    }
+
+    pub fn engine(&self) -> MemEngine {
+        MemEngine(self.clone())
+    }
+}
+
+pub struct MemEngine(MemDisk);
+
+impl MemState {
+    fn step(&mut self) -> Result<(), EngineError> {
+        self.operations += 1;
+        if let Some(left) = &mut self.fail_in {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return Err(io::Error::other("injected").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for MemEngine {
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError> {
+        let mut state = self.0.0.lock().unwrap();
+        state.step()?;
+        for (key, value) in batch.changes() {
+            match value {
+                Some(value) => state.cached.insert(key.into(), value.into()),
+                None => state.cached.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        let mut state = self.0.0.lock().unwrap();
+        state.step()?;
+        state.durable = state.cached.clone();
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.0.0.lock().unwrap().cached.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        range: Range<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let state = self.0.0.lock().unwrap();
+        for (key, value) in state.cached.range(range.start.to_vec()..range.end.to_vec()) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        let state = self.0.0.lock().unwrap();
+        state.durable.values().map(|value| value.len() as u64).sum()
+    }
+}
+
+const TABLE: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("outbox");
+
+/// redb: batches are written without durability, `sync` is an empty durable commit after them.
+pub struct RedbEngine(redb::Database);
+
+impl RedbEngine {
+    pub fn open(path: &Path) -> Self {
+        let db = redb::Database::create(path.join("outbox.redb")).unwrap();
+        let begin = db.begin_write().unwrap();
+        begin.open_table(TABLE).unwrap();
+        begin.commit().unwrap();
+        RedbEngine(db)
+    }
+}
+
+fn redb_error(error: impl std::error::Error) -> EngineError {
+    EngineError::Damaged(error.to_string())
+}
+
+impl Engine for RedbEngine {
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError> {
+        let mut write = self.0.begin_write().map_err(redb_error)?;
+        write
+            .set_durability(redb::Durability::None)
+            .map_err(redb_error)?;
+        {
+            let mut table = write.open_table(TABLE).map_err(redb_error)?;
+            for (key, value) in batch.changes() {
+                match value {
+                    Some(value) => drop(table.insert(key, value).map_err(redb_error)?),
+                    None => drop(table.remove(key).map_err(redb_error)?),
+                }
+            }
+        }
+        write.commit().map_err(redb_error)
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        let write = self.0.begin_write().map_err(redb_error)?;
+        write.commit().map_err(redb_error)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        use redb::ReadableDatabase;
+        let read = self.0.begin_read().map_err(redb_error)?;
+        let table = read.open_table(TABLE).map_err(redb_error)?;
+        let value = table.get(key).map_err(redb_error)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn scan(
+        &self,
+        range: Range<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        use redb::ReadableDatabase;
+        let read = self.0.begin_read().map_err(redb_error)?;
+        let table = read.open_table(TABLE).map_err(redb_error)?;
+        for item in table
+            .range::<&[u8]>(range.start..range.end)
+            .map_err(redb_error)?
+        {
+            let (key, value) = item.map_err(redb_error)?;
+            if visit(key.value(), value.value()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,264 @@
+//! Random work on three engines against a model of a few lines (R12).
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+use super::super::{quota::Disk, store::Store};
+use super::{engines::*, *};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Alerts, telemetry records and readings in each, one batch.
+    Append {
+        alerts: u8,
+        telemetry: u8,
+        readings: u32,
+    },
+    /// The one at this share of all that is held.
+    Settle(f64),
+    /// Receipts that are not committed when the power goes.
+    SettleThenCut(f64),
+    Discard(f64),
+    PutState(u8, u8),
+    DropState(u8),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3u8, 0..4u8, 1..40u32).prop_map(|(alerts, telemetry, readings)| Step::Append {
+            alerts, telemetry, readings
+        }),
+        6 => (0.0..1.0).prop_map(Step::Settle),
+        1 => (0.0..1.0).prop_map(Step::SettleThenCut),
+        2 => (0.0..1.0).prop_map(Step::Discard),
+        1 => (0..4u8, any::<u8>()).prop_map(|(key, value)| Step::PutState(key, value)),
+        1 => (0..4u8).prop_map(Step::DropState),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// What must be true: everything accepted is held, receipted or in a gap record.
+#[derive(Default)]
+struct Model {
+    held: BTreeMap<Seq, Record>,
+    state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Readings of `bins` and `alerts`, since the beginning.
+    accepted: u64,
+    receipted: u64,
+    next_id: u64,
+}
+
+impl Model {
+    fn pick(&self, share: f64) -> Option<Seq> {
+        let at = (share * self.held.len() as f64) as usize;
+        self.held.keys().nth(at).copied()
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+fn load(engine: Box<dyn Engine>, quota: u64) -> Store {
+    let (mut store, recovery) =
+        Store::load(engine, "st-1".into(), quota, &uplinks(), None, now()).unwrap();
+    assert_eq!((recovery.lost, recovery.unreadable), (0, 0));
+    store.commit().unwrap();
+    store
+}
+
+fn all(store: &mut Store, lane: Lane) -> Vec<Entry> {
+    // In small bites, to exercise `after`.
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let after = entries.last().map(|entry| entry.seq);
+        let more = store.peek(lane, after, 3).unwrap();
+        if more.is_empty() {
+            return entries;
+        }
+        entries.extend(more);
+    }
+}
+
+/// Runs the steps; `cut` makes what was not synced vanish (or does nothing).
+fn run(
+    steps: &[Step],
+    quota: u64,
+    open: &dyn Fn() -> Box<dyn Engine>,
+    cut: &dyn Fn(),
+) -> Result<(), TestCaseError> {
+    let mut store = load(open(), quota);
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Append {
+                alerts,
+                telemetry,
+                readings,
+            } => {
+                let mut records = Vec::new();
+                for at in 0..alerts + telemetry {
+                    model.next_id += 1;
+                    let lane = if at < *alerts { ALERT } else { TELEMETRY };
+                    let mut record = record(lane, &format!("e{}", model.next_id));
+                    record.count = if at < *alerts { 1 } else { *readings };
+                    record.body.resize(700, b' ');
+                    records.push(record);
+                }
+                let work = batch(records);
+                match store.stage(&work, Disk::Roomy, 0, now()) {
+                    Ok(seqs) => {
+                        for (seq, record) in seqs.iter().zip(work.records) {
+                            model.accepted += u64::from(record.count);
+                            model.held.insert(*seq, record);
+                        }
+                    }
+                    Err(SpoolError::Full(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                store.commit().unwrap();
+            }
+            Step::Settle(share) => {
+                if let Some(seq) = model.pick(*share) {
+                    // A repeated receipt and one for nothing change nothing.
+                    store.settle(vec![seq, seq, u64::MAX]);
+                    store.commit().unwrap();
+                    let record = model.held.remove(&seq).unwrap();
+                    model.receipted += u64::from(record.count);
+                }
+            }
+            Step::SettleThenCut(share) => {
+                if let Some(seq) = model.pick(*share) {
+                    store.settle(vec![seq]);
+                    store.apply_receipts().unwrap();
+                    prop_assert!(
+                        !store
+                            .peek(model.held[&seq].lane, None, 1_000)
+                            .unwrap()
+                            .iter()
+                            .any(|entry| entry.seq == seq)
+                    );
+                    drop(store);
+                    cut();
+                    store = load(open(), quota);
+                    // It may come back, or not; never another.
+                    let record = model.held.remove(&seq).unwrap();
+                    match all(&mut store, record.lane)
+                        .iter()
+                        .any(|entry| entry.seq == seq)
+                    {
+                        true => drop(model.held.insert(seq, record)),
+                        false => model.receipted += u64::from(record.count),
+                    }
+                }
+            }
+            Step::Discard(share) => {
+                if let Some(seq) = model.pick(*share) {
+                    store.discard(vec![seq, seq], "poison", now()).unwrap();
+                    store.commit().unwrap();
+                    model.held.remove(&seq).unwrap();
+                }
+            }
+            Step::PutState(key, value) => {
+                let state = vec![(vec![*key], Some(vec![*value]))];
+                let work = Batch {
+                    records: vec![],
+                    state,
+                };
+                store.stage(&work, Disk::Roomy, 0, now()).unwrap();
+                store.commit().unwrap();
+                model.state.insert(vec![*key], vec![*value]);
+            }
+            Step::DropState(key) => {
+                let state = vec![(vec![*key], None)];
+                let work = Batch {
+                    records: vec![],
+                    state,
+                };
+                store.stage(&work, Disk::Roomy, 0, now()).unwrap();
+                store.commit().unwrap();
+                model.state.remove(&vec![*key]);
+            }
+            Step::Reopen => {
+                drop(store);
+                cut();
+                store = load(open(), quota);
+            }
+        }
+        let telemetry = all(&mut store, TELEMETRY);
+        let gaps = all(&mut store, GAP);
+        // What the quota dropped is for the gap records to tell; alerts it never touches.
+        model.held.retain(|seq, record| {
+            record.lane.class == Class::Alert || telemetry.iter().any(|entry| entry.seq == *seq)
+        });
+        let mut found = telemetry;
+        found.extend(all(&mut store, ALERT));
+        found.sort_by_key(|entry| entry.seq);
+        let found: BTreeMap<_, _> = found.into_iter().map(|e| (e.seq, e.record)).collect();
+        prop_assert_eq!(&found, &model.held);
+        let state: BTreeMap<_, _> = store.state().unwrap().into_iter().collect();
+        prop_assert_eq!(&state, &model.state);
+
+        let held: u64 = model
+            .held
+            .values()
+            .map(|record| u64::from(record.count))
+            .sum();
+        let gapped: u64 = gaps.iter().map(|entry| gap_of(entry).count).sum();
+        prop_assert_eq!(model.accepted, held + model.receipted + gapped);
+        let accounts = store.accounts();
+        let account_held: u64 = ["alerts", "bins"]
+            .iter()
+            .filter_map(|stream| accounts.get(*stream))
+            .map(|account| account.held)
+            .sum();
+        prop_assert_eq!(account_held, held);
+        for account in accounts.values() {
+            prop_assert_eq!(
+                account.accepted,
+                account.receipted + account.dropped + account.held
+            );
+        }
+        let counters = store.counters();
+        prop_assert_eq!(counters.last, counters.removed + store.live());
+        let class_bytes: u64 = store.live_bytes();
+        prop_assert!(class_bytes <= quota);
+    }
+    Ok(())
+}
+
+fn quotas() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(1 << 30), Just(40_000)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn r12_the_model_holds_on_memory(
+        steps in proptest::collection::vec(step(), 1..80), quota in quotas(),
+    ) {
+        let disk = MemDisk::default();
+        run(&steps, quota, &|| Box::new(disk.engine()), &|| disk.cut_power())?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn r12_the_model_holds_on_sled(
+        steps in proptest::collection::vec(step(), 1..60), quota in quotas(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        run(&steps, quota, &|| Box::new(SledEngine::open(dir.path()).unwrap()), &|| {})?;
+    }
+
+    #[test]
+    fn r12_the_model_holds_on_redb(
+        steps in proptest::collection::vec(step(), 1..60), quota in quotas(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        run(&steps, quota, &|| Box::new(RedbEngine::open(dir.path())), &|| {})?;
+    }
+}

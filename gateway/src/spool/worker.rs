@@ -1,0 +1,432 @@
+//! The thread that owns the engine: group commit, and opening again after an error.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Batch, Entry, Lane, Recovery, Seq, SpoolError, Stats, StreamAccount, evidence::EvidenceStore,
+    home::close, mark::Counters, quota::Disk, store::Store,
+};
+
+/// Longest that a receipt waits for somebody else's sync before it gets its own. A power cut in
+/// between only means that the record is sent once more.
+pub const SETTLE_DELAY: Duration = Duration::from_millis(100);
+
+/// A group is committed early when it has this many bytes, so that no batch in it waits long.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Records in one answer to `peek`, which bounds its memory to some megabytes.
+const PEEK_MAX: usize = 1_024;
+
+const MARK_SYNC_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
+
+pub type Answer<T> = oneshot::Sender<Result<T, SpoolError>>;
+
+/// What handles ask of the thread.
+pub enum Command {
+    Append(Batch, Answer<Vec<Seq>>),
+    Peek(Lane, Option<Seq>, usize, Answer<Vec<Entry>>),
+    Settle(Vec<Seq>, Answer<()>),
+    Discard(Vec<Seq>, String, Answer<()>),
+    State(Answer<Vec<(Vec<u8>, Vec<u8>)>>),
+    Stats(Answer<Stats>),
+    Close(Answer<()>),
+}
+
+/// Where the store comes from; in production, [`super::home::Home`].
+pub trait Keeper: Send {
+    /// Opens the store; `rewrite` after a failed sync, when what can be read may not be on disk.
+    fn open(&mut self, rewrite: bool) -> Result<(Store, Recovery), SpoolError>;
+    /// Notes what is durable, outside the engine.
+    fn note(&mut self, counters: Counters) -> Result<(), SpoolError>;
+    /// Makes the last note durable.
+    fn sync_mark(&mut self) -> Result<(), SpoolError>;
+    /// How full the disk is.
+    fn disk(&mut self) -> Disk;
+}
+
+/// Why the store is closed.
+struct Outage {
+    why: String,
+    rewrite: bool,
+    accounts: BTreeMap<String, StreamAccount>,
+    retry: Instant,
+}
+
+pub struct Worker {
+    pub keeper: Box<dyn Keeper>,
+    pub evidence: Arc<EvidenceStore>,
+    pub evidence_keep: Duration,
+    pub quota: u64,
+    pub interval: Duration,
+    pub durable: watch::Sender<Seq>,
+    store: Result<Store, Outage>,
+    waiting: Vec<(Answer<Vec<Seq>>, Vec<Seq>)>,
+    receipts_since: Option<Instant>,
+    disk: Disk,
+    syncs: u64,
+    mark_due: Option<Instant>,
+    sweep_due: Instant,
+}
+
+impl Worker {
+    pub fn new(
+        keeper: Box<dyn Keeper>,
+        evidence: Arc<EvidenceStore>,
+        evidence_keep: Duration,
+        quota: u64,
+        interval: Duration,
+        store: Store,
+    ) -> Worker {
+        Worker {
+            keeper,
+            evidence,
+            evidence_keep,
+            quota,
+            interval,
+            durable: watch::Sender::new(store.counters().last),
+            store: Ok(store),
+            waiting: Vec::new(),
+            receipts_since: None,
+            disk: Disk::Roomy,
+            syncs: 0,
+            mark_due: None,
+            sweep_due: Instant::now() + SWEEP_EVERY,
+        }
+    }
+
+    /// Serves until `Close` or until every handle is gone.
+    pub fn run(mut self, commands: &Receiver<Command>) {
+        let closing = loop {
+            match commands.recv_timeout(self.patience()) {
+                Ok(Command::Close(answer)) => break Some(answer),
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            if !self.waiting.is_empty() && !self.interval.is_zero() {
+                // Asleep rather than listening: senders then need not wake this thread for
+                // every record of the group.
+                thread::sleep(self.interval);
+            }
+            let mut closing = None;
+            while let Ok(command) = commands.try_recv() {
+                match command {
+                    Command::Close(answer) => {
+                        closing = Some(answer);
+                        break;
+                    }
+                    command => self.take(command),
+                }
+            }
+            if closing.is_some() {
+                break closing;
+            }
+            self.finish_round();
+        };
+        let closed = self.commit().and_then(|()| self.keeper.sync_mark());
+        // Before the answer, so that whoever waits for it can open the directory again.
+        let Worker { keeper, store, .. } = self;
+        if let Ok(store) = store {
+            close(store);
+        }
+        drop(keeper);
+        if let Some(answer) = closing {
+            let _ = answer.send(closed);
+        }
+    }
+
+    /// How long the thread may sleep when no command comes.
+    fn patience(&self) -> Duration {
+        let receipts = self.receipts_since.map(|then| then + SETTLE_DELAY);
+        let retry = self.store.as_ref().err().map(|outage| outage.retry);
+        [receipts, retry, self.mark_due, Some(self.sweep_due)]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(SWEEP_EVERY, |due| {
+                due.saturating_duration_since(Instant::now())
+            })
+    }
+
+    fn take(&mut self, command: Command) {
+        let store = match &mut self.store {
+            Ok(store) => store,
+            Err(outage) => {
+                let why = outage.why.clone();
+                return refuse(command, &why, || self.stats());
+            }
+        };
+        match command {
+            Command::Append(batch, answer) => {
+                let pictures = self.evidence.bytes();
+                let missing = missing_picture(&batch, &self.evidence);
+                let staged = match missing {
+                    Some(hash) => Err(SpoolError::NoEvidence(hash)),
+                    None => store.stage(&batch, self.disk, pictures, Timestamp::now()),
+                };
+                match staged {
+                    Ok(seqs) => self.waiting.push((answer, seqs)),
+                    Err(error) => {
+                        let broken = matches!(error, SpoolError::Refusing(_));
+                        let _ = answer.send(Err(error.clone()));
+                        if broken {
+                            self.fail(error);
+                        }
+                    }
+                }
+                if self.staged_bytes() >= GROUP_BYTES {
+                    // An error has been given to everyone who waits.
+                    let _ = self.commit();
+                }
+            }
+            Command::Peek(lane, after, max, answer) => {
+                let found = store
+                    .apply_receipts()
+                    .and_then(|()| store.peek(lane, after, max.min(PEEK_MAX)));
+                self.answer(answer, found);
+            }
+            Command::Settle(seqs, answer) => {
+                store.settle(seqs);
+                self.receipts_since.get_or_insert_with(Instant::now);
+                let _ = answer.send(Ok(()));
+            }
+            Command::Discard(seqs, reason, answer) => {
+                let staged = store
+                    .apply_receipts()
+                    .and_then(|()| store.discard(seqs, &reason, Timestamp::now()));
+                let done = match staged {
+                    Ok(()) => self.commit(),
+                    Err(error) => Err(error),
+                };
+                self.answer(answer, done);
+            }
+            Command::State(answer) => {
+                let state = store.state();
+                self.answer(answer, state);
+            }
+            Command::Stats(answer) => {
+                let applied = store.apply_receipts();
+                let stats = applied.map(|()| self.stats());
+                self.answer(answer, stats);
+            }
+            Command::Close(_) => {}
+        }
+    }
+
+    /// Answers; an engine error closes the store first.
+    fn answer<T>(&mut self, answer: Answer<T>, result: Result<T, SpoolError>) {
+        if let Err(error @ SpoolError::Refusing(_)) = &result {
+            self.fail(error.clone());
+        }
+        let _ = answer.send(result);
+    }
+
+    fn staged_bytes(&self) -> usize {
+        self.store.as_ref().map_or(0, Store::staged_bytes)
+    }
+
+    /// What is due at the end of a round.
+    fn finish_round(&mut self) {
+        let now = Instant::now();
+        let staged = self.store.as_ref().is_ok_and(Store::has_staged);
+        let settle = self
+            .receipts_since
+            .is_some_and(|then| now - then >= SETTLE_DELAY);
+        if staged || settle || !self.waiting.is_empty() {
+            // An error has been given to everyone who waits.
+            let _ = self.commit();
+        }
+        if self.mark_due.is_some_and(|due| now >= due) {
+            self.mark_due = None;
+            if let Err(error) = self.keeper.sync_mark() {
+                self.fail(error);
+            }
+        }
+        if now >= self.sweep_due {
+            self.sweep_due = now + SWEEP_EVERY;
+            self.sweep();
+        }
+        if self.store.as_ref().is_err_and(|outage| now >= outage.retry) {
+            self.reopen();
+        }
+    }
+
+    /// One write, one sync, then all the answers (R1).
+    fn commit(&mut self) -> Result<(), SpoolError> {
+        let store = match &mut self.store {
+            Ok(store) => store,
+            Err(outage) => return Err(SpoolError::Refusing(outage.why.clone())),
+        };
+        if let Err(error) = store.commit() {
+            return Err(self.fail(error));
+        }
+        self.syncs += 1;
+        self.receipts_since = None;
+        let counters = store.counters();
+        for hash in store.take_released() {
+            self.evidence.release(&hash);
+        }
+        let newest = counters.last;
+        self.durable.send_if_modified(|last| {
+            let newer = *last < newest;
+            *last = newest;
+            newer
+        });
+        for (answer, seqs) in self.waiting.drain(..) {
+            let _ = answer.send(Ok(seqs));
+        }
+        self.disk = self.keeper.disk();
+        match self.keeper.note(counters) {
+            Ok(()) => {
+                let due = Instant::now() + MARK_SYNC_EVERY;
+                self.mark_due.get_or_insert(due);
+                Ok(())
+            }
+            // What was answered is durable; without a mark nothing more is taken.
+            Err(error) => {
+                self.fail(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes the store after an error and tells everyone who waits; returns the error they get.
+    fn fail(&mut self, error: SpoolError) -> SpoolError {
+        let why = reason(error);
+        let refusal = SpoolError::Refusing(why.clone());
+        tracing::error!(
+            why,
+            "the spool takes nothing until it could be opened again"
+        );
+        let accounts = self.store.as_ref().map(Store::accounts);
+        let outage = Outage {
+            why,
+            rewrite: self.store.as_ref().is_ok_and(Store::sync_failed),
+            accounts: accounts.unwrap_or_default(),
+            retry: Instant::now(),
+        };
+        // A second failure of the same outage changes nothing.
+        if let Ok(store) = std::mem::replace(&mut self.store, Err(outage)) {
+            close(store);
+        }
+        self.receipts_since = None;
+        for (answer, _) in self.waiting.drain(..) {
+            let _ = answer.send(Err(refusal.clone()));
+        }
+        refusal
+    }
+
+    fn reopen(&mut self) {
+        let Err(outage) = &mut self.store else {
+            return;
+        };
+        let opened = self.keeper.open(outage.rewrite).and_then(|(store, found)| {
+            let mut store = store;
+            store.resume(&outage.accounts)?;
+            Ok((store, found))
+        });
+        match opened {
+            Ok((store, recovery)) => {
+                tracing::warn!(?recovery, "the spool is open again");
+                self.durable.send_replace(store.counters().last);
+                self.disk = self.keeper.disk();
+                self.store = Ok(store);
+            }
+            Err(error) => {
+                outage.retry = Instant::now() + REOPEN_EVERY;
+                let why = reason(error);
+                if outage.why != why {
+                    tracing::error!(why, "the spool cannot be opened yet");
+                    outage.why = why;
+                }
+            }
+        }
+    }
+
+    /// Deletes pictures that nothing names any more.
+    pub fn sweep(&mut self) -> u64 {
+        let Ok(store) = &self.store else { return 0 };
+        let named = |hash: &[u8; 32]| store.names_picture(hash);
+        match self
+            .evidence
+            .sweep(self.evidence_keep, SystemTime::now(), named)
+        {
+            Ok(swept) => swept.deleted,
+            Err(error) => {
+                tracing::warn!(%error, "the evidence could not be swept");
+                0
+            }
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let pictures = self.evidence.bytes();
+        let mut stats = Stats {
+            quota: self.quota,
+            syncs: self.syncs,
+            bytes: pictures,
+            used: pictures,
+            ..Stats::default()
+        };
+        match &self.store {
+            Ok(store) => {
+                stats.streams = store.accounts();
+                stats.bytes += store.disk_bytes();
+                stats.used += store.live_bytes();
+                if self.disk == Disk::Full {
+                    stats.refusing = Some("the disk has no free space left".into());
+                }
+            }
+            Err(outage) => {
+                stats.streams = outage.accounts.clone();
+                stats.refusing = Some(outage.why.clone());
+            }
+        }
+        stats
+    }
+}
+
+/// The bare reason, which `Refusing` puts its own words around.
+fn reason(error: SpoolError) -> String {
+    match error {
+        SpoolError::Refusing(why) => why,
+        other => other.to_string(),
+    }
+}
+
+/// R4: the first picture that a batch names and the store does not hold.
+fn missing_picture(batch: &Batch, evidence: &EvidenceStore) -> Option<String> {
+    let pictures = batch.records.iter().flat_map(|record| &record.evidence);
+    pictures
+        .map(|picture| &picture.sha256)
+        .find(|hash| !evidence.holds(hash))
+        .cloned()
+}
+
+/// The answer to everything while the store is closed.
+fn refuse(command: Command, why: &str, stats: impl FnOnce() -> Stats) {
+    let refusal = || SpoolError::Refusing(why.to_owned());
+    match command {
+        Command::Append(_, answer) => drop(answer.send(Err(refusal()))),
+        Command::Peek(_, _, _, answer) => drop(answer.send(Err(refusal()))),
+        Command::Settle(_, answer) | Command::Discard(_, _, answer) => {
+            drop(answer.send(Err(refusal())));
+        }
+        Command::State(answer) => drop(answer.send(Err(refusal()))),
+        Command::Stats(answer) => drop(answer.send(Ok(stats()))),
+        Command::Close(_) => {}
+    }
+}
