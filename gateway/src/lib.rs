@@ -18,4 +18,5 @@ pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod uplink;
+pub mod vision;
 mod width;

@@ -189,6 +189,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
+    if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
+        let pictures = evidence.clone();
+        sources.spawn(
+            "vision".to_owned(),
+            source::vision::run(
+                config.cameras.clone(),
+                vision,
+                Arc::new(move |bytes, media_type, role, taken_at| {
+                    pictures
+                        .put(bytes, media_type, role, taken_at)
+                        .map_err(|fault| fault.to_string())
+                }),
+                arrivals.clone(),
+                clock,
+                counters("vision", SourceKind::Camera),
+                stop_sources.clone(),
+            ),
+        );
+    }
     drop(arrivals); // the engine ends with the last source
 
     // Console, watchdog.

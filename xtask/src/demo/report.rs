@@ -63,9 +63,8 @@ impl Report {
     pub fn new(status: &Value, received: &Received) -> Result<Report> {
         let counts: Vec<Raised> = serde_json::from_value(status["totals"].clone())
             .context("totals in the gateway's status")?;
-        let streams: BTreeMap<String, Account> =
-            serde_json::from_value(status["streams"].clone())
-                .context("streams in the gateway's status")?;
+        let streams: BTreeMap<String, Account> = serde_json::from_value(status["streams"].clone())
+            .context("streams in the gateway's status")?;
         // Which of the stored messages still await settling is not known one by one.
         let unsettled = streams.get("alerts").map_or(0, |s| s.held);
         let mut alerts = BTreeMap::new();
@@ -75,7 +74,10 @@ impl Report {
                 data["kind"] == count.kind.as_str() && data["source"] == count.source.as_str()
             };
             let delivered = received.raised().filter(same).count() as u64;
-            let verified = received.raised().filter(same).filter(|e| is_proven(e, received));
+            let verified = received
+                .raised()
+                .filter(same)
+                .filter(|e| is_proven(e, received));
             let kind = Kind {
                 source: count.source.clone(),
                 raised: count.raised,
@@ -90,12 +92,18 @@ impl Report {
             };
             alerts.insert(name, kind);
         }
-        Ok(Report { alerts, streams, latency_ms: latency(received)? })
+        Ok(Report {
+            alerts,
+            streams,
+            latency_ms: latency(received)?,
+        })
     }
 
     /// True when every alert raised is acknowledged.
     pub fn settled(&self) -> bool {
-        self.alerts.values().all(|k| k.raised == k.delivered && k.raised == k.acknowledged)
+        self.alerts
+            .values()
+            .all(|k| k.raised == k.delivered && k.raised == k.acknowledged)
     }
 
     /// Fails unless every source raised an alert and all were acknowledged.
@@ -105,8 +113,14 @@ impl Report {
     pub fn judge(&self) -> Result<()> {
         let mut missing = Vec::new();
         for source in SOURCES {
-            if !self.alerts.values().any(|k| k.source == source && k.acknowledged > 0) {
-                missing.push(format!("no alert from {source} was raised and acknowledged"));
+            if !self
+                .alerts
+                .values()
+                .any(|k| k.source == source && k.acknowledged > 0)
+            {
+                missing.push(format!(
+                    "no alert from {source} was raised and acknowledged"
+                ));
             }
         }
         for (name, k) in &self.alerts {
@@ -122,21 +136,28 @@ impl Report {
                 missing.push(format!("stream {name} does not add up: {s:?}"));
             }
         }
-        if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n  ")) }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            bail!("{}", missing.join("\n  "))
+        }
     }
 }
 
 /// All pictures are there under their hashes, and an alert of a camera has at least one.
 fn is_proven(event: &Event, received: &Received) -> bool {
     let needed = usize::from(event.body["data"]["source"] == "camera");
-    received.evidence(event).is_ok_and(|pictures| pictures.len() >= needed)
+    received
+        .evidence(event)
+        .is_ok_and(|pictures| pictures.len() >= needed)
 }
 
 fn latency(received: &Received) -> Result<Latency> {
     let mut all = Vec::new();
     for event in received.raised() {
         let raised = event.body["data"]["raised_at"].as_str().unwrap_or_default();
-        let raised = unix_ms(raised).with_context(|| format!("{}: raised_at {raised:?}", event.id))?;
+        let raised =
+            unix_ms(raised).with_context(|| format!("{}: raised_at {raised:?}", event.id))?;
         all.push(event.received_ms as f64 - raised);
     }
     all.sort_by(f64::total_cmp);
@@ -144,7 +165,10 @@ fn latency(received: &Received) -> Result<Latency> {
         0 => 0.0,
         n => all[((n - 1) as f64 * q).round() as usize],
     };
-    Ok(Latency { p50: at(0.5), p99: at(0.99) })
+    Ok(Latency {
+        p50: at(0.5),
+        p99: at(0.99),
+    })
 }
 
 /// RFC 3339 in UTC to Unix milliseconds.
@@ -180,8 +204,15 @@ mod tests {
 
     fn received(picture: bool) -> Received {
         Received {
-            events: vec![event("bin_fire", "mqtt", &[]), event("burst_suspected", "modbus", &[]), event("vehicle_parking", "camera", &["ab"])],
-            pictures: picture.then(|| ("ab".to_owned(), "ab.jpg".into())).into_iter().collect(),
+            events: vec![
+                event("bin_fire", "mqtt", &[]),
+                event("burst_suspected", "modbus", &[]),
+                event("vehicle_parking", "camera", &["ab"]),
+            ],
+            pictures: picture
+                .then(|| ("ab".to_owned(), "ab.jpg".into()))
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -192,8 +223,14 @@ mod tests {
         report.judge().unwrap();
         assert_eq!(report.latency_ms.p50, 250.0);
         let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["alerts"]["bin_fire"], json!({ "source": "mqtt", "raised": 1, "delivered": 1, "acknowledged": 1 }));
-        assert_eq!(json["streams"]["alerts"], json!({ "in": 3, "out": 3, "held": 0, "dropped": 0 }));
+        assert_eq!(
+            json["alerts"]["bin_fire"],
+            json!({ "source": "mqtt", "raised": 1, "delivered": 1, "acknowledged": 1 })
+        );
+        assert_eq!(
+            json["streams"]["alerts"],
+            json!({ "in": 3, "out": 3, "held": 0, "dropped": 0 })
+        );
     }
 
     #[test]
@@ -201,9 +238,21 @@ mod tests {
         let report = Report::new(&status(0), &received(false)).unwrap();
         assert!(!report.settled());
         assert!(report.judge().unwrap_err().to_string().contains("camera"));
-        assert!(Report::new(&status(1), &received(true)).unwrap().judge().is_err());
+        assert!(
+            Report::new(&status(1), &received(true))
+                .unwrap()
+                .judge()
+                .is_err()
+        );
         let mut fewer = received(true);
         fewer.events.remove(0);
-        assert!(Report::new(&status(0), &fewer).unwrap().judge().unwrap_err().to_string().contains("mqtt"));
+        assert!(
+            Report::new(&status(0), &fewer)
+                .unwrap()
+                .judge()
+                .unwrap_err()
+                .to_string()
+                .contains("mqtt")
+        );
     }
 }

@@ -1,6 +1,10 @@
 //! The demo's terminal: alerts as they arrive at the platform, and one line of state below.
 
-use std::{io::IsTerminal, str::FromStr, time::{Duration, Instant}};
+use std::{
+    io::IsTerminal,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -31,7 +35,12 @@ impl Screen {
         } else {
             ProgressBar::hidden()
         };
-        Screen { bar, terminal, shown: 0, said: Instant::now() }
+        Screen {
+            bar,
+            terminal,
+            shown: 0,
+            said: Instant::now(),
+        }
     }
 
     /// A line of its own.
@@ -83,7 +92,11 @@ impl Screen {
     }
 
     fn paint(&self, text: &str, hue: &str) -> String {
-        if self.terminal { format!("\x1b[{hue}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.terminal {
+            format!("\x1b[{hue}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 

@@ -210,7 +210,8 @@ impl Station {
             commit_interval: Duration::ZERO,
         };
         let name: Arc<str> = "up".into();
-        let (spool, _) = Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
+        let (spool, _) =
+            Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
         Station::with(spool, dir, link, border)
     }
 
