@@ -78,7 +78,7 @@ pub struct Taken {
     pub arrival: Option<Arrival>,
     pub mark: Option<Mark>,
     /// News about the device itself, to be passed on before the arrival.
-    pub report: Option<Arrival>,
+    pub report: Option<Box<Arrival>>,
 }
 
 /// Why a message of a known device is not believed.
@@ -150,7 +150,7 @@ impl Intake {
         self.counters.received.add_one();
         let (slot, entry) = match self.whose(m.topic, m.login, now) {
             Ok(found) => found,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let mut guard = lock(&entry.guard);
         if !guard.admit(now) {
@@ -231,12 +231,17 @@ impl Intake {
                 let mut guard = lock(&entry.guard);
                 self.refuse(entry, &mut guard, offence, &self.counters.garbage, now)
             }
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
     /// Whose topic it is, if the one who logged in may use it.
-    fn whose(&self, topic: &str, login: Option<&str>, now: Now) -> Result<(usize, &Slot), Taken> {
+    fn whose(
+        &self,
+        topic: &str,
+        login: Option<&str>,
+        now: Now,
+    ) -> Result<(usize, &Slot), Box<Taken>> {
         let found = self
             .by_topic
             .get(topic)
@@ -244,8 +249,8 @@ impl Intake {
         match (found, login) {
             (Some((slot, entry)), Some(login)) if *entry.device.id == *login => Ok((slot, entry)),
             (Some((slot, entry)), None) => Ok((slot, entry)),
-            (_, Some(login)) => Err(self.foreign_topic(login, topic, now)),
-            (None, None) => Err(self.unknown(topic)),
+            (_, Some(login)) => Err(Box::new(self.foreign_topic(login, topic, now))),
+            (None, None) => Err(Box::new(self.unknown(topic))),
         }
     }
 
@@ -335,7 +340,9 @@ impl Intake {
         self.counters.refused.add_one();
         counter.add_one();
         Taken {
-            report: self.report(entry, guard, offence.to_string(), now),
+            report: self
+                .report(entry, guard, offence.to_string(), now)
+                .map(Box::new),
             ..Taken::default()
         }
     }

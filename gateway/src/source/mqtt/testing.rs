@@ -169,7 +169,7 @@ impl Mosquitto {
         let path = dir.path().to_str().unwrap();
         let config = format!(
             "user root\nlistener {port} 127.0.0.1\npersistence true\n\
-             persistence_location {path}/\nautosave_on_changes true\nautosave_interval 1\n\
+             persistence_location {path}/\nautosave_interval 0\n\
              max_inflight_messages 100\nmax_queued_messages 0\n{}\n",
             config.replace("DIR", path)
         );
@@ -199,6 +199,17 @@ impl Mosquitto {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         })
         .await;
+    }
+
+    /// Has it write what it holds to its disk, and waits until it is there.
+    pub async fn save(&self) {
+        let file = self.dir.path().join("mosquitto.db");
+        let written = || std::fs::metadata(&file).and_then(|m| m.modified()).ok();
+        let before = written();
+        let pid = self.child.as_ref().unwrap().id();
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+        eventually("mosquitto has saved", || written() != before).await;
     }
 
     /// `kill -9`.

@@ -299,10 +299,10 @@ impl Pump<'_> {
                     self.named.push((id, topics));
                 }
                 // While stopping, what comes is left for the next session.
-                Event::Incoming(Incoming::Publish(p)) if !stop.is_cancelled() => {
-                    if !self.publish(&p).await {
-                        return Some(Fault::PipelineEnded);
-                    }
+                Event::Incoming(Incoming::Publish(p))
+                    if !stop.is_cancelled() && !self.publish(&p).await =>
+                {
+                    return Some(Fault::PipelineEnded);
                 }
                 _ => {}
             }
@@ -375,7 +375,7 @@ impl Pump<'_> {
             let _ = self.client.try_unsubscribe(&p.topic);
         }
         if let Some(report) = taken.report
-            && self.out.send(report).await.is_err()
+            && self.out.send(*report).await.is_err()
         {
             return false;
         }

@@ -130,8 +130,12 @@ fn a_clock_a_year_off_is_not_believed_but_the_value_is() {
 
 #[test]
 fn every_offence_is_refused_counted_and_reported_once() {
-    type Send = fn(&mut World) -> Taken;
-    let cases: [(&str, Send, fn(&SourceCounters) -> u64); 4] = [
+    type Case = (
+        &'static str,
+        fn(&mut World) -> Taken,
+        fn(&SourceCounters) -> u64,
+    );
+    let cases: [Case; 4] = [
         (
             "not understood: /fill",
             |w| w.send("bins/bin-1", r#"{"fill":"x"}"#),

@@ -339,7 +339,7 @@ impl Connection<'_> {
         ways: &Ways,
     ) -> Result<bool, Fault> {
         if let Some(report) = taken.report
-            && self.pass(report, ways).await?
+            && self.pass(*report, ways).await?
         {
             return Ok(true);
         }
