@@ -65,6 +65,7 @@ mod quota;
 mod record;
 mod redo;
 mod sled_engine;
+mod sled_pool;
 mod store;
 #[cfg(test)]
 mod tests;

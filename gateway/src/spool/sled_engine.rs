@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::engine::{Cut, Engine, EngineError, WriteBatch};
+use super::{
+    engine::{Cut, Engine, EngineError, WriteBatch},
+    sled_pool::keep_one_away,
+};
 
 /// sled's page cache; its default is 1 GB. The outbox reads in order and once, so little helps.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -119,7 +122,10 @@ impl Engine for SledEngine {
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {
-        guarded(|| self.db.flush())?;
+        guarded(|| {
+            keep_one_away(&self.db);
+            self.db.flush()
+        })?;
         rustix::fs::fdatasync(&self.file).map_err(io::Error::from)?;
         Ok(())
     }

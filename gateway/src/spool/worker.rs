@@ -171,6 +171,10 @@ impl Worker {
         };
         match command {
             Command::Append(batch, answer) => {
+                if self.disk != Disk::Roomy {
+                    // Nothing is committed while everything is refused, so look again here.
+                    self.disk = self.keeper.disk();
+                }
                 let pictures = self.evidence.bytes();
                 let missing = missing_picture(&batch, &self.evidence);
                 let staged = match missing {
