@@ -1,6 +1,9 @@
 //! Plain counters that stages raise and the console reads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -20,6 +23,31 @@ impl Counter {
     /// How many so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a connection stands, and what last went wrong with it.
+#[derive(Debug, Default)]
+pub struct LinkState(Mutex<(bool, Option<String>)>);
+
+impl LinkState {
+    /// It stands.
+    pub fn up(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
+    }
+
+    /// It does not, and why, in a sentence for people.
+    pub fn down(&self, reason: &str) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (false, Some(reason.to_owned()));
+    }
+
+    /// Whether it stands, and the last reason why it did not.
+    pub fn get(&self) -> (bool, Option<String>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -56,8 +84,14 @@ pub struct SourceCounters {
 /// One uplink's work.
 #[derive(Debug, Default)]
 pub struct UplinkCounters {
-    /// Messages handed to the transport, repeats included.
+    /// Its connection.
+    pub link: LinkState,
+    /// Connections that became ready to send.
+    pub connected: Counter,
+    /// Messages and pictures handed to the transport, repeats included.
     pub sent: Counter,
+    /// Of these, repeats.
+    pub resent: Counter,
     /// Receipts that settled something.
     pub receipted: Counter,
     /// Receipts for nothing we hold, or with a wrong hash.

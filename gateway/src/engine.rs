@@ -19,7 +19,8 @@ use crate::{
     alert::{Ledger, Outbound},
     clock::Clock,
     config::Config,
-    observation::{Ack, Arrival},
+    console::OpenAlert,
+    observation::{Ack, Arrival, Health, Value},
     rules::{self, Finding, Transition},
     spool::{Batch, Class, Lane, Record, Spool, SpoolError},
     telemetry::Streams,
@@ -45,8 +46,11 @@ pub struct AlertCount {
 /// What the console shows of the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    pub alerts: BTreeMap<(EventKind, &'static str), AlertCount>,
-    pub open: usize,
+    pub alerts: BTreeMap<(EventKind, SourceKind), AlertCount>,
+    /// Alerts that have not ended.
+    pub open: Vec<OpenAlert>,
+    /// Devices and cameras that are not well, and why.
+    pub faults: BTreeMap<Arc<str>, String>,
     /// Readings that no stream could take.
     pub unforwardable: u64,
     /// Why the last commit failed, while it does.
@@ -90,7 +94,10 @@ impl Engine {
         let alert_lanes = (0u8..)
             .zip(&config.uplinks)
             .filter(|(_, u)| u.alerts)
-            .map(|(uplink, _)| Lane { uplink, class: Class::Alert })
+            .map(|(uplink, _)| Lane {
+                uplink,
+                class: Class::Alert,
+            })
             .collect();
         Engine {
             rules,
@@ -117,6 +124,7 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_commit = Instant::now();
+        self.restored();
         loop {
             tokio::select! {
                 biased;
@@ -141,23 +149,41 @@ impl Engine {
                     }
                 }
             }
-            if !self.batch.records.is_empty() || !self.batch.state.is_empty() || !self.acks.is_empty() {
+            if !self.batch.records.is_empty()
+                || !self.batch.state.is_empty()
+                || !self.acks.is_empty()
+            {
                 last_commit = Instant::now();
             }
             self.commit().await;
             self.progress().alive = Some(Instant::now());
         }
-        info!(open_alerts = self.ledger.open().count(), "all that was received is on disk");
+        info!(
+            open_alerts = self.ledger.open().count(),
+            "all that was received is on disk"
+        );
     }
 
     fn take(&mut self, arrival: Arrival) {
         let now = self.clock.now();
         for observation in &arrival.observations {
+            if let Value::Health(health) = &observation.value {
+                let faults = &mut self.progress().faults;
+                match health {
+                    Health::Ok => faults.remove(&observation.subject),
+                    Health::Fault { reason, .. } => {
+                        faults.insert(observation.subject.clone(), reason.clone())
+                    }
+                };
+            }
             self.rules.step(observation, now, &mut self.findings);
         }
         self.apply();
         let alert = self.ledger.open_on(&arrival.subject);
-        if let Err(fault) = self.streams.push(&arrival, alert, now, &mut self.batch.records) {
+        if let Err(fault) = self
+            .streams
+            .push(&arrival, alert, now, &mut self.batch.records)
+        {
             self.progress().unforwardable += 1;
             if self.told.insert(arrival.subject.clone()) {
                 warn!(%fault, "a reading is not forwarded");
@@ -167,8 +193,26 @@ impl Engine {
     }
 
     fn tick(&mut self) {
-        self.rules.tick(self.clock.now(), &mut self.findings);
+        let now = self.clock.now();
+        self.rules.tick(now, &mut self.findings);
         self.apply();
+        let mut due = Vec::new();
+        self.ledger.tick(now, &mut due);
+        due.into_iter().for_each(|outbound| self.outbound(outbound));
+    }
+
+    /// Alerts whose devices or rules are gone, and what could not be read of the stored ones.
+    fn restored(&mut self) {
+        let restored = self.ledger.take_restored();
+        for unreadable in &restored.unreadable {
+            error!(%unreadable, "an open alert of an earlier run is lost");
+        }
+        self.batch.state.extend(restored.state);
+        restored
+            .cleared
+            .into_iter()
+            .for_each(|outbound| self.outbound(outbound));
+        self.show_open();
     }
 
     /// Findings become alert messages in the batch.
@@ -183,14 +227,15 @@ impl Engine {
     fn outbound(&mut self, outbound: Outbound) {
         {
             let mut progress = self.progress();
-            let source = source_name(outbound.source);
-            let count = progress.alerts.entry((outbound.kind, source)).or_default();
+            let count = progress
+                .alerts
+                .entry((outbound.kind, outbound.source))
+                .or_default();
             match outbound.state {
                 AlertState::Raised => count.raised += 1,
                 AlertState::Updated => count.updated += 1,
                 AlertState::Cleared => count.cleared += 1,
             }
-            progress.open = self.ledger.open().count();
         }
         info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
         for lane in &self.alert_lanes {
@@ -204,11 +249,25 @@ impl Engine {
             });
         }
         self.batch.state.push(outbound.state_change);
+        self.show_open();
+    }
+
+    fn show_open(&self) {
+        let open = self.ledger.list().map(|a| OpenAlert {
+            id: a.alert_id.clone(),
+            subject: a.device.clone(),
+            rule: a.rule.clone(),
+            kind: a.kind,
+            severity: a.severity,
+            since: a.raised_at.clone(),
+        });
+        self.progress().open = open.collect();
     }
 
     /// Makes the batch durable, then acknowledges what it came from.
     async fn commit(&mut self) {
-        self.streams.flush(self.clock.now(), &mut self.batch.records);
+        self.streams
+            .flush(self.clock.now(), &mut self.batch.records);
         if !self.batch.records.is_empty() || !self.batch.state.is_empty() {
             let batch = std::mem::take(&mut self.batch);
             self.append(batch).await;
@@ -273,15 +332,5 @@ impl Engine {
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Name of a source kind in reports.
-pub const fn source_name(source: SourceKind) -> &'static str {
-    match source {
-        SourceKind::Mqtt => "mqtt",
-        SourceKind::Modbus => "modbus",
-        SourceKind::Camera => "camera",
-        SourceKind::Gateway => "gateway",
     }
 }

@@ -97,6 +97,27 @@ mod tests {
             (120.005_675_683_554_86, 40.001_304_789_601_9),
             1e-9,
         );
+        // The public gcoord library, an implementation by others.
+        for (from, to) in [
+            (
+                (116.404, 39.915),
+                (116.410_244_499_169_38, 39.916_404_281_501_64),
+            ),
+            (
+                (102.712_345, 25.04),
+                (102.713_786_692_837_32, 25.037_027_343_054_38),
+            ),
+            (
+                (87.6168, 43.8256),
+                (87.619_649_949_469_26, 43.826_805_393_111_19),
+            ),
+            (
+                (126.63, 45.75),
+                (126.635_942_390_487_6, 45.751_935_204_908_385),
+            ),
+        ] {
+            close(gcj02(from.0, from.1), to, 1e-9);
+        }
         // Alibaba Cloud's documentation has one point in both systems, converted by the real
         // algorithm: a metre away from the approximation, where WGS-84 is 500 m away.
         close(
@@ -117,6 +138,12 @@ mod tests {
             web_mercator(114.412_9, 30.341_5),
             (12_736_381.64, 3_547_519.05),
             6.0,
+        );
+        // The gcoord library.
+        close(
+            web_mercator(102.712_345, 25.04),
+            (11_433_885.943_583_04, 2_880_658.523_364_058),
+            1e-6,
         );
         // The square's corner, EPSG:3857's own bounds.
         close(

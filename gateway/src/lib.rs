@@ -1,17 +1,23 @@
 //! Wangge: edge gateway for community stations.
 //!
-//! The modules stand in the order of the data's way; `pipeline` alone knows them all.
+//! `pipeline` wires the stages in the order of the data's way and alone knows them all.
 pub mod alert;
 pub mod clock;
 pub mod config;
 pub mod console;
 pub mod counters;
 pub mod derive;
+pub mod engine;
 pub mod geo;
 pub mod observation;
+pub mod pipeline;
 pub mod rules;
 pub mod simulate;
 pub mod source;
 pub mod spool;
+pub mod status;
+pub mod telemetry;
 pub mod tls;
+pub mod uplink;
+pub mod vision;
 mod width;

@@ -21,16 +21,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use wangge_protocol::SourceKind;
 
 use crate::{
     alert::Ledger,
     clock::Clock,
-    config::{Config, Device, DeviceLink},
+    config::{Config, Device, DeviceLink, Storage},
     counters::{SourceCounters, UplinkCounters},
     engine::{Engine, Progress, SharedProgress},
     observation::Arrival,
     rules, source,
-    spool::{self, Spool, evidence::EvidenceStore},
+    spool::{Spool, evidence::EvidenceStore},
     status, uplink,
 };
 
@@ -46,7 +47,7 @@ pub struct Running {
     pub clock: Clock,
     pub spool: Spool,
     pub progress: SharedProgress,
-    pub sources: Vec<(String, Arc<SourceCounters>)>,
+    pub sources: Vec<(String, SourceKind, Arc<SourceCounters>)>,
     pub uplinks: Vec<(String, Arc<UplinkCounters>)>,
 }
 
@@ -98,7 +99,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut uplinks = Stages::default();
     for (index, link) in (0u8..).zip(&config.uplinks) {
         let counters = Arc::new(UplinkCounters::default());
-        running.uplinks.push((link.name.to_string(), counters.clone()));
+        running
+            .uplinks
+            .push((link.name.to_string(), counters.clone()));
         uplinks.spawn(
             format!("uplink {}", link.name),
             uplink::run(
@@ -118,15 +121,23 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut engine = Stages::default();
     engine.spawn(
         "engine".to_owned(),
-        Engine::new(&config, rules, ledger, spool.clone(), clock, progress.clone()).run(inbox),
+        Engine::new(
+            &config,
+            rules,
+            ledger,
+            spool.clone(),
+            clock,
+            progress.clone(),
+        )
+        .run(inbox),
     );
 
     // Sources.
     let stop_sources = CancellationToken::new();
     let mut sources = Stages::default();
-    let mut counters = |name: String| {
+    let mut counters = |name: &str, kind: SourceKind| {
         let c = Arc::new(SourceCounters::default());
-        running.sources.push((name, c.clone()));
+        running.sources.push((name.to_owned(), kind, c.clone()));
         c
     };
     for broker in &config.brokers {
@@ -138,14 +149,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 devices,
                 arrivals.clone(),
                 clock,
-                counters(format!("mqtt/{}", broker.name)),
+                counters(&broker.name, SourceKind::Mqtt),
                 stop_sources.clone(),
             ),
         );
     }
     if let Some((socket, listener)) = listener {
         let devices = on_broker(&config.devices, &listener.name);
-        let c = counters(format!("mqtt/{}", listener.name));
+        let c = counters(&listener.name, SourceKind::Mqtt);
         sources.spawn(
             format!("listener {}", listener.name),
             source::mqtt::listener::run(
@@ -173,21 +184,26 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 devices,
                 arrivals.clone(),
                 clock,
-                counters(format!("modbus/{}", bus.name)),
+                counters(&bus.name, SourceKind::Modbus),
                 stop_sources.clone(),
             ),
         );
     }
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
+        let pictures = evidence.clone();
         sources.spawn(
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
                 vision,
-                evidence.clone(),
+                Arc::new(move |bytes, media_type, role, taken_at| {
+                    pictures
+                        .put(bytes, media_type, role, taken_at)
+                        .map_err(|fault| fault.to_string())
+                }),
                 arrivals.clone(),
                 clock,
-                counters("vision".to_owned()),
+                counters("vision", SourceKind::Camera),
                 stop_sources.clone(),
             ),
         );
@@ -201,10 +217,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         info!(address = %socket.local_addr()?, "console listens");
         side.spawn(
             "console".to_owned(),
-            crate::console::serve(socket, status::reader(running.clone()), stop_console.clone()),
+            crate::console::serve(
+                socket,
+                status::reader(running.clone()),
+                stop_console.clone(),
+            ),
         );
     }
-    side.spawn("watchdog".to_owned(), watchdog(progress, stop_console.clone()));
+    side.spawn(
+        "watchdog".to_owned(),
+        watchdog(progress, stop_console.clone()),
+    );
 
     notify(&[sd_notify::NotifyState::Ready]);
     info!(station = %config.station.id, devices = config.devices.len(), cameras = config.cameras.len(), "running");
@@ -212,7 +235,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     stop_signal().await?;
     notify(&[sd_notify::NotifyState::Stopping]);
     let deadline = Instant::now() + config.stop_deadline;
-    info!(deadline_s = config.stop_deadline.as_secs_f64(), "stopping; a second signal exits at once");
+    info!(
+        deadline_s = config.stop_deadline.as_secs_f64(),
+        "stopping; a second signal exits at once"
+    );
     tokio::spawn(async {
         if stop_signal().await.is_ok() {
             warn!("second signal: exiting at once; what is not delivered stays on disk");
@@ -236,13 +262,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn open_storage(config: &Config) -> anyhow::Result<(Spool, Arc<EvidenceStore>)> {
-    let storage = config.storage.clone();
+    // The engine collects what shares a commit; the spool need not wait once more.
+    let storage = Storage {
+        commit_interval: Duration::ZERO,
+        ..config.storage.clone()
+    };
+    let station = config.station.id.clone();
     let uplinks: Vec<_> = config.uplinks.iter().map(|u| u.name.clone()).collect();
     let opened = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&storage.path)?;
-        let evidence = EvidenceStore::open(&spool::evidence_dir(&storage.path))?;
-        let (spool, recovery) = Spool::open(&storage, &uplinks)?;
-        anyhow::Ok((spool, recovery, Arc::new(evidence)))
+        let (spool, recovery) = Spool::open(&storage, &station, &uplinks)?;
+        let evidence = spool.evidence();
+        anyhow::Ok((spool, recovery, evidence))
     });
     let (spool, recovery, evidence) = opened
         .await?
@@ -252,9 +283,9 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Spool, Arc<EvidenceSto
 }
 
 async fn bind(addr: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr)
-        .await
-        .with_context(|| format!("{key} = {addr} cannot be used; is another program listening there?"))
+    TcpListener::bind(addr).await.with_context(|| {
+        format!("{key} = {addr} cannot be used; is another program listening there?")
+    })
 }
 
 fn on_broker(devices: &[Arc<Device>], name: &str) -> Vec<Arc<Device>> {

@@ -27,7 +27,11 @@ pub enum TelemetryError {
     #[error(
         "a reading of {device} takes {size} bytes in stream {stream}, more than {MAX_READING}: name the fields to keep with `fields`"
     )]
-    TooLarge { device: String, stream: String, size: usize },
+    TooLarge {
+        device: String,
+        stream: String,
+        size: usize,
+    },
 }
 
 /// All configured streams.
@@ -67,7 +71,10 @@ impl Streams {
                 lanes: (0u8..)
                     .zip(&config.uplinks)
                     .filter(|(_, u)| u.streams.contains(&s.name))
-                    .map(|(uplink, _)| Lane { uplink, class: Class::Telemetry })
+                    .map(|(uplink, _)| Lane {
+                        uplink,
+                        class: Class::Telemetry,
+                    })
                     .collect(),
                 last: HashMap::new(),
                 open: String::new(),
@@ -75,7 +82,10 @@ impl Streams {
             })
             .filter(|s| !s.lanes.is_empty())
             .collect();
-        Streams { source: format!("/stations/{}", config.station.id), streams }
+        Streams {
+            source: format!("/stations/{}", config.station.id),
+            streams,
+        }
     }
 
     /// Takes an arrival into every stream that wants it. `alert` is the rule of an alert that is
@@ -90,7 +100,9 @@ impl Streams {
         now: Now,
         out: &mut Vec<Record>,
     ) -> Result<(), TelemetryError> {
-        let Some(payload) = &arrival.payload else { return Ok(()) };
+        let Some(payload) = &arrival.payload else {
+            return Ok(());
+        };
         let mut result = Ok(());
         for stream in &mut self.streams {
             if stream.wants(&arrival.subject, now) {
@@ -232,7 +244,10 @@ fn select(payload: &RawValue, fields: &[String]) -> String {
     let mut kept = serde_json::Map::new();
     for field in fields {
         let (found, key) = if field.starts_with('/') {
-            (value.pointer(field), field.rsplit('/').next().unwrap_or(field))
+            (
+                value.pointer(field),
+                field.rsplit('/').next().unwrap_or(field),
+            )
         } else {
             (value.get(field), field.as_str())
         };

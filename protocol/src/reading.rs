@@ -48,10 +48,11 @@ pub struct DeviceReading {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voltage: Option<f64>,
     /// Momentary flow, m³/h; negative is backwards.
+    #[cfg_attr(feature = "schema", schemars(range(min = -100_000, max = 100_000)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<f64>,
     /// Meter reading, m³.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10_000_000_000_u64)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
     /// Anything else a rule may look at, without a unit.

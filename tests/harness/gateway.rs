@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Process, http, place, until};
@@ -18,8 +18,16 @@ const START: Duration = Duration::from_secs(30);
 /// `stop.deadline` is 10 s unless a story says otherwise.
 const STOP: Duration = Duration::from_secs(20);
 
+const STATION: &str = r#"[station]
+id = "story"
+name = "测试站"
+unit_grid = "530102001001001"
+lon = 102.7
+lat = 25.05
+"#;
+
 /// What became of a stream's records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Made durable.
     #[serde(rename = "in")]
@@ -36,19 +44,29 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Gateway {
     dir: PathBuf,
+    station: String,
     console: u16,
     process: Option<Process>,
 }
 
 impl Gateway {
-    /// Writes `station.toml`: station, storage and console, then `toml`.
+    /// Writes `station.toml`: a station, storage and console, then `toml`.
     ///
     /// # Errors
     /// The directory cannot be written.
     pub fn new(dir: &Path, toml: &str) -> Result<Gateway> {
+        Gateway::of(STATION, dir, toml)
+    }
+
+    /// The same for a station of the caller's, a `[station]` table.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn of(station: &str, dir: &Path, toml: &str) -> Result<Gateway> {
         fs::create_dir_all(dir)?;
         let gateway = Gateway {
             dir: dir.to_owned(),
+            station: station.to_owned(),
             console: place::free_port()?,
             process: None,
         };
@@ -62,8 +80,8 @@ impl Gateway {
     /// The file cannot be written.
     pub fn configure(&self, toml: &str) -> Result<()> {
         let head = format!(
-            "[station]\nid = \"story\"\nname = \"测试站\"\nunit_grid = \"530102001001001\"\nlon = 102.7\nlat = 25.05\n\n\
-             [storage]\npath = \"{}\"\n\n[console]\nlisten = \"127.0.0.1:{}\"\n\n",
+            "{}\n[storage]\npath = \"{}\"\n\n[console]\nlisten = \"127.0.0.1:{}\"\n\n",
+            self.station,
             self.storage().display(),
             self.console
         );

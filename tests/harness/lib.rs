@@ -15,8 +15,10 @@ pub mod place;
 pub mod platform;
 pub mod process;
 pub mod rtsp;
+pub mod scene;
 pub mod usage;
 pub mod wait;
 
 pub use process::Process;
+pub use scene::play;
 pub use wait::until;

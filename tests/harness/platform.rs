@@ -28,19 +28,24 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Receives over HTTPS with a certificate of its own making.
+    /// Receives over HTTPS; its certificate's CA is `ca.pem` in `dir`.
     ///
     /// # Errors
     /// It does not start.
     pub fn https(dir: &Path) -> Result<Platform> {
+        fs::create_dir_all(dir)?;
+        certificate(dir)?;
         let port = place::free_port()?;
-        let arguments = vec![
+        let file = |name: &str| dir.join(name).display().to_string();
+        let arguments = [
             "--https".to_owned(),
             format!("127.0.0.1:{port}"),
-            "--self-signed".to_owned(),
-            dir.join("ca.pem").display().to_string(),
+            "--cert".to_owned(),
+            file("cert.pem"),
+            "--key".to_owned(),
+            file("key.pem"),
         ];
-        Platform::start(dir, arguments, format!("https://127.0.0.1:{port}/"))
+        Platform::start(dir, arguments.into(), format!("https://127.0.0.1:{port}/"))
     }
 
     /// Receives from a broker, and publishes its receipts there.
@@ -48,8 +53,9 @@ impl Platform {
     /// # Errors
     /// It does not start.
     pub fn mqtt(dir: &Path, broker: u16) -> Result<Platform> {
-        let url = format!("mqtt://127.0.0.1:{broker}");
-        Platform::start(dir, vec!["--mqtt".to_owned(), url.clone()], url)
+        let address = format!("127.0.0.1:{broker}");
+        let arguments = vec!["--mqtt".to_owned(), address.clone()];
+        Platform::start(dir, arguments, format!("mqtt://{address}"))
     }
 
     fn start(dir: &Path, arguments: Vec<String>, url: String) -> Result<Platform> {
@@ -274,4 +280,58 @@ pub fn sha256(bytes: &[u8]) -> String {
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect()
+}
+
+/// Makes a CA (`ca.pem`) and a certificate of it for 127.0.0.1 (`cert.pem`, `key.pem`).
+///
+/// # Errors
+/// `openssl` is missing or fails.
+pub fn certificate(dir: &Path) -> Result<()> {
+    const KEY: [&str; 8] = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-noenc",
+        "-days",
+    ];
+    let run = |arguments: &[&str]| {
+        let output = Command::new("openssl")
+            .current_dir(dir)
+            .args(KEY)
+            .args(arguments)
+            .output()
+            .context("cannot start openssl")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "openssl: {}", said.trim());
+        Ok(())
+    };
+    run(&[
+        "2",
+        "-subj",
+        "/CN=story CA",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+    ])?;
+    run(&[
+        "2",
+        "-subj",
+        "/CN=platform",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ])
 }

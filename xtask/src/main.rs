@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod demo;
 mod setup;
 mod suites;
 
@@ -23,6 +24,11 @@ enum Command {
         /// How far to go.
         #[arg(long, value_enum, default_value = "test")]
         purpose: setup::Purpose,
+    },
+    /// Run a whole station on real protocols and footage and show its alerts live.
+    Demo {
+        #[command(flatten)]
+        options: demo::Options,
     },
     /// Measure, against what the machine can do or against other gateways.
     Bench {
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
             setup::Purpose::Build => setup::build(),
             more => setup::kit(more).map(drop),
         },
+        Command::Demo { options } => demo::run(&options),
         Command::Bench {
             what,
             peers,

@@ -214,6 +214,15 @@ impl Ledger {
         })
     }
 
+    /// The last message of every alert that the platform holds open.
+    pub fn list(&self) -> impl Iterator<Item = &AlertData> {
+        self.alerts
+            .values()
+            .flatten()
+            .filter(|alert| !matches!(alert.phase, Phase::Closed { .. }))
+            .map(|alert| &alert.data)
+    }
+
     /// The rule whose condition holds on a subject now, the gravest if there are several.
     pub fn open_on(&self, subject: &str) -> Option<&str> {
         let alerts = self.alerts.get(subject)?.iter();

@@ -31,8 +31,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use buffer::BufferGauge;
 pub use status::{
-    CameraStatus, OpenAlert, SourceStatus, StationStatus, Status, StorageStatus, UplinkStatus,
-    VisionStatus,
+    AlertTotal, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status, StorageStatus,
+    UplinkStatus, VisionStatus,
 };
 
 /// Connections at once; more are closed at the door.

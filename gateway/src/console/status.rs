@@ -30,6 +30,18 @@ pub struct Status {
     pub uplinks: Vec<UplinkStatus>,
     /// Alerts that have not ended.
     pub alerts: Vec<OpenAlert>,
+    /// Alert messages made since the start.
+    pub totals: Vec<AlertTotal>,
+}
+
+/// What became of alerts of one kind and source since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertTotal {
+    pub kind: EventKind,
+    pub source: SourceKind,
+    pub raised: u64,
+    pub updated: u64,
+    pub cleared: u64,
 }
 
 impl Status {
@@ -126,12 +138,8 @@ pub struct UplinkStatus {
 
 impl UplinkStatus {
     /// Reads an uplink's counters.
-    pub fn new(
-        name: &str,
-        connected: bool,
-        last_error: Option<String>,
-        counters: &UplinkCounters,
-    ) -> Self {
+    pub fn new(name: &str, counters: &UplinkCounters) -> Self {
+        let (connected, last_error) = counters.link.get();
         UplinkStatus {
             name: name.to_owned(),
             connected,

@@ -2,3 +2,4 @@
 //! arrivals.
 pub mod modbus;
 pub mod mqtt;
+pub mod vision;

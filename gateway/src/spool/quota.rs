@@ -55,6 +55,10 @@ impl Store {
         let watermark = self.quota / 100 * TELEMETRY_PERCENT;
 
         let mut used = self.live_bytes() + evidence_bytes;
+        if used + all > watermark {
+            self.apply_receipts()?;
+            used = self.live_bytes() + evidence_bytes;
+        }
         if has_telemetry && disk == Disk::Roomy && used + all > watermark {
             let wanted = used + all - watermark;
             self.thin(wanted + THIN_STEP.min(self.quota / 100), now)?;

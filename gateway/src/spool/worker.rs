@@ -279,15 +279,15 @@ impl Worker {
         for hash in store.take_released() {
             self.evidence.release(&hash);
         }
-        for (answer, seqs) in self.waiting.drain(..) {
-            let _ = answer.send(Ok(seqs));
-        }
         let newest = counters.last;
         self.durable.send_if_modified(|last| {
             let newer = *last < newest;
             *last = newest;
             newer
         });
+        for (answer, seqs) in self.waiting.drain(..) {
+            let _ = answer.send(Ok(seqs));
+        }
         self.disk = self.keeper.disk();
         match self.keeper.note(counters) {
             Ok(()) => {
@@ -305,10 +305,7 @@ impl Worker {
 
     /// Closes the store after an error and tells everyone who waits; returns the error they get.
     fn fail(&mut self, error: SpoolError) -> SpoolError {
-        let why = match error {
-            SpoolError::Refusing(why) => why,
-            other => other.to_string(),
-        };
+        let why = reason(error);
         let refusal = SpoolError::Refusing(why.clone());
         tracing::error!(
             why,
@@ -350,7 +347,7 @@ impl Worker {
             }
             Err(error) => {
                 outage.retry = Instant::now() + REOPEN_EVERY;
-                let why = error.to_string();
+                let why = reason(error);
                 if outage.why != why {
                     tracing::error!(why, "the spool cannot be opened yet");
                     outage.why = why;
@@ -399,6 +396,14 @@ impl Worker {
             }
         }
         stats
+    }
+}
+
+/// The bare reason, which `Refusing` puts its own words around.
+fn reason(error: SpoolError) -> String {
+    match error {
+        SpoolError::Refusing(why) => why,
+        other => other.to_string(),
     }
 }
 

@@ -20,10 +20,11 @@ const BUILD: &[&str] = &[
     "libswscale-dev",
 ];
 
-/// A virtual environment for the model's recipe, footage for the camera, and a camera.
+/// A virtual environment for the model's recipe, footage, the platform's certificate, a camera.
 const DEMO: &[&str] = &[
     "python3-venv",
     "ffmpeg",
+    "openssl",
     "python3-gi",
     "gir1.2-gst-rtsp-server-1.0",
     "gstreamer1.0-plugins-base",

@@ -201,12 +201,15 @@ fn sequence_numbers_rise_over_restarts_and_stay_with_their_alert() {
         s.pass(2 * REOPEN);
         s = s.restart(HOUR);
     }
+    // The number lives on while nothing happens, and where the older entry is read later.
+    s = s.restart(HOUR).restart(HOUR);
+    s.see(&measured("bin-4", Quantity::Fill, 95.0, s.now));
     let codes: Vec<_> = s
         .sent
         .iter()
         .map(|m| m.data.platform.event_code.clone().unwrap())
         .collect();
-    let expected: Vec<_> = [1, 1, 2, 2, 3, 3, 4, 4]
+    let expected: Vec<_> = [1, 1, 2, 2, 3, 3, 4, 4, 5]
         .iter()
         .map(|n| format!("5301020102{n:04}"))
         .collect();

@@ -122,6 +122,24 @@ fn reopening_at_the_limit() {
 }
 
 #[test]
+fn another_fault_is_another_alert() {
+    let mut s = Station::bin(vec![healthy(EventKind::DeviceQuarantined)]);
+    for what in [EventKind::DeviceQuarantined, EventKind::MeterFault] {
+        let reason = what.slug().into();
+        let fault = Value::Health(Health::Fault { what, reason });
+        s.see(&observed("bin-3", fault, s.now));
+    }
+    assert_eq!(s.states(), [Raised, Cleared, Raised]);
+    assert_eq!(s.ids().len(), 2);
+    assert_eq!(s.sent[1].data.kind, EventKind::DeviceQuarantined);
+    assert_eq!(s.sent[2].data.kind, EventKind::MeterFault);
+    s = s.restart(MINUTE);
+    s.see(&observed("bin-3", Value::Health(Health::Ok), s.now));
+    assert_eq!(s.states().last(), Some(&Cleared));
+    assert_eq!(s.sent[3].data.alert_id, s.sent[2].data.alert_id);
+}
+
+#[test]
 fn a_station_has_so_many_updates_a_minute_and_the_rest_waits() {
     let n = UPDATES_PER_MINUTE as usize * 10;
     let devices = (0..n)

@@ -165,3 +165,21 @@ fn long_ids_and_bad_templates_are_refused_by_name() {
         AlertError::Template(TemplateError::Unknown("klass".into()))
     );
 }
+
+/// The published schema of device readings and what the gateway believes are one.
+#[test]
+fn device_readings_have_every_quantity_with_its_bounds() {
+    let schemas = wangge_protocol::schemas();
+    let (_, schema) = schemas.iter().find(|(n, _)| *n == "reading.json").unwrap();
+    for quantity in Quantity::ALL {
+        let property = &schema["properties"][quantity.slug()];
+        assert!(property.is_object(), "{quantity:?}");
+        let (least, most) = quantity.plausible();
+        let bound = |key, none| property[key].as_f64().unwrap_or(none);
+        assert_eq!(
+            (bound("minimum", f64::MIN), bound("maximum", f64::MAX)),
+            (least, most),
+            "{quantity:?}"
+        );
+    }
+}

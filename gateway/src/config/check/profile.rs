@@ -33,7 +33,12 @@ macro_rules! embedded {
 }
 
 /// Profiles that ship with the gateway, by name.
-const EMBEDDED: &[(&str, &str)] = embedded!["em400-tld", "tuf-2000m", "wangge-bin"];
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "electromagnetic-meter",
+    "em400-tld",
+    "tuf-2000m",
+    "wangge-bin"
+];
 
 /// A profile, and what the device checks need of its raw form.
 #[derive(Debug)]

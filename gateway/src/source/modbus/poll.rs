@@ -20,7 +20,7 @@ use super::{
 
 /// Reads beyond the plan's own that one poll may spend on learning what a unit refuses; the
 /// rest is for the next poll, so that nobody else waits long.
-pub const MAX_LEARNING_READS: usize = 16;
+pub const MAX_LEARNING_READS: usize = 32;
 
 /// Lengths of owed answers that are remembered; a unit answers late by one or two, not by more.
 const MAX_OWED: usize = 8;

@@ -237,35 +237,42 @@ async fn the_bare_library_believes_a_late_answer() {
 }
 
 /// A slave that always answers after the time-out is silent, never wrong.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_always_late_unit_never_gets_a_value_through() {
-    for framing in [Framing::Tcp, Framing::Rtu] {
-        let scripted = Scripted::new(|unit, _| {
-            if unit == 1 {
-                Act::Late(TIMEOUT * 3 / 2)
-            } else {
-                Act::Good
-            }
-        });
-        let (target, _keep) = serve(scripted, framing).await;
-        let devices = vec![
-            device("1", 1, EVERY, registers([10, 11, 30, 31])),
-            device("2", 2, EVERY, registers([10, 11, 30, 31])),
-        ];
-        let mut bus = Running::start(target, TIMEOUT, devices);
-        let mut good = 0;
-        while good < 8 {
-            let arrival = bus.next().await;
-            if *arrival.subject == *"1" {
-                assert!(figures(&arrival).is_empty(), "{arrival:?}");
-            } else {
-                good += 1;
-                let got = figures(&arrival);
-                assert_eq!(got[0], (f64::from(content(2, 10)), Quality::Good));
-                assert_eq!(got.len(), 4);
-            }
+async fn is_silent_when_always_late(framing: Framing) {
+    let scripted = Scripted::new(|unit, _| {
+        if unit == 1 {
+            Act::Late(TIMEOUT * 3 / 2)
+        } else {
+            Act::Good
+        }
+    });
+    let (target, _keep) = serve(scripted, framing).await;
+    let devices = vec![
+        device("1", 1, EVERY, registers([10, 11, 30, 31])),
+        device("2", 2, EVERY, registers([10, 11, 30, 31])),
+    ];
+    let mut bus = Running::start(target, TIMEOUT, devices);
+    let (mut good, mut silent) = (0, 0);
+    while good < 8 || silent < 1 {
+        let arrival = bus.next().await;
+        if *arrival.subject == *"1" {
+            assert!(figures(&arrival).is_empty(), "{arrival:?}");
+            silent += 1;
+        } else {
+            good += 1;
+            let got = figures(&arrival);
+            assert_eq!(got[0], (f64::from(content(2, 10)), Quality::Good));
+            assert_eq!(got.len(), 4);
         }
     }
+    assert_eq!(silent, 1, "said once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_always_late_unit_never_gets_a_value_through() {
+    tokio::join!(
+        is_silent_when_always_late(Framing::Tcp),
+        is_silent_when_always_late(Framing::Rtu)
+    );
 }
 
 #[tokio::test]

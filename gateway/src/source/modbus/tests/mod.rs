@@ -2,6 +2,7 @@
 //! one produces.
 
 mod faults;
+mod profiles;
 mod slave;
 mod stations;
 

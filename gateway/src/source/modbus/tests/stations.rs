@@ -174,16 +174,17 @@ async fn a_host_with_one_connection_is_polled_over_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_and_return_are_each_reported_once() {
+    let every = EVERY / 2;
     let alive = Arc::new(AtomicBool::new(true));
     let switch = alive.clone();
     let port = Bank::of_units(move |unit| unit == 1 || switch.load(Ordering::SeqCst))
         .serve_tcp()
         .await;
     let devices = vec![
-        device("1", 1, EVERY, registers([0])),
-        device("2", 2, EVERY, registers([0])),
+        device("1", 1, every, registers([0])),
+        device("2", 2, every, registers([0])),
     ];
-    let mut bus = Running::start(tcp(port), EVERY / 2, devices);
+    let mut bus = Running::start(tcp(port), every / 2, devices);
     bus.find(|a| (*a.subject == *"2").then_some(())).await;
     alive.store(false, Ordering::SeqCst);
     let said = bus.health("2").await;

@@ -1,0 +1,282 @@
+//! The vision child seen from outside: started, configured, watched, restarted.
+//!
+//! What the child says becomes arrivals in `report`; the process itself is `child`'s. Here it is
+//! decided whether it lives. A child that dies, hangs or grows too large is replaced; sensors
+//! and delivery never notice.
+
+mod child;
+mod report;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use wangge_protocol::EvidenceRef;
+
+use crate::{
+    clock::Clock,
+    config::{Camera, Vision},
+    counters::SourceCounters,
+    observation::Arrival,
+};
+
+use self::{
+    child::Child,
+    report::{Outcome, Reporter},
+};
+
+/// Stores a picture durably before an alert may name it: (bytes, media type, role, taken at).
+/// It may block.
+pub type Keep =
+    Arc<dyn Fn(&[u8], &str, &str, Timestamp) -> Result<EvidenceRef, String> + Send + Sync>;
+
+/// The child says something every second; silent for longer, it hangs.
+pub const SILENT: Duration = Duration::from_secs(10);
+/// Loading a model on a slow disk and a small processor takes time.
+pub const STARTUP: Duration = Duration::from_secs(60);
+/// Frames wait and none is looked at for longer: the decoder or the detector hangs.
+pub const STUCK: Duration = Duration::from_secs(20);
+/// First and longest wait before a new child is started.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// A child that lived for so long was well; the next failure begins with the first wait.
+const HEALTHY: Duration = Duration::from_secs(120);
+
+/// Runs the child for all cameras until `stop`.
+///
+/// `received` counts compressed frames, `accepted` those looked at or passed over on purpose,
+/// `refused` those lost or damaged, `faults` camera faults and deaths of the child.
+pub async fn run(
+    cameras: Vec<Arc<Camera>>,
+    vision: Vision,
+    keep: Keep,
+    out: mpsc::Sender<Arrival>,
+    clock: Clock,
+    counters: Arc<SourceCounters>,
+    stop: CancellationToken,
+) {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(e) => {
+            tracing::error!("cannot find the gateway's own program to start `vision`: {e}");
+            return;
+        }
+    };
+    run_program(
+        Launch { program, vision },
+        cameras,
+        keep,
+        out,
+        clock,
+        counters,
+        stop,
+    )
+    .await;
+}
+
+/// What is started, and with what.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Understands `vision` as the gateway's own program does.
+    pub program: PathBuf,
+    pub vision: Vision,
+}
+
+/// [`run`] with another program as the child, for tests whose own program is not the gateway.
+#[doc(hidden)]
+pub async fn run_program(
+    launch: Launch,
+    cameras: Vec<Arc<Camera>>,
+    keep: Keep,
+    out: mpsc::Sender<Arrival>,
+    clock: Clock,
+    counters: Arc<SourceCounters>,
+    stop: CancellationToken,
+) {
+    let mut reporter = Reporter::new(cameras, keep, clock, counters);
+    let (first, longest) = BACKOFF;
+    let mut wait = first;
+    loop {
+        let begun = Instant::now();
+        let reason = match life(&launch, &mut reporter, &out, &stop).await {
+            End::Stopped => return,
+            End::Failed(reason) => reason,
+        };
+        tracing::warn!("vision: {reason}");
+        if let Some(arrival) = reporter.child_failed(&reason)
+            && out.send(arrival).await.is_err()
+        {
+            return;
+        }
+        if begun.elapsed() > HEALTHY {
+            wait = first;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(longest);
+    }
+}
+
+/// How a child's life ended.
+enum End {
+    /// The gateway stops.
+    Stopped,
+    /// The child failed, and how, in one sentence.
+    Failed(String),
+}
+
+/// One child from start to end.
+async fn life(
+    Launch { program, vision }: &Launch,
+    reporter: &mut Reporter,
+    out: &mpsc::Sender<Arrival>,
+    stop: &CancellationToken,
+) -> End {
+    let setup = report::setup(reporter.cameras(), vision);
+    let mut child = match Child::start(program, &setup).await {
+        Ok(child) => child,
+        Err(e) => return End::Failed(format!("cannot start the vision child: {e}")),
+    };
+    let mut watch = Watch::new(Instant::now());
+    loop {
+        let message = tokio::select! {
+            () = stop.cancelled() => {
+                child.stop().await;
+                return End::Stopped;
+            }
+            message = tokio::time::timeout_at(watch.deadline(), child.next()) => message,
+        };
+        let failed = match message {
+            Err(_) => Some("it hangs: no sign of life".to_owned()),
+            Ok(None) => return End::Failed(child.ended().await),
+            Ok(Some(Err(e))) => Some(format!("it sent what cannot be understood: {e}")),
+            Ok(Some(Ok(message))) => {
+                let memory = child.resident();
+                let stuck = watch.heard(&message, Instant::now());
+                match reporter.take(message).await {
+                    _ if memory.is_some_and(|bytes| bytes > vision.memory_limit) => Some(format!(
+                        "its memory is beyond {} MiB",
+                        vision.memory_limit >> 20
+                    )),
+                    _ if stuck => Some("it hangs: frames wait and none is looked at".to_owned()),
+                    Outcome::Nothing => None,
+                    Outcome::Fatal(reason) => Some(reason),
+                    Outcome::Arrival(arrival) => {
+                        if out.send(arrival).await.is_err() {
+                            child.stop().await;
+                            return End::Stopped;
+                        }
+                        None
+                    }
+                }
+            }
+        };
+        if let Some(reason) = failed {
+            child.kill().await;
+            return End::Failed(reason);
+        }
+    }
+}
+
+/// Whether a child makes progress; pure but for the moment it is given.
+struct Watch {
+    last: Instant,
+    ready: bool,
+    /// Per camera: frames done with, and since when that number stands although frames wait.
+    done: Vec<(u64, Instant)>,
+}
+
+impl Watch {
+    fn new(now: Instant) -> Self {
+        Watch {
+            last: now,
+            ready: false,
+            done: Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.last + if self.ready { SILENT } else { STARTUP }
+    }
+
+    /// Takes a message; true when a camera is stuck.
+    fn heard(&mut self, message: &crate::vision::wire::Report, now: Instant) -> bool {
+        use crate::vision::wire::Report;
+        self.last = now;
+        match message {
+            Report::Ready { .. } => {
+                self.ready = true;
+                false
+            }
+            Report::Progress(cameras) => {
+                self.done.resize(cameras.len(), (0, now));
+                let mut stuck = false;
+                for (camera, (done, since)) in cameras.iter().zip(&mut self.done) {
+                    // Dropping is no progress: a lane overflows while its worker hangs.
+                    let now_done = camera.decoded + camera.skipped;
+                    if now_done != *done || camera.waiting == 0 {
+                        (*done, *since) = (now_done, now);
+                    }
+                    stuck |= now.duration_since(*since) > STUCK;
+                }
+                stuck
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::wire::{CameraProgress, Report};
+
+    fn progress(done: u64, waiting: u64) -> Report {
+        Report::Progress(vec![CameraProgress {
+            decoded: done,
+            waiting,
+            ..CameraProgress::default()
+        }])
+    }
+
+    #[test]
+    fn a_camera_is_stuck_only_when_frames_wait_and_none_is_done() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start);
+        for (seconds, done, waiting, stuck) in [
+            (0, 10, 5, false),
+            (15, 10, 5, false),
+            (20, 10, 5, false),
+            (21, 10, 5, true),
+            (22, 11, 5, false),
+            (43, 11, 0, false),
+            (60, 11, 0, false),
+            (61, 11, 9, false),
+            (80, 11, 9, false),
+            (82, 11, 9, true),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(
+                watch.heard(&progress(done, waiting), now),
+                stuck,
+                "{seconds} s"
+            );
+        }
+    }
+
+    #[test]
+    fn starting_may_take_longer_than_silence() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start);
+        assert_eq!(watch.deadline(), start + STARTUP);
+        let ready = Report::Ready {
+            model: "m".into(),
+            model_hash: "0".into(),
+            weaknesses: vec![],
+        };
+        watch.heard(&ready, start);
+        assert_eq!(watch.deadline(), start + SILENT);
+    }
+}

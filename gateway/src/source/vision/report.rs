@@ -1,0 +1,346 @@
+//! What the child says, checked and turned into arrivals.
+//!
+//! The child parses hostile video, so nothing it says is taken on trust: numbers must be in
+//! range, labels among those the zone asked for, pictures JPEG.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use wangge_protocol::{EventKind, EvidenceRef};
+
+use crate::{
+    clock::Clock,
+    config::{Camera, CameraInput, Condition, RtspTransport, Vision},
+    counters::SourceCounters,
+    observation::{Arrival, Health, Observation, Quality, Sighting, Value},
+    vision::wire::{
+        self, CameraProgress, CameraSetup, CameraState, Input, Report, Setup, ZoneSetup,
+    },
+};
+
+use super::Keep;
+
+/// Emptiness that ends a presence where no rule says how long.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// A camera's time that differs more from ours is not believed.
+const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
+/// Longest sentence that is taken from the child, letters.
+const MAX_REASON: usize = 400;
+
+/// The child's set-up.
+pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
+    Setup {
+        model: vision.model.clone(),
+        onnxruntime: vision.onnxruntime.clone(),
+        threads: vision.threads,
+        memory_limit: vision.memory_limit,
+        cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
+    }
+}
+
+fn camera_setup(camera: &Camera) -> CameraSetup {
+    let zones = camera.zones.iter().map(|zone| ZoneSetup {
+        id: zone.id.to_string(),
+        polygon: zone.polygon.clone(),
+        labels: zone.labels.clone(),
+        dwell_us: zone.dwell.as_micros() as u64,
+        grace_us: grace(camera, &zone.id).as_micros() as u64,
+    });
+    CameraSetup {
+        id: camera.id.to_string(),
+        input: input(&camera.input),
+        fps: camera.fps,
+        masks: camera.masks.clone(),
+        zones: zones.collect(),
+    }
+}
+
+/// The longest grace of the zone's rules: a shorter one is then reached as well.
+fn grace(camera: &Camera, id: &str) -> Duration {
+    let graces = camera.rules.iter().filter_map(|rule| match &rule.when {
+        Condition::Presence { zone, grace, .. } if **zone == *id => Some(*grace),
+        _ => None,
+    });
+    graces.max().unwrap_or(DEFAULT_GRACE)
+}
+
+fn input(input: &CameraInput) -> Input {
+    match input {
+        CameraInput::File { path, repeat } => Input::File {
+            path: path.clone(),
+            repeat: *repeat,
+        },
+        CameraInput::Rtsp {
+            url,
+            credentials,
+            transport,
+        } => {
+            // Only `credentials` may carry a password, so that no URL in a log does.
+            let mut bare = url.clone();
+            let _ = bare.set_username("");
+            let _ = bare.set_password(None);
+            Input::Rtsp {
+                url: bare.into(),
+                username: credentials.as_ref().map(|c| c.username.clone()),
+                password: credentials.as_ref().map(|c| c.password.clone()),
+                udp: *transport == RtspTransport::Udp,
+            }
+        }
+    }
+}
+
+/// What a message led to.
+#[derive(Debug)]
+pub enum Outcome {
+    Nothing,
+    /// To be passed on.
+    Arrival(Arrival),
+    /// The child cannot work, and why.
+    Fatal(String),
+}
+
+/// Turns messages into arrivals; remembers each camera's health so that a change is told once.
+pub struct Reporter {
+    cameras: Vec<Arc<Camera>>,
+    health: Vec<Option<Health>>,
+    progress: Vec<CameraProgress>,
+    model: (String, String),
+    keep: Keep,
+    clock: Clock,
+    counters: Arc<SourceCounters>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter")
+            .field("cameras", &self.cameras.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    pub fn new(
+        cameras: Vec<Arc<Camera>>,
+        keep: Keep,
+        clock: Clock,
+        counters: Arc<SourceCounters>,
+    ) -> Self {
+        Reporter {
+            health: vec![None; cameras.len()],
+            progress: Vec::new(),
+            cameras,
+            model: Default::default(),
+            keep,
+            clock,
+            counters,
+        }
+    }
+
+    pub fn cameras(&self) -> &[Arc<Camera>] {
+        &self.cameras
+    }
+
+    /// The child is gone: every camera is blind. `None` where that has been said.
+    pub fn child_failed(&mut self, reason: &str) -> Option<Arrival> {
+        self.counters.faults.add_one();
+        self.progress.clear();
+        let now = self.clock.now().wall;
+        let fault = Health::Fault {
+            what: EventKind::VisionFault,
+            reason: sentence(&format!("picture analysis stopped: {reason}")),
+        };
+        let mut observations = Vec::new();
+        for (camera, health) in self.cameras.iter().zip(&mut self.health) {
+            let said = matches!(
+                health,
+                Some(Health::Fault {
+                    what: EventKind::VisionFault,
+                    ..
+                })
+            );
+            if !said {
+                *health = Some(fault.clone());
+                observations.push(Observation {
+                    subject: Arc::clone(&camera.id),
+                    at: now,
+                    value: Value::Health(fault.clone()),
+                    quality: Quality::Good,
+                });
+            }
+        }
+        let subject = Arc::clone(&observations.first()?.subject);
+        Some(arrival(subject, now, observations))
+    }
+
+    /// Takes a message of the child.
+    pub async fn take(&mut self, report: Report) -> Outcome {
+        match report {
+            Report::Ready {
+                model,
+                model_hash,
+                weaknesses,
+            } => {
+                tracing::info!("vision: model {} loaded", sentence(&model));
+                for weakness in weaknesses.iter().take(8) {
+                    tracing::warn!("vision: {}", sentence(weakness));
+                }
+                let hash = model_hash.chars().take(16).collect();
+                self.model = (sentence(&model), hash);
+                Outcome::Nothing
+            }
+            Report::Fatal { reason } => Outcome::Fatal(sentence(&reason)),
+            Report::Progress(cameras) => {
+                self.count(&cameras);
+                Outcome::Nothing
+            }
+            Report::Camera { camera, state } => self.camera(camera, state),
+            Report::Sighting(sighting) => match self.sighting(sighting).await {
+                Ok(arrival) => Outcome::Arrival(arrival),
+                Err(reason) => {
+                    self.counters.faults.add_one();
+                    tracing::warn!("vision: sighting not believed: {reason}");
+                    Outcome::Nothing
+                }
+            },
+        }
+    }
+
+    /// Adds what is new since the last message to the counters.
+    fn count(&mut self, cameras: &[CameraProgress]) {
+        self.progress
+            .resize(self.cameras.len(), CameraProgress::default());
+        for (now, last) in cameras.iter().zip(&mut self.progress) {
+            let passed = |now: u64, last: u64| now.saturating_sub(last);
+            self.counters
+                .received
+                .add(passed(now.received, last.received));
+            let accepted = passed(now.decoded, last.decoded) + passed(now.skipped, last.skipped);
+            self.counters.accepted.add(accepted);
+            self.counters.refused.add(passed(now.dropped, last.dropped));
+            *last = *now;
+        }
+    }
+
+    fn camera(&mut self, index: u16, state: CameraState) -> Outcome {
+        let index = usize::from(index);
+        let (Some(camera), Some(health)) = (self.cameras.get(index), self.health.get_mut(index))
+        else {
+            return Outcome::Nothing;
+        };
+        let new = match state {
+            CameraState::Playing => Health::Ok,
+            CameraState::Ended => {
+                tracing::info!("camera {}: file played to its end", camera.id);
+                return Outcome::Nothing;
+            }
+            CameraState::Fault(reason) => Health::Fault {
+                what: EventKind::CameraFault,
+                reason: sentence(&reason),
+            },
+        };
+        if health.as_ref() == Some(&new) {
+            return Outcome::Nothing;
+        }
+        if let Health::Fault { reason, .. } = &new {
+            self.counters.faults.add_one();
+            tracing::warn!("camera {}: {reason}", camera.id);
+        }
+        *health = Some(new.clone());
+        let now = self.clock.now().wall;
+        let observation = Observation {
+            subject: Arc::clone(&camera.id),
+            at: now,
+            value: Value::Health(new),
+            quality: Quality::Good,
+        };
+        Outcome::Arrival(arrival(Arc::clone(&camera.id), now, vec![observation]))
+    }
+
+    async fn sighting(&self, seen: wire::Sighting) -> Result<Arrival, String> {
+        let camera = self
+            .cameras
+            .get(usize::from(seen.camera))
+            .ok_or("unknown camera")?;
+        let zone = camera
+            .zones
+            .get(usize::from(seen.zone))
+            .ok_or("unknown zone")?;
+        if seen.present && !zone.labels.contains(&seen.label) {
+            return Err("label that was not asked for".into());
+        }
+        let fractions = seen.bbox.iter().chain([&seen.score]);
+        if fractions.into_iter().any(|v| !(0.0..=1.0).contains(v)) {
+            return Err("box or score out of range".into());
+        }
+        let now = self.clock.now().wall;
+        let at = Timestamp::from_microsecond(seen.at_us)
+            .ok()
+            .filter(|at| at.duration_since(now).unsigned_abs() <= MAX_CLOCK_ERROR);
+        let (at, quality) = match at {
+            Some(at) => (at, Quality::Good),
+            None => (now, Quality::ClockSuspect),
+        };
+        let mut evidence = Vec::new();
+        if let Some(picture) = seen.picture {
+            match self.keep(picture, at).await {
+                Ok(kept) => evidence.push(kept),
+                // An alert without its picture is worth more than none.
+                Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
+            }
+        }
+        let (model, model_hash) = self.model.clone();
+        let observation = Observation {
+            subject: Arc::clone(&camera.id),
+            at,
+            value: Value::Sighting(Box::new(Sighting {
+                zone: Arc::clone(&zone.id),
+                present: seen.present,
+                label: if seen.present {
+                    seen.label
+                } else {
+                    String::new()
+                },
+                score: seen.score,
+                bbox: seen.bbox,
+                track: seen.track,
+                dwell: Duration::from_micros(seen.dwell_us),
+                model,
+                model_hash,
+                evidence,
+            })),
+            quality,
+        };
+        Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
+    }
+
+    async fn keep(&self, picture: Vec<u8>, at: Timestamp) -> Result<EvidenceRef, String> {
+        if !picture.starts_with(&[0xff, 0xd8]) || !picture.ends_with(&[0xff, 0xd9]) {
+            return Err("not a JPEG".into());
+        }
+        let keep = Arc::clone(&self.keep);
+        // It waits for the disk.
+        tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", "scene", at))
+            .await
+            .map_err(|e| e.to_string())?
+    }
+}
+
+fn arrival(subject: Arc<str>, now: Timestamp, observations: Vec<Observation>) -> Arrival {
+    Arrival {
+        subject,
+        device_time: None,
+        received: now,
+        observations,
+        payload: None,
+        ack: None,
+    }
+}
+
+/// One line of limited length, whatever was said.
+fn sentence(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_REASON).map(printable).collect()
+}
+
+#[cfg(test)]
+mod tests;

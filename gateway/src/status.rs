@@ -1,0 +1,95 @@
+//! Reads what the console shows from the running stages.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    console::{self, BufferGauge, Status},
+    pipeline::Running,
+};
+
+/// A spool that does not answer within this is reported as such, not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The console's way to the running gateway.
+pub fn reader(running: Running) -> console::StatusSource {
+    let running = Arc::new(running);
+    let gauge = Arc::new(Mutex::new(BufferGauge::default()));
+    Arc::new(move || {
+        let (running, gauge) = (running.clone(), gauge.clone());
+        Box::pin(async move { read(&running, &gauge).await })
+    })
+}
+
+async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
+    let mono = running.clock.now().mono;
+    let stats = tokio::time::timeout(PATIENCE, running.spool.stats()).await;
+    let (stats, silent) = match stats {
+        Ok(Ok(stats)) => (stats, None),
+        Ok(Err(fault)) => (Default::default(), Some(fault.to_string())),
+        Err(_) => (
+            Default::default(),
+            Some("the disk does not answer".to_owned()),
+        ),
+    };
+    let hours_left = {
+        let mut gauge = gauge.lock().unwrap_or_else(PoisonError::into_inner);
+        gauge.sample(mono, stats.used);
+        gauge.hours_left(mono, stats.used, stats.quota)
+    };
+    let progress = running
+        .progress
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: mono.as_secs(),
+        station: console::StationStatus {
+            id: running.config.station.id.to_string(),
+            name: running.config.station.name.clone(),
+        },
+        sources: running
+            .sources
+            .iter()
+            .map(|(name, kind, counters)| console::SourceStatus::new(name, *kind, counters))
+            .collect(),
+        cameras: running
+            .config
+            .cameras
+            .iter()
+            .map(|c| console::CameraStatus {
+                id: c.id.to_string(),
+                fault: progress.faults.get(&c.id).cloned(),
+            })
+            .collect(),
+        vision: None,
+        storage: console::StorageStatus {
+            bytes: stats.bytes,
+            quota: stats.quota,
+            syncs: stats.syncs,
+            hours_left,
+            refusing: stats.refusing.or(progress.refused).or(silent),
+        },
+        streams: stats.streams,
+        uplinks: running
+            .uplinks
+            .iter()
+            .map(|(name, counters)| console::UplinkStatus::new(name, counters))
+            .collect(),
+        alerts: progress.open,
+        totals: progress
+            .alerts
+            .iter()
+            .map(|((kind, source), count)| console::AlertTotal {
+                kind: *kind,
+                source: *source,
+                raised: count.raised,
+                updated: count.updated,
+                cleared: count.cleared,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a connection fails, in words that say what to do.
+
+use std::{error::Error, fmt, io};
+
+use rustls::CertificateError;
+
+/// What sort of failure it is, because the next attempt depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The host is there, nobody listens on the port.
+    Refused,
+    /// The other side closed an open connection.
+    Closed,
+    /// No answer in time.
+    Silent,
+    /// TLS: certificates, names, clocks.
+    Tls,
+    /// User name, password or token are not accepted.
+    Login,
+    /// The other side does not speak as expected.
+    Protocol,
+    /// Name resolution, routing and whatever else.
+    Other,
+}
+
+/// A failure and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub text: String,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Self {
+        Fault {
+            kind,
+            text: text.into(),
+        }
+    }
+
+    /// Looks through the whole chain of causes for the one that explains it.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        if let Some(tls) = find(error, &|e| e.downcast_ref::<rustls::Error>().map(tls_text)) {
+            return Fault::new(FaultKind::Tls, tls);
+        }
+        let kind = find(error, &|e| {
+            let kind = e.downcast_ref::<io::Error>()?.kind();
+            Some(match kind {
+                io::ErrorKind::ConnectionRefused => FaultKind::Refused,
+                io::ErrorKind::TimedOut => FaultKind::Silent,
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof => FaultKind::Closed,
+                _ => return None,
+            })
+        });
+        Fault::new(kind.unwrap_or(FaultKind::Other), chain(error))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The error and its causes on one line, without those that repeat the one before.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+type Look<'a, T> = &'a dyn Fn(&(dyn Error + 'static)) -> Option<T>;
+
+/// Depth-first through sources and through what an `io::Error` wraps, which is not its source.
+fn find<T>(error: &(dyn Error + 'static), look: Look<'_, T>) -> Option<T> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = look(error) {
+            return Some(found);
+        }
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(found) = wrapped.and_then(|inner| find(inner, look)) {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
+}
+
+fn tls_text(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(why) = error else {
+        return format!("TLS: {error}");
+    };
+    let hint = match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired, or this gateway's clock is wrong; check `date`, then renew the certificate"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet, so this gateway's clock is probably behind; check `date`"
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate was not issued by a CA that is trusted here; set ca_file to the CA of this platform"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the server's certificate is for another name; use the host name that the certificate holds"
+        }
+        CertificateError::Revoked => "the server's certificate was revoked",
+        _ => "the server's certificate is not acceptable",
+    };
+    format!("TLS: {hint} ({error})")
+}

@@ -1,0 +1,320 @@
+//! The uplink to an HTTPS receiver: `POST <url>/events`, `PUT <url>/evidence/<sha256>`, each
+//! answered by 200 and a receipt. Anything else is no receipt, whatever its status says.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rand::{SeedableRng, rngs::StdRng};
+use reqwest::{StatusCode, header, redirect};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+use url::Url;
+use wangge_protocol::Receipt;
+
+use super::{
+    fault::{Fault, FaultKind},
+    lane::Token,
+    link::{Parcel, Report},
+    pace::Backoff,
+};
+use crate::{config::Tls, tls};
+
+/// Requests at once; with a 50 ms round trip, 160 messages a second on one connection each.
+pub const CONCURRENT: usize = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a reply, beyond the time that the body takes at [`SLOWEST_LINK`].
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes a second that a link must carry.
+const SLOWEST_LINK: u64 = 4_096;
+/// Larger than any receipt.
+const MAX_REPLY: usize = 64 * 1024;
+/// A refused token does not become right by asking often.
+const REFUSED_LOGIN: Duration = Duration::from_secs(60);
+/// Reading the certificates again after they could not be used.
+const RETRY_TLS: Backoff = Backoff {
+    base: Duration::from_secs(1),
+    cap: Duration::from_secs(30),
+};
+
+type Reply = Pin<Box<dyn Future<Output = (Token, Result<Receipt, Problem>)> + Send>>;
+
+/// Why a request brought no receipt.
+#[derive(Debug)]
+enum Problem {
+    /// Never, as it is.
+    Refused(String),
+    /// Not this time.
+    Failed(String),
+    /// 401, 403.
+    Login(String),
+    /// 429, 503: wait so long, if it says how long.
+    Busy(String, Option<Duration>),
+    /// No reply, or none that can be read.
+    Unanswered(Fault),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Https {
+    name: String,
+    url: Url,
+    tls: Tls,
+    token: Option<String>,
+    agent: String,
+    client: Option<reqwest::Client>,
+    retry_at: Instant,
+    failures: u32,
+    requests: FuturesUnordered<Reply>,
+    /// What was last complained about; a repeat is not news.
+    complaint: Option<String>,
+    rng: StdRng,
+}
+
+impl Https {
+    /// Reads the certificates in [`Https::next`].
+    pub fn new(
+        name: &str,
+        station: &str,
+        url: Url,
+        tls: Tls,
+        token: Option<String>,
+        seed: u64,
+    ) -> Self {
+        Https {
+            name: name.to_owned(),
+            url,
+            tls,
+            token,
+            agent: format!("wangge/{} ({station})", env!("CARGO_PKG_VERSION")),
+            client: None,
+            retry_at: Instant::now(),
+            failures: 0,
+            requests: FuturesUnordered::new(),
+            complaint: None,
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// See [`super::link::Link::room`].
+    pub fn room(&self) -> usize {
+        match self.client {
+            Some(_) => CONCURRENT.saturating_sub(self.requests.len()),
+            None => 0,
+        }
+    }
+
+    /// See [`super::link::Link::send`].
+    pub fn send(&mut self, parcel: Parcel) {
+        let Some(client) = &self.client else { return };
+        let base = self.url.as_str().trim_end_matches('/');
+        let patience =
+            REPLY_TIMEOUT + Duration::from_secs(parcel.bytes.len() as u64 / SLOWEST_LINK);
+        let request = match &parcel.token {
+            Token::Picture(sha256) => client
+                .put(format!("{base}/evidence/{sha256}"))
+                .header(header::CONTENT_TYPE, "application/octet-stream"),
+            Token::Entry(..) => client
+                .post(format!("{base}/events"))
+                .header(header::CONTENT_TYPE, "application/cloudevents+json"),
+        };
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let request = request.body(parcel.bytes).timeout(patience);
+        let token = parcel.token;
+        self.requests
+            .push(Box::pin(async move { (token, exchange(request).await) }));
+    }
+
+    /// See [`super::link::Link::next`].
+    pub async fn next(&mut self) -> Report {
+        loop {
+            if self.client.is_none() {
+                sleep_until(self.retry_at).await;
+                if self.open() {
+                    return Report::Connected;
+                }
+                continue;
+            }
+            match self.requests.next().await {
+                Some((token, result)) => return self.report(token, result),
+                // Nothing to wait for until something is sent.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn open(&mut self) -> bool {
+        match client(&self.tls, &self.agent) {
+            Ok(client) => {
+                self.client = Some(client);
+                self.failures = 0;
+                true
+            }
+            Err(text) => {
+                let wait = RETRY_TLS.delay(self.failures, &mut self.rng);
+                self.failures = self.failures.saturating_add(1);
+                self.retry_at = Instant::now() + wait;
+                self.complain(&text);
+                false
+            }
+        }
+    }
+
+    fn report(&mut self, token: Token, result: Result<Receipt, Problem>) -> Report {
+        match result {
+            Ok(receipt) => {
+                if self.complaint.take().is_some() {
+                    info!(uplink = self.name, "the platform answers again");
+                }
+                // The token travels with its request, so a receipt for another message is none.
+                Report::Answered(token, receipt)
+            }
+            Err(Problem::Refused(text)) => {
+                self.complain(&text);
+                Report::Refused(token, text)
+            }
+            Err(Problem::Failed(text)) => {
+                self.complain(&text);
+                Report::Failed(token)
+            }
+            Err(Problem::Login(text)) => {
+                if self.complaint.as_deref() != Some(&text) {
+                    error!(
+                        uplink = self.name,
+                        url = %self.url,
+                        "{text}: nothing is delivered until the token is right; asking again every {REFUSED_LOGIN:?}"
+                    );
+                    self.complaint = Some(text);
+                }
+                Report::Unanswered(token, Some(REFUSED_LOGIN))
+            }
+            Err(Problem::Busy(text, after)) => {
+                self.complain(&text);
+                Report::Unanswered(token, after)
+            }
+            Err(Problem::Unanswered(fault)) => {
+                if fault.kind == FaultKind::Tls {
+                    // The files may have been mended meanwhile: read them again.
+                    self.client = None;
+                    self.retry_at = Instant::now() + RETRY_TLS.delay(self.failures, &mut self.rng);
+                    self.failures = self.failures.saturating_add(1);
+                    self.requests.clear();
+                    self.complain(&fault.text);
+                    return Report::Lost { closed: false };
+                }
+                self.complain(&fault.text);
+                Report::Unanswered(token, None)
+            }
+        }
+    }
+
+    fn complain(&mut self, text: &str) {
+        if self.complaint.as_deref() != Some(text) {
+            warn!(uplink = self.name, url = %self.url, "{text}; trying again, nothing is lost");
+            self.complaint = Some(text.to_owned());
+        }
+    }
+}
+
+fn client(tls: &Tls, agent: &str) -> Result<reqwest::Client, String> {
+    let tls = tls::client_config(tls).map_err(|e| e.to_string())?;
+    reqwest::Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .user_agent(agent)
+        .connect_timeout(CONNECT_TIMEOUT)
+        // A redirect would carry pictures to a place that nobody configured.
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        // The receiver is the one that is configured, whatever the environment says.
+        .no_proxy()
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(CONCURRENT)
+        .build()
+        .map_err(|e| Fault::of(&e).text)
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> Result<Receipt, Problem> {
+    let mut reply = request
+        .send()
+        .await
+        .map_err(|e| Problem::Unanswered(unanswered(&e)))?;
+    let status = reply.status();
+    if !status.is_success() {
+        return Err(refusal(status, &reply));
+    }
+    let mut body = Vec::new();
+    while let Some(part) = reply
+        .chunk()
+        .await
+        .map_err(|e| Problem::Unanswered(unanswered(&e)))?
+    {
+        body.extend_from_slice(&part);
+        if body.len() > MAX_REPLY {
+            return Err(Problem::Failed(format!(
+                "the platform answers {status} with more than {MAX_REPLY} bytes, which is no receipt"
+            )));
+        }
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        let start: String = String::from_utf8_lossy(&body).chars().take(80).collect();
+        Problem::Failed(format!(
+            "the platform answers {status} with {start:?}, which is no receipt"
+        ))
+    })
+}
+
+fn unanswered(error: &reqwest::Error) -> Fault {
+    let fault = Fault::of(error);
+    match error.is_timeout() {
+        true => Fault::new(FaultKind::Silent, "the platform does not answer in time"),
+        false => fault,
+    }
+}
+
+fn refusal(status: StatusCode, reply: &reqwest::Response) -> Problem {
+    let after = reply
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(retry_after);
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::Refused("the platform answers 413: too large for it".to_owned())
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Problem::Login(format!("the platform answers {status}"))
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Problem::Busy(format!("the platform answers {status}"), after)
+        }
+        s if s.is_redirection() => Problem::Failed(format!(
+            "the platform answers {status}, and redirects are not followed; configure the final address"
+        )),
+        _ => Problem::Failed(format!("the platform answers {status}")),
+    }
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
+}
+
+/// What would be logged about a request that fails.
+#[cfg(test)]
+pub(super) async fn complaint(url: &str, ca: &std::path::Path, body: &'static [u8]) -> String {
+    let tls = Tls {
+        ca_file: Some(ca.to_owned()),
+        client: None,
+    };
+    let request = client(&tls, "test").unwrap().post(url).body(body);
+    match exchange(request).await {
+        Err(Problem::Unanswered(fault)) => fault.text,
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! What is in memory of one spool lane, and the course of each thing that is being delivered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::spool::{Class, Entry, Seq};
+
+/// Names a thing to deliver: a spool entry, or a picture by its SHA-256 in hex.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Token {
+    Entry(Class, Seq),
+    Picture(Arc<str>),
+}
+
+/// Where a thing stands; times are `Now::mono`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// May be sent.
+    Ready,
+    /// Not before `until`; a rest for `silence` ends as soon as the other side is heard again.
+    Resting { until: Duration, silence: bool },
+    /// The transport has it.
+    Handed { at: Duration },
+    /// It left at `since`, and the receipt should be here by `due`.
+    Awaiting { since: Duration, due: Duration },
+    /// A picture that needs no more sending: delivered, or given up.
+    Done { delivered: bool },
+}
+
+/// The course of one thing.
+#[derive(Clone, Debug)]
+pub struct Course {
+    pub state: State,
+    /// Sent at least once.
+    pub sent: bool,
+    /// Silences and refusals so far; they lengthen the back-off.
+    pub failures: u32,
+    /// Times that the receiver said it will never take it.
+    pub strikes: u32,
+}
+
+impl Course {
+    pub fn new() -> Self {
+        Course {
+            state: State::Ready,
+            sent: false,
+            failures: 0,
+            strikes: 0,
+        }
+    }
+
+    /// On its way or waiting for its receipt.
+    pub fn flying(&self) -> bool {
+        matches!(self.state, State::Handed { .. } | State::Awaiting { .. })
+    }
+}
+
+/// A spool entry in memory.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub id: String,
+    pub stream: String,
+    /// Shared with every repeat.
+    pub body: Bytes,
+    /// Of `body`, computed once; only where receipts are compared with it.
+    pub sha256: Option<[u8; 32]>,
+    /// SHA-256 of the pictures that go before it.
+    pub pictures: Vec<Arc<str>>,
+    pub course: Course,
+}
+
+impl Item {
+    pub fn new(entry: Entry, hashed: bool) -> Self {
+        let record = entry.record;
+        Item {
+            id: record.id,
+            stream: record.stream,
+            sha256: hashed.then(|| Sha256::digest(&record.body).into()),
+            body: record.body.into(),
+            pictures: record
+                .evidence
+                .into_iter()
+                .map(|e| e.sha256.into())
+                .collect(),
+            course: Course::new(),
+        }
+    }
+}
+
+/// The part of a spool lane that is in memory: everything between the oldest entry without a
+/// receipt and `after`.
+#[derive(Debug)]
+pub struct Lane {
+    pub items: BTreeMap<Seq, Item>,
+    /// Items in [`State::Ready`], oldest first.
+    pub ready: BTreeSet<Seq>,
+    /// The last entry taken from the spool.
+    pub after: Option<Seq>,
+    /// The spool may hold entries beyond `after`.
+    pub more: bool,
+    /// Most items in memory.
+    pub limit: usize,
+}
+
+impl Lane {
+    pub fn new(limit: usize) -> Self {
+        Lane {
+            items: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            after: None,
+            more: true,
+            limit,
+        }
+    }
+
+    /// How many to take from the spool now; refills by halves, so that a busy lane asks for
+    /// many at a time.
+    pub fn wants(&self) -> Option<usize> {
+        (self.more && self.items.len() <= self.limit / 2).then(|| self.limit - self.items.len())
+    }
+}

@@ -1,0 +1,89 @@
+//! What the queue and a transport say to each other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wangge_protocol::Receipt;
+
+use super::{https::Https, lane::Token, mqtt::Mqtt};
+use crate::spool::Class;
+
+/// Something to send.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub token: Token,
+    /// The entry's class and stream; `None` for a picture.
+    pub event: Option<(Class, String)>,
+    pub bytes: Bytes,
+}
+
+/// What a transport reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// Ready to send.
+    Connected,
+    /// No longer; `closed` if the other side closed it.
+    Lost { closed: bool },
+    /// The peer has it; at a broker that is not yet the platform.
+    Transmitted(Token),
+    /// The platform's word, on a channel of its own.
+    Receipts(Vec<Receipt>),
+    /// The platform's word in answer to this message, which it must name.
+    Answered(Token, Receipt),
+    /// Something in a receipt's place that is none.
+    Garbled,
+    /// It will never be taken as it is.
+    Refused(Token, String),
+    /// Not taken this time.
+    Failed(Token),
+    /// No answer about this message; wait so long if the receiver said how long.
+    Unanswered(Token, Option<Duration>),
+}
+
+/// A transport. Both kinds drive themselves inside [`Link::next`], so that an uplink is one task.
+#[derive(Debug)]
+pub enum Link {
+    Mqtt(Box<Mqtt>),
+    Https(Box<Https>),
+}
+
+impl Link {
+    /// How many parcels it takes now.
+    pub fn room(&self) -> usize {
+        match self {
+            Link::Mqtt(link) => link.room(),
+            Link::Https(link) => link.room(),
+        }
+    }
+
+    /// Largest payload that the other side takes, bytes.
+    pub fn max_payload(&self) -> usize {
+        match self {
+            Link::Mqtt(link) => link.max_payload(),
+            Link::Https(_) => super::MAX_PICTURE,
+        }
+    }
+
+    /// Sends it; call only while there is [`Link::room`].
+    pub fn send(&mut self, parcel: Parcel) {
+        match self {
+            Link::Mqtt(link) => link.send(parcel),
+            Link::Https(link) => link.send(parcel),
+        }
+    }
+
+    /// The next report; connects and reconnects by itself. Cancel-safe.
+    pub async fn next(&mut self) -> Report {
+        match self {
+            Link::Mqtt(link) => link.next().await,
+            Link::Https(link) => link.next().await,
+        }
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        if let Link::Mqtt(link) = self {
+            link.close().await;
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Delivery to the platform: reads the spool, sends, and settles what has its receipt.
+//!
+//! [`queue`] decides (pure), [`mqtt`] and [`https`] carry; this file is the loop between them,
+//! one task per uplink. It sleeps until the spool has something new, an answer comes, or the
+//! queue's next time-out: nothing is polled.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use sha2::{Digest, Sha256};
+use tokio::{sync::watch, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use self::{
+    lane::Token,
+    link::{Link, Parcel, Report},
+    queue::{Queue, Want},
+};
+use crate::{
+    clock::Clock,
+    config::{self, UplinkLink},
+    counters::UplinkCounters,
+    spool::{Entry, Lane, Seq, Spool, SpoolError, evidence::EvidenceStore},
+};
+
+mod fault;
+mod https;
+mod lane;
+mod link;
+mod mqtt;
+mod pace;
+mod pictures;
+mod queue;
+mod wire;
+
+/// Largest picture that is delivered, bytes; the reference receiver takes the same.
+pub const MAX_PICTURE: usize = 2 * 1024 * 1024;
+/// Receipts are passed to the spool together, this many or this late: a receipt that the spool
+/// forgot only costs a repeat, which the receiver knows.
+const SETTLE_AT: usize = 64;
+/// See [`SETTLE_AT`].
+const SETTLE_AFTER: Duration = Duration::from_millis(50);
+/// After the stop signal, how long to go on delivering what is already there.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Between tries to read from or write to a spool that fails.
+const SPOOL_RETRY: Duration = Duration::from_secs(1);
+
+/// Delivers `uplink`'s lanes (number `index`) until `stop`; then tries for [`LAST_WORDS`] to
+/// deliver what is ready, and returns. Returns early only when the spool is closed.
+pub async fn run(
+    uplink: config::Uplink,
+    index: u8,
+    station: Arc<str>,
+    spool: Spool,
+    evidence: Arc<EvidenceStore>,
+    counters: Arc<UplinkCounters>,
+    stop: CancellationToken,
+) {
+    let seed = rand::random();
+    let (link, border) = match uplink.link {
+        UplinkLink::Mqtt { addr, prefix } => {
+            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, uplink.border, seed);
+            (Link::Mqtt(Box::new(link)), uplink.border)
+        }
+        UplinkLink::Https { url, tls, token } => {
+            let link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
+            // There is no broker in between: the answer to the request is the receipt.
+            (Link::Https(Box::new(link)), config::Border::Receipt)
+        }
+    };
+    let queue = Queue::new(border, !uplink.streams.is_empty(), counters.clone(), seed);
+    let appended = spool.appended();
+    let courier = Courier {
+        name: uplink.name,
+        index,
+        queue,
+        link,
+        spool,
+        evidence,
+        counters,
+        clock: Clock::start(),
+        jobs: FuturesUnordered::new(),
+        fetching: false,
+        settling: false,
+        settled: Vec::new(),
+        poison: Vec::new(),
+        settle_at: None,
+        retry_at: None,
+    };
+    courier.run(appended, stop).await;
+}
+
+/// Work that the spool or the disk does meanwhile.
+type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+enum Done {
+    Fetched(Want, Result<Vec<Entry>, SpoolError>),
+    /// What is left to settle and to discard if it failed.
+    Settled {
+        error: Option<SpoolError>,
+        settled: Vec<Seq>,
+        poison: Vec<(Seq, String)>,
+    },
+    Read(Token, Result<Vec<u8>, String>),
+}
+
+struct Courier {
+    name: Arc<str>,
+    index: u8,
+    queue: Queue,
+    link: Link,
+    spool: Spool,
+    evidence: Arc<EvidenceStore>,
+    counters: Arc<UplinkCounters>,
+    clock: Clock,
+    jobs: FuturesUnordered<Job>,
+    fetching: bool,
+    settling: bool,
+    /// To be passed to the spool.
+    settled: Vec<Seq>,
+    /// To be given up, with the reason.
+    poison: Vec<(Seq, String)>,
+    settle_at: Option<Instant>,
+    /// The spool failed: not before this.
+    retry_at: Option<Instant>,
+}
+
+impl Courier {
+    async fn run(mut self, mut appended: watch::Receiver<Seq>, stop: CancellationToken) {
+        let mut last_words = None;
+        self.queue.appended(*appended.borrow_and_update());
+        loop {
+            let now = self.clock.now().mono;
+            self.queue.expire(now);
+            self.dispatch();
+            self.fetch();
+            self.settle(false);
+            if last_words.is_some_and(|until| until <= Instant::now() || self.queue.is_idle()) {
+                break;
+            }
+            let wake = self.wake(now, last_words);
+            tokio::select! {
+                report = self.link.next() => self.take(report),
+                Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.finish(done),
+                changed = appended.changed() => match changed {
+                    Ok(()) => self.queue.appended(*appended.borrow_and_update()),
+                    // The spool is closed; nothing can be settled any more.
+                    Err(_) => break,
+                },
+                () = sleep_until(wake), if wake.is_some() => {}
+                () = stop.cancelled(), if last_words.is_none() => {
+                    last_words = Some(Instant::now() + LAST_WORDS);
+                }
+            }
+        }
+        self.settle(true);
+        while let Some(done) = self.jobs.next().await {
+            if let Done::Settled { .. } = done {
+                self.finish(done);
+                // What came while it was settling; once, a spool that fails is not asked again.
+                if self.retry_at.is_none() {
+                    self.settle(true);
+                }
+            }
+        }
+        self.link.close().await;
+    }
+
+    /// Sends all that may go now.
+    fn dispatch(&mut self) {
+        while self.link.room() > 0 {
+            let Some(token) = self.queue.next(self.clock.now().mono) else {
+                return;
+            };
+            match token {
+                Token::Picture(sha256) => self.read(sha256),
+                Token::Entry(class, seq) => {
+                    let Some((stream, bytes)) = self.queue.item(class, seq) else {
+                        continue;
+                    };
+                    let event = Some((class, stream.to_owned()));
+                    self.send(Parcel {
+                        token,
+                        event,
+                        bytes,
+                    });
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, parcel: Parcel) {
+        let (bytes, limit) = (parcel.bytes.len(), self.link.max_payload());
+        if bytes <= limit {
+            return self.link.send(parcel);
+        }
+        let reason = format!("{bytes} bytes, and the receiver takes {limit} at most");
+        self.queue
+            .refused(&parcel.token, &reason, self.clock.now().mono);
+    }
+
+    fn read(&mut self, sha256: Arc<str>) {
+        let evidence = self.evidence.clone();
+        self.jobs.push(Box::pin(async move {
+            let name = sha256.clone();
+            let bytes = spawn_blocking(move || {
+                let bytes = evidence.read(&name).map_err(|e| e.to_string())?;
+                // The receiver would find it out, but could not say what is wrong.
+                if hex(&Sha256::digest(&bytes)) != *name {
+                    return Err("the file's content is not what its name says".to_owned());
+                }
+                Ok(bytes)
+            })
+            .await
+            .unwrap_or_else(|e| Err(e.to_string()));
+            Done::Read(Token::Picture(sha256), bytes)
+        }));
+    }
+
+    /// Takes more from the spool if there is room and it may have more.
+    fn fetch(&mut self) {
+        if self.fetching || self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        let Some(want) = self.queue.want() else {
+            return;
+        };
+        self.fetching = true;
+        let spool = self.spool.clone();
+        let lane = Lane {
+            uplink: self.index,
+            class: want.class,
+        };
+        self.jobs.push(Box::pin(async move {
+            Done::Fetched(want, spool.peek(lane, want.after, want.max).await)
+        }));
+    }
+
+    /// Passes receipts to the spool when there are enough, or the first has waited enough.
+    fn settle(&mut self, now: bool) {
+        self.settled.append(&mut self.queue.take_settled());
+        self.poison.append(&mut self.queue.take_poison());
+        let waiting = self.settled.len() + self.poison.len();
+        if waiting == 0 {
+            self.settle_at = None;
+            return;
+        }
+        let at = *self
+            .settle_at
+            .get_or_insert_with(|| Instant::now() + SETTLE_AFTER);
+        let due = now || waiting >= SETTLE_AT || at <= Instant::now();
+        if self.settling || !due || (!now && self.retry_at.is_some()) {
+            return;
+        }
+        self.settling = true;
+        self.settle_at = None;
+        let spool = self.spool.clone();
+        let mut settled = std::mem::take(&mut self.settled);
+        let mut poison = std::mem::take(&mut self.poison);
+        self.jobs.push(Box::pin(async move {
+            let mut error = None;
+            if !settled.is_empty() {
+                match spool.settle(settled.clone()).await {
+                    Ok(()) => settled.clear(),
+                    Err(e) => error = Some(e),
+                }
+            }
+            while error.is_none()
+                && let Some((seq, reason)) = poison.last()
+            {
+                match spool.discard(vec![*seq], reason).await {
+                    Ok(()) => drop(poison.pop()),
+                    Err(e) => error = Some(e),
+                }
+            }
+            Done::Settled {
+                error,
+                settled,
+                poison,
+            }
+        }));
+    }
+
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::Fetched(want, Ok(entries)) => {
+                self.fetching = false;
+                self.queue.load(want, entries);
+            }
+            Done::Fetched(_, Err(e)) => {
+                self.fetching = false;
+                self.spool_failed(&e);
+            }
+            Done::Settled {
+                error,
+                settled,
+                poison,
+            } => {
+                self.settling = false;
+                self.settled.extend(settled);
+                self.poison.extend(poison);
+                if let Some(e) = error {
+                    self.spool_failed(&e);
+                }
+            }
+            Done::Read(token, bytes) => {
+                // The connection may have gone meanwhile; the queue then asks for it again.
+                if !self.queue.is_handed(&token) {
+                    return;
+                }
+                match bytes {
+                    Ok(bytes) => self.send(Parcel {
+                        token,
+                        event: None,
+                        bytes: bytes.into(),
+                    }),
+                    Err(reason) => {
+                        let reason = format!("evidence cannot be read: {reason}");
+                        self.queue.refused(&token, &reason, self.clock.now().mono);
+                    }
+                }
+            }
+        }
+    }
+
+    fn spool_failed(&mut self, error: &SpoolError) {
+        warn!(uplink = %self.name, %error, "the spool fails; trying again in {SPOOL_RETRY:?}");
+        self.counters.faults.add_one();
+        self.retry_at = Some(Instant::now() + SPOOL_RETRY);
+    }
+
+    fn take(&mut self, report: Report) {
+        let now = self.clock.now().mono;
+        match report {
+            Report::Connected => {
+                self.counters.connected.add_one();
+                self.queue.connected();
+            }
+            Report::Lost { closed } => {
+                self.counters.faults.add_one();
+                self.queue.lost(now, closed);
+            }
+            Report::Transmitted(token) => self.queue.transmitted(&token, now),
+            Report::Receipts(receipts) => {
+                for receipt in &receipts {
+                    if !self.queue.receipt(receipt, now) {
+                        debug!(uplink = %self.name, id = receipt.id, "receipt for nothing that waits for one");
+                    }
+                }
+            }
+            Report::Answered(token, receipt) => self.queue.answer(&token, &receipt, now),
+            Report::Garbled => {
+                self.counters.strange_receipts.add_one();
+                debug!(uplink = %self.name, "a message on the receipt topic is no receipt");
+            }
+            Report::Refused(token, reason) => self.queue.refused(&token, &reason, now),
+            Report::Failed(token) => self.queue.failed(&token, now),
+            Report::Unanswered(token, after) => self.queue.unanswered(&token, after, now),
+        }
+    }
+
+    /// When to look again if nothing happens.
+    fn wake(&self, now: Duration, last_words: Option<Instant>) -> Option<Instant> {
+        let due = self
+            .queue
+            .due()
+            .map(|due| Instant::now() + due.saturating_sub(now));
+        [due, self.settle_at, self.retry_at, last_words]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

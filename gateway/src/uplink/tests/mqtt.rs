@@ -1,0 +1,233 @@
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+use super::rig::*;
+use crate::config::Border;
+
+fn received() -> (TempDir, Received) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_owned();
+    (dir, Received { dir: path })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_with_pictures_and_telemetry_arrive_once() {
+    let broker = Mosquitto::start("").await;
+    let (_dir, received) = received();
+    let platform = MqttPlatform::start(broker.port, &received);
+    let station = Station::start(mqtt_link(broker.port), Border::Receipt);
+    let picture = station.picture(&[7; 300_000]);
+    let mut ids = Vec::new();
+    for n in 0..200 {
+        ids.push(station.telemetry().await);
+        if n % 20 == 0 {
+            ids.push(station.alert(vec![picture.clone()]).await);
+        }
+    }
+    until("all receipted", async || station.empty().await).await;
+    let events = received.events();
+    assert_eq!(events.len(), ids.len());
+    assert!(ids.iter().all(|id| events.get(id) == Some(&1)));
+    assert!(received.has_picture(&picture.sha256));
+    // One sending each, and the picture once for ten alerts.
+    assert_eq!(station.counters.sent.get(), ids.len() as u64 + 1);
+    assert_eq!(station.counters.strange_receipts.get(), 0);
+    station.stop().await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_broker_and_platform_die_at_random() {
+    let mut broker = Mosquitto::start("").await;
+    let (_dir, received) = received();
+    let mut platform = MqttPlatform::start(broker.port, &received);
+    let station = Station::start(mqtt_link(broker.port), Border::Receipt);
+    let mut ids = Vec::new();
+    for round in 0..6_u8 {
+        for n in 0..60 {
+            ids.push(station.telemetry().await);
+            if n % 10 == 0 {
+                let picture = station.picture(&[round, n, 1, 2, 3]);
+                ids.push(station.alert(vec![picture]).await);
+            }
+            let pause = rand::rng().random_range(0..4);
+            sleep(Duration::from_millis(pause)).await;
+        }
+        if round % 2 == 0 {
+            broker.restart("").await;
+        } else {
+            platform.stop().await;
+            platform = MqttPlatform::start(broker.port, &received);
+        }
+    }
+    until("all receipted", async || station.empty().await).await;
+    let events = received.events();
+    assert_eq!(events.len(), ids.len());
+    assert!(ids.iter().all(|id| events.get(id) == Some(&1)));
+    assert!(station.counters.connected.get() >= 3);
+    station.stop().await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_drain_begins_soon_after_the_broker_is_back() {
+    let mut broker = Mosquitto::start("").await;
+    let station = Station::start(mqtt_link(broker.port), Border::Broker);
+    station.telemetry().await;
+    until("delivered", async || station.empty().await).await;
+    broker.kill();
+    for _ in 0..1_000 {
+        station.telemetry().await;
+    }
+    // Long enough for the back-off to reach its cap.
+    sleep(Duration::from_secs(6)).await;
+    broker.restart("").await;
+    let back = Instant::now();
+    until("drained", async || station.empty().await).await;
+    assert!(
+        back.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        back.elapsed()
+    );
+    station.stop().await;
+}
+
+/// Mosquitto acknowledges over MQTT 3.1.1 what its ACL drops; over 5 it says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_brokers_acl_drops_is_not_delivered() {
+    let mut broker = Mosquitto::start("").await;
+    let acl = broker.dir().join("acl");
+    std::fs::write(&acl, "topic write other/#\n").unwrap();
+    let denying = format!("acl_file {}", acl.display());
+    broker.restart(&denying).await;
+    let station = Station::start(mqtt_link(broker.port), Border::Broker);
+    station.alert(Vec::new()).await;
+    until("denied", async || station.counters.faults.get() >= 2).await;
+    assert!(!station.empty().await);
+    assert_eq!(station.counters.receipted.get(), 0);
+    broker.restart("").await;
+    until("delivered", async || station.empty().await).await;
+    assert_eq!(station.counters.poisoned.get(), 0);
+    station.stop().await;
+}
+
+/// A broker that knows MQTT 3.1.1 only, made of Mosquitto and a door that turns 5 away as the
+/// standard (3.1.1 §3.1.2.2) asks: CONNACK 1, and closed.
+async fn old_broker(behind: u16) -> u16 {
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = door.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut guest, _) = door.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = [0; 9];
+                if guest.read_exact(&mut head).await.is_err() {
+                    return;
+                }
+                // Fixed header (2 bytes here), length and name "MQTT", then the level.
+                if head[8] == 4 {
+                    let mut house = TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
+                    house.write_all(&head).await.unwrap();
+                    let _ = copy_bidirectional(&mut guest, &mut house).await;
+                } else {
+                    let _ = guest.write_all(&[0x20, 2, 0, 1]).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_speaks_mqtt_3_1_1_only_is_served() {
+    let broker = Mosquitto::start("").await;
+    let door = old_broker(broker.port).await;
+    let (_dir, received) = received();
+    let platform = MqttPlatform::start(broker.port, &received);
+    let station = Station::start(mqtt_link(door), Border::Receipt);
+    let picture = station.picture(&[9; 100_000]);
+    let mut ids = vec![station.alert(vec![picture]).await];
+    for _ in 0..300 {
+        ids.push(station.telemetry().await);
+    }
+    until("all receipted", async || station.empty().await).await;
+    assert_eq!(received.events().len(), ids.len());
+    station.stop().await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_too_large_for_the_broker_does_not_stop_the_rest() {
+    for old in [false, true] {
+        let broker = Mosquitto::start("max_packet_size 20000").await;
+        let (_dir, received) = received();
+        let platform = MqttPlatform::start(broker.port, &received);
+        let port = match old {
+            true => old_broker(broker.port).await,
+            false => broker.port,
+        };
+        let station = Station::start(mqtt_link(port), Border::Receipt);
+        let large = station.picture(&[3; 50_000]);
+        let small = station.picture(&[4; 5_000]);
+        let lost = station.alert(vec![large]).await;
+        let kept = station.alert(vec![small]).await;
+        let plain = station.telemetry().await;
+        until("all is out of the spool", async || station.empty().await).await;
+        let events = received.events();
+        assert!(!events.contains_key(&lost), "its picture never arrived");
+        assert!(events.contains_key(&kept) && events.contains_key(&plain));
+        // The picture, then the alert on the platform's word.
+        assert_eq!(station.counters.poisoned.get(), 2, "old: {old}");
+        station.stop().await;
+        platform.stop().await;
+    }
+}
+
+/// Everything that must not settle anything, on the real receipt topic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strange_receipts_change_nothing() {
+    let broker = Mosquitto::start("").await;
+    let station = Station::start(mqtt_link(broker.port), Border::Receipt);
+    until("connected", async || station.counters.connected.get() == 1).await;
+    let id = station.alert(Vec::new()).await;
+    let body = alert_body(&id, &[]);
+    let right = wangge_platform::sha256(&body);
+    let wrong = wangge_platform::sha256(b"other");
+    let say = |text: String| {
+        let status = std::process::Command::new("mosquitto_pub")
+            .args(["-p", &broker.port.to_string(), "-q", "1"])
+            .args(["-t", &format!("{PREFIX}/receipts"), "-m", &text])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    };
+    until("sent", async || station.counters.sent.get() == 1).await;
+    let receipt = |id: &str, sha256: &str| {
+        format!(r#"{{"id":"{id}","sha256":"{sha256}","status":"stored"}}"#)
+    };
+    say(receipt(&id, &wrong));
+    say(receipt("unknown", &right));
+    say(r#"{"id":1}"#.into());
+    say("not json".into());
+    say(format!("[{}]", receipt(&id, "")));
+    until("all heard", async || {
+        station.counters.strange_receipts.get() >= 5
+    })
+    .await;
+    assert!(!station.empty().await);
+    say(format!(
+        "[{},{}]",
+        receipt(&id, &right),
+        receipt(&id, &right)
+    ));
+    until("settled", async || station.empty().await).await;
+    assert_eq!(station.counters.receipted.get(), 1);
+    station.stop().await;
+}

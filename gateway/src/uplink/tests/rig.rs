@@ -1,0 +1,344 @@
+//! A station with a spool and an uplink, a broker, and a platform.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wangge_platform::{
+    mqtt::Broker,
+    show::{Show, Style},
+    store::{Line, Store},
+};
+use wangge_protocol::EvidenceRef;
+
+use crate::{
+    config::{Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
+    counters::UplinkCounters,
+    spool::{Batch, Class, Lane, Record, Spool, evidence::EvidenceStore},
+};
+
+pub const PREFIX: &str = "wangge/v1/S1";
+
+/// A port that was free a moment ago, for peers that cannot be given port 0.
+pub fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// Waits until `ready`, at most a minute.
+pub async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !ready().await {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Mosquitto on loopback.
+pub struct Mosquitto {
+    pub port: u16,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Mosquitto {
+    pub async fn start(settings: &str) -> Self {
+        let mut broker = Mosquitto {
+            port: free_port(),
+            dir: TempDir::new().unwrap(),
+            child: None,
+        };
+        broker.restart(settings).await;
+        broker
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts it again on the same port.
+    pub async fn restart(&mut self, settings: &str) {
+        self.kill();
+        let file = self.dir.path().join("mosquitto.conf");
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nmax_queued_messages 0\n{settings}\n",
+            self.port
+        );
+        std::fs::write(&file, text).unwrap();
+        let child = Command::new("mosquitto")
+            .arg("-c")
+            .arg(&file)
+            .env("PATH", "/usr/sbin:/usr/bin:/bin")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed");
+        self.child = Some(child);
+        let port = self.port;
+        until("mosquitto listens", async || {
+            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The reference receiver's store.
+pub struct Received {
+    pub dir: PathBuf,
+}
+
+impl Received {
+    pub fn open(&self) -> Store {
+        let quiet = Show::new(Box::new(std::io::sink()), Style::Json);
+        Store::open(&self.dir, quiet).unwrap()
+    }
+
+    /// How often each message was stored.
+    pub fn events(&self) -> BTreeMap<String, usize> {
+        let mut events = BTreeMap::new();
+        let text = std::fs::read_to_string(self.dir.join("events.jsonl")).unwrap_or_default();
+        for line in text.lines() {
+            let line: Line = serde_json::from_str(line).unwrap();
+            assert_eq!(wangge_platform::sha256(line.body.as_bytes()), line.sha256);
+            *events.entry(line.id).or_insert(0) += 1;
+        }
+        events
+    }
+
+    pub fn has_picture(&self, sha256: &str) -> bool {
+        self.dir.join(format!("evidence/{sha256}.bin")).exists()
+    }
+}
+
+/// The reference receiver at a broker.
+pub struct MqttPlatform {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl MqttPlatform {
+    pub fn start(port: u16, received: &Received) -> Self {
+        let broker = Broker {
+            host: "127.0.0.1".into(),
+            port,
+            tls: None,
+            login: None,
+            client_id: "platform".into(),
+            prefix: "wangge/v1/+".into(),
+        };
+        let store = received.open();
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let task = tokio::spawn(async move {
+            wangge_platform::mqtt::serve(broker, store, None, token)
+                .await
+                .unwrap();
+        });
+        MqttPlatform { stop, task }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// A station whose uplink runs.
+pub struct Station {
+    pub spool: Spool,
+    pub evidence: Arc<EvidenceStore>,
+    pub counters: Arc<UplinkCounters>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    dir: TempDir,
+}
+
+pub fn mqtt_link(port: u16) -> UplinkLink {
+    UplinkLink::Mqtt {
+        addr: BrokerAddr {
+            host: "127.0.0.1".into(),
+            port,
+            tls: None,
+            credentials: None,
+            client_id: "station".into(),
+        },
+        prefix: PREFIX.into(),
+    }
+}
+
+pub fn https_link(url: &str, ca_file: Option<PathBuf>, token: Option<&str>) -> UplinkLink {
+    UplinkLink::Https {
+        url: url.parse().unwrap(),
+        tls: Tls {
+            ca_file,
+            client: None,
+        },
+        token: token.map(str::to_owned),
+    }
+}
+
+impl Station {
+    pub fn start(link: UplinkLink, border: Border) -> Self {
+        let dir = TempDir::new().unwrap();
+        let storage = Storage {
+            path: dir.path().join("spool"),
+            quota: 1 << 30,
+            evidence_keep: Duration::from_secs(3600),
+            commit_interval: Duration::ZERO,
+        };
+        let name: Arc<str> = "up".into();
+        let (spool, _) =
+            Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
+        Station::with(spool, dir, link, border)
+    }
+
+    /// Goes on with another link, as after a restart.
+    pub async fn relink(self, link: UplinkLink, border: Border) -> Self {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        Station::with(self.spool, self.dir, link, border)
+    }
+
+    fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border) -> Self {
+        let evidence = Arc::new(EvidenceStore::open(&dir.path().join("evidence")).unwrap());
+        let counters = Arc::new(UplinkCounters::default());
+        let stop = CancellationToken::new();
+        let uplink = Uplink {
+            name: "up".into(),
+            link,
+            border,
+            alerts: true,
+            streams: vec!["all".into()],
+        };
+        let task = tokio::spawn(super::super::run(
+            uplink,
+            0,
+            "S1".into(),
+            spool.clone(),
+            evidence.clone(),
+            counters.clone(),
+            stop.clone(),
+        ));
+        Station {
+            spool,
+            evidence,
+            counters,
+            stop,
+            task,
+            dir,
+        }
+    }
+
+    pub fn picture(&self, bytes: &[u8]) -> EvidenceRef {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        self.evidence
+            .put(bytes, "image/jpeg", "scene", now)
+            .unwrap()
+    }
+
+    /// Appends an alert; its message id.
+    pub async fn alert(&self, pictures: Vec<EvidenceRef>) -> String {
+        let id = Uuid::now_v7().to_string();
+        let body = alert_body(&id, &pictures);
+        self.append(Class::Alert, &id, pictures, body).await;
+        id
+    }
+
+    /// Appends a telemetry message; its id.
+    pub async fn telemetry(&self) -> String {
+        let id = Uuid::now_v7().to_string();
+        let body = telemetry_body(&id);
+        self.append(Class::Telemetry, &id, Vec::new(), body).await;
+        id
+    }
+
+    pub async fn append(&self, class: Class, id: &str, evidence: Vec<EvidenceRef>, body: Vec<u8>) {
+        let record = Record {
+            lane: Lane { uplink: 0, class },
+            stream: match class {
+                Class::Telemetry => "all".into(),
+                _ => "alerts".into(),
+            },
+            id: id.into(),
+            count: 1,
+            evidence,
+            body,
+        };
+        let batch = Batch {
+            records: vec![record],
+            state: Vec::new(),
+        };
+        self.spool.append(batch).await.unwrap();
+    }
+
+    /// Whether every alert and telemetry message has left the spool.
+    pub async fn empty(&self) -> bool {
+        for class in [Class::Alert, Class::Telemetry] {
+            let lane = Lane { uplink: 0, class };
+            if !self.spool.peek(lane, None, 1).await.unwrap().is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+pub fn alert_body(id: &str, pictures: &[EvidenceRef]) -> Vec<u8> {
+    let now = "2026-01-01T00:00:00Z";
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": id, "source": "/stations/S1",
+        "type": wangge_protocol::TYPE_RAISED, "subject": id, "time": now,
+        "datacontenttype": "application/json", "dataschema": wangge_protocol::SCHEMA_ALERT,
+        "data": {
+            "alert_id": id, "revision": 1, "state": "raised", "kind": "bin_overflow",
+            "severity": "minor", "station": "S1", "device": "bin-1", "source": "mqtt",
+            "rule": "full", "occurred_at": now, "raised_at": now,
+            "text": {"zh": "1号桶已满", "en": "bin 1 is full"},
+            "place": {"lon": 121.4, "lat": 31.2, "unit_grid": "310101001001001"},
+            "platform": {"profile": "default", "source_name": "物联感知", "crs": "wgs84", "x": 121.4, "y": 31.2},
+            "evidence": pictures,
+        }
+    });
+    serde_json::to_vec(&event).unwrap()
+}
+
+pub fn telemetry_body(id: &str) -> Vec<u8> {
+    let now = "2026-01-01T00:00:00Z";
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": id, "source": "/stations/S1",
+        "type": wangge_protocol::TYPE_TELEMETRY, "subject": "all", "time": now,
+        "datacontenttype": "application/json", "dataschema": wangge_protocol::SCHEMA_TELEMETRY,
+        "data": {"stream": "all", "readings": [
+            {"device": "bin-1", "gateway_time": now, "payload": {"fill": 40}}
+        ]}
+    });
+    serde_json::to_vec(&event).unwrap()
+}

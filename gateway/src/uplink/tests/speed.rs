@@ -1,0 +1,96 @@
+//! Measurements, run by hand:
+//! `cargo test -p wangge --lib uplink::tests::speed -- --ignored --nocapture --test-threads 1`.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::rig::*;
+use crate::{config::Border, spool::Class};
+
+/// CPU time of this process so far (the spool in it included; for receipts the platform, too).
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// A telemetry body of about `bytes` bytes.
+fn body(id: &str, bytes: usize) -> Vec<u8> {
+    let mut body = telemetry_body(id);
+    let pad = bytes.saturating_sub(body.len() + 9);
+    let tail = format!(r#","pad":"{}"}}"#, "x".repeat(pad));
+    body.pop();
+    body.extend(tail.into_bytes());
+    body
+}
+
+async fn drain(border: Border, count: u32) {
+    let broker = Mosquitto::start("").await;
+    let dir = TempDir::new().unwrap();
+    let received = Received {
+        dir: dir.path().to_owned(),
+    };
+    let platform = (border == Border::Receipt).then(|| MqttPlatform::start(broker.port, &received));
+    let station = Station::start(mqtt_link(free_port()), border);
+    for _ in 0..count {
+        let id = Uuid::now_v7().to_string();
+        let body = body(&id, 3_400);
+        station
+            .append(Class::Telemetry, &id, Vec::new(), body)
+            .await;
+    }
+    let (start, before) = (Instant::now(), cpu());
+    let station = station.relink(mqtt_link(broker.port), border).await;
+    until("drained", async || station.empty().await).await;
+    let took = start.elapsed();
+    println!(
+        "{border:?}: {count} messages of 3.4 KB in {took:?}: {:.0}/s, {:.1} us of CPU each",
+        f64::from(count) / took.as_secs_f64(),
+        (cpu() - before).as_secs_f64() * 1e6 / f64::from(count)
+    );
+    station.stop().await;
+    if let Some(platform) = platform {
+        platform.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn drain_rate() {
+    drain(Border::Broker, 20_000).await;
+    drain(Border::Receipt, 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn steady_thousand_a_second() {
+    let broker = Mosquitto::start("").await;
+    let station = Station::start(mqtt_link(broker.port), Border::Broker);
+    station.telemetry().await;
+    until("connected", async || station.empty().await).await;
+    for each in [1, 5, 20] {
+        let (start, before) = (Instant::now(), cpu());
+        let mut ticks = interval(Duration::from_millis(1) * each);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut sent = 0;
+        while start.elapsed() < Duration::from_secs(10) {
+            ticks.tick().await;
+            let id = Uuid::now_v7().to_string();
+            let body = body(&id, 150 * each as usize);
+            station
+                .append(Class::Telemetry, &id, Vec::new(), body)
+                .await;
+            sent += 1;
+        }
+        println!(
+            "{} commits a second of {each} readings: {:.2} % of a core",
+            sent / 10,
+            (cpu() - before).as_secs_f64() * 10.0
+        );
+    }
+    station.stop().await;
+}

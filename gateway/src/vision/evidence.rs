@@ -1,0 +1,310 @@
+//! The picture that goes with an alert.
+//!
+//! Privacy masks are burnt in before anything else is drawn and before anything is encoded, so
+//! that what they cover never leaves this function.
+
+use ac_ffmpeg::codec::video::VideoFrame;
+use jiff::{Timestamp, tz::TimeZone};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+
+use super::{
+    decode::{DecodeError, Packed, Scaler},
+    draw::{Canvas, Rgb, TextSize},
+    zone::{Bbox, Polygon},
+};
+
+/// Pictures are scaled down to this width, pixels.
+pub const MAX_WIDTH: usize = 1280;
+/// And to this height, so that a strange shape stays small too.
+pub const MAX_HEIGHT: usize = 1280;
+/// Longest text from configuration on a picture, letters.
+const MAX_NAME: usize = 40;
+/// JPEG quality, 1 to 100.
+const QUALITY: u8 = 82;
+
+const MASK: Rgb = [0, 0, 0];
+const ZONE: Rgb = [255, 190, 40];
+const BOX: Rgb = [235, 52, 52];
+const WHITE: Rgb = [255, 255, 255];
+const BAR: Rgb = [16, 18, 22];
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    #[error(transparent)]
+    Scale(#[from] DecodeError),
+    #[error("encode picture: {0}")]
+    Encode(#[from] jpeg_encoder::EncodingError),
+}
+
+/// What the picture shows and says.
+#[derive(Clone, Copy, Debug)]
+pub struct Caption<'a> {
+    /// Camera id.
+    pub camera: &'a str,
+    /// Zone id.
+    pub zone: &'a str,
+    /// Where the zone is.
+    pub polygon: &'a Polygon,
+    /// What was seen.
+    pub label: &'a str,
+    /// How surely, 0 to 1.
+    pub score: f32,
+    /// Where.
+    pub bbox: Bbox,
+    /// For how long, seconds.
+    pub dwell: f64,
+    /// When, µs since 1970.
+    pub at_us: i64,
+}
+
+/// Makes a JPEG of a frame with its masks, zone, box and caption.
+///
+/// # Errors
+/// A frame that cannot be scaled; an encoder that fails.
+pub fn render(
+    frame: &VideoFrame,
+    masks: &[Polygon],
+    caption: &Caption<'_>,
+    time_zone: &TimeZone,
+) -> Result<Vec<u8>, EvidenceError> {
+    let scale = (MAX_WIDTH as f64 / frame.width().max(1) as f64)
+        .min(MAX_HEIGHT as f64 / frame.height().max(1) as f64)
+        .min(1.0);
+    let side = |length: usize| ((length as f64 * scale).round() as usize).max(1);
+    let (width, height) = (side(frame.width()), side(frame.height()));
+    // A scaler of its own: pictures are rare, and its tables are not worth keeping.
+    let scaled = Scaler::default().scale(frame, Packed::Rgb, width, height)?;
+    let mut canvas = Canvas::new(width, height);
+    if let Some(plane) = scaled.planes().first() {
+        let rows = canvas.pixels.chunks_exact_mut(width * 3);
+        for (row, line) in rows.zip(plane.lines()) {
+            for (to, from) in row.iter_mut().zip(line) {
+                *to = *from;
+            }
+        }
+    }
+    draw(&mut canvas, masks, caption, time_zone);
+
+    let mut jpeg = Vec::with_capacity(width * height / 4);
+    let mut encoder = Encoder::new(&mut jpeg, QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    // Both are at most 1280.
+    encoder.encode(&canvas.pixels, width as u16, height as u16, ColorType::Rgb)?;
+    Ok(jpeg)
+}
+
+/// Masks first, then everything that explains the picture.
+fn draw(canvas: &mut Canvas, masks: &[Polygon], caption: &Caption<'_>, time_zone: &TimeZone) {
+    for mask in masks {
+        canvas.fill_polygon(mask, MASK, 1.0);
+    }
+    let size = TextSize::for_width(canvas.width);
+    let line = if canvas.width >= 1000 { 3.0 } else { 2.0 };
+    canvas.fill_polygon(caption.polygon, ZONE, 0.14);
+    canvas.stroke_polygon(caption.polygon, line + 2.0, BAR);
+    canvas.stroke_polygon(caption.polygon, line, ZONE);
+
+    let (width, height) = (canvas.width as f32, canvas.height as f32);
+    let [left, top, right, bottom] = caption.bbox;
+    let rect = [left * width, top * height, right * width, bottom * height];
+    let outer = [rect[0] - 1.0, rect[1] - 1.0, rect[2] + 1.0, rect[3] + 1.0];
+    canvas.stroke_rect(outer, line + 2.0, BAR);
+    canvas.stroke_rect(rect, line, BOX);
+    let bar = bar_height(size);
+    tag(
+        canvas,
+        rect,
+        &format!("{} {:.2}", short(caption.label), caption.score),
+        size,
+        height - bar,
+    );
+    bottom_bar(canvas, caption, size, bar, time_zone);
+}
+
+fn bar_height(size: TextSize) -> f32 {
+    size.height() as f32 * 1.5
+}
+
+/// Label above the box, or inside it where there is no room above.
+fn tag(canvas: &mut Canvas, rect: [f32; 4], text: &str, size: TextSize, floor: f32) {
+    let (high, wide) = (
+        size.height() as f32 + 2.0,
+        size.width_of(text) as f32 + 12.0,
+    );
+    let top = match rect[1] - high {
+        above if above >= 0.0 => above,
+        _ => rect[1].max(0.0),
+    };
+    let top = top.min(floor - high).max(0.0);
+    let left = rect[0].min(canvas.width as f32 - wide).max(0.0);
+    canvas.fill_rect([left, top, left + wide, top + high], BOX, 1.0);
+    canvas.text(left + 6.0, top + 1.0, size, text, WHITE);
+}
+
+/// Who, where, how long on the left; when on the right.
+fn bottom_bar(
+    canvas: &mut Canvas,
+    caption: &Caption<'_>,
+    size: TextSize,
+    bar: f32,
+    time_zone: &TimeZone,
+) {
+    let (width, height) = (canvas.width as f32, canvas.height as f32);
+    canvas.fill_rect([0.0, height - bar, width, height], BAR, 0.78);
+    canvas.fill_rect([0.0, height - bar, width, height - bar + 2.0], ZONE, 1.0);
+    let text_top = height - bar + (bar - size.height() as f32) / 2.0 + 1.0;
+
+    let when = Timestamp::from_microsecond(caption.at_us)
+        .map(|t| {
+            t.to_zoned(time_zone.clone())
+                .strftime("%Y-%m-%d %H:%M:%S %:z")
+                .to_string()
+        })
+        .unwrap_or_default();
+    let when_left = width - size.width_of(&when) as f32 - 12.0;
+    canvas.text(when_left, text_top, size, &when, WHITE);
+
+    let place = format!("{} / {}", short(caption.camera), short(caption.zone));
+    let stay = format!("{}  {} s", place, caption.dwell.floor());
+    // The time matters most, then the place.
+    let room = (when_left - 24.0).max(0.0) as usize / size.advance().max(1);
+    let left = if stay.chars().count() <= room {
+        stay
+    } else {
+        place
+    };
+    let left: String = left.chars().take(room).collect();
+    canvas.text(12.0, text_top, size, &left, ZONE);
+}
+
+fn short(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ac_ffmpeg::codec::video::{VideoFrameMut, frame::get_pixel_format};
+
+    use super::*;
+
+    fn frame(width: usize, height: usize) -> VideoFrame {
+        let mut frame = VideoFrameMut::black(get_pixel_format("yuv420p"), width, height);
+        frame.planes_mut()[0].data_mut().fill(180);
+        frame.freeze()
+    }
+
+    fn polygon(left: f32, right: f32) -> Polygon {
+        Polygon::new(vec![[left, 0.2], [right, 0.2], [right, 0.7], [left, 0.7]])
+    }
+
+    fn caption(polygon: &Polygon) -> Caption<'_> {
+        Caption {
+            camera: "gate-1",
+            zone: "kerb",
+            polygon,
+            label: "person",
+            score: 0.87,
+            bbox: [0.6, 0.3, 0.7, 0.6],
+            dwell: 12.3,
+            at_us: 1_700_000_000_000_000,
+        }
+    }
+
+    fn drawn(masks: &[Polygon]) -> Canvas {
+        let mut canvas = Canvas::new(640, 360);
+        canvas.pixels.fill(180);
+        draw(
+            &mut canvas,
+            masks,
+            &caption(&polygon(0.5, 0.9)),
+            &TimeZone::UTC,
+        );
+        canvas
+    }
+
+    fn pixel(canvas: &Canvas, x: f32, y: f32) -> &[u8] {
+        let at =
+            (y * canvas.height as f32) as usize * canvas.width + (x * canvas.width as f32) as usize;
+        &canvas.pixels[at * 3..at * 3 + 3]
+    }
+
+    #[test]
+    fn what_a_mask_covers_is_black() {
+        let canvas = drawn(&[polygon(0.05, 0.35)]);
+        for (x, y) in [(0.06, 0.22), (0.2, 0.5), (0.34, 0.68)] {
+            assert_eq!(pixel(&canvas, x, y), MASK, "{x} {y}");
+        }
+        assert_eq!(pixel(&canvas, 0.4, 0.5), [180; 3]);
+    }
+
+    #[test]
+    fn masked_pixels_do_not_depend_on_the_scene() {
+        // Everything masked: two different scenes give the same bytes.
+        let all = [Polygon::new(vec![
+            [-0.1, -0.1],
+            [1.1, -0.1],
+            [1.1, 1.1],
+            [-0.1, 1.1],
+        ])];
+        let render_of = |grey: u8| {
+            let mut frame = VideoFrameMut::black(get_pixel_format("yuv420p"), 320, 240);
+            frame.planes_mut()[0].data_mut().fill(grey);
+            render(
+                &frame.freeze(),
+                &all,
+                &caption(&polygon(0.5, 0.9)),
+                &TimeZone::UTC,
+            )
+            .unwrap()
+        };
+        assert_eq!(render_of(30), render_of(220));
+    }
+
+    #[test]
+    fn zone_box_and_caption_are_there() {
+        let canvas = drawn(&[]);
+        assert_ne!(pixel(&canvas, 0.8, 0.65), [180; 3], "zone tint");
+        let reds = canvas.pixels.chunks_exact(3).filter(|p| *p == BOX).count();
+        assert!(reds > 500, "box and tag: {reds}");
+        let bar = pixel(&canvas, 0.5, 0.97);
+        assert!(bar.iter().all(|v| *v < 80), "caption bar {bar:?}");
+    }
+
+    #[test]
+    fn pictures_are_jpeg_and_limited_in_size() {
+        for (width, height, expect) in [
+            (640, 480, (640, 480)),
+            (1280, 720, (1280, 720)),
+            (1282, 720, (1280, 719)),
+            (12_800, 7200, (1280, 720)),
+            (64, 2560, (32, 1280)),
+        ] {
+            let zone = polygon(0.1, 0.9);
+            let jpeg = render(&frame(width, height), &[], &caption(&zone), &TimeZone::UTC).unwrap();
+            assert_eq!(jpeg_size(&jpeg), expect, "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn a_caption_never_panics() {
+        let zone = polygon(0.1, 0.9);
+        let long = "很长的名字".repeat(100);
+        let mut caption = caption(&zone);
+        caption.camera = &long;
+        caption.label = &long;
+        caption.at_us = i64::MAX;
+        caption.bbox = [f32::NAN, -5.0, 9.0, f32::INFINITY];
+        for (width, height) in [(2, 2), (16, 16), (200, 100)] {
+            render(&frame(width, height), &[], &caption, &TimeZone::UTC).unwrap();
+        }
+    }
+
+    /// Width and height from the frame header.
+    fn jpeg_size(jpeg: &[u8]) -> (usize, usize) {
+        assert_eq!(jpeg[..2], [0xff, 0xd8]);
+        let header = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        let number = |at: usize| usize::from(u16::from_be_bytes([jpeg[at], jpeg[at + 1]]));
+        (number(header + 7), number(header + 5))
+    }
+}

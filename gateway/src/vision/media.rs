@@ -1,0 +1,181 @@
+//! Media time: what a camera's own timestamps say, made safe to measure with.
+
+use std::time::Duration;
+
+/// A step between two frames longer than this is a gap: nobody watched in between.
+pub const MAX_STEP: Duration = Duration::from_secs(2);
+
+/// Time a camera was actually watched.
+///
+/// It advances by the step between one frame's timestamp and the next. Gaps, jumps back, loops
+/// and reconnections add nothing, so a dwell measured on it never grows without pictures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MediaClock {
+    newest: Option<i64>,
+    watched: Duration,
+}
+
+impl MediaClock {
+    /// Takes a frame's timestamp (µs) and returns the time watched so far.
+    pub fn advance(&mut self, pts: i64) -> Duration {
+        match self.newest {
+            Some(newest) if pts <= newest => {
+                // Frames come in decoding order, so small steps back are normal; a large one is
+                // a new time base.
+                if newest.saturating_sub(pts) > MAX_STEP.as_micros() as i64 {
+                    self.newest = Some(pts);
+                }
+            }
+            Some(newest) => {
+                let step = Duration::from_micros(pts.abs_diff(newest));
+                if step <= MAX_STEP {
+                    self.watched += step;
+                }
+                self.newest = Some(pts);
+            }
+            None => self.newest = Some(pts),
+        }
+        self.watched
+    }
+
+    /// The stream begins again: its next timestamp has nothing to do with the last.
+    pub fn restart(&mut self) {
+        self.newest = None;
+    }
+
+    /// The time watched so far.
+    pub fn watched(&self) -> Duration {
+        self.watched
+    }
+}
+
+/// Largest difference between a camera's clock and ours that is corrected softly, µs.
+const SOFT: i64 = 1_000_000;
+/// Share of a difference that one frame corrects.
+const GAIN: f64 = 0.002;
+
+/// Maps media time to wall time: anchored where the stream begins, then drawn slowly towards
+/// the time of arrival, so that network jitter hardly shows and a drifting camera clock does
+/// not add up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallMap {
+    /// Wall time minus media time, µs.
+    offset: Option<i64>,
+}
+
+impl WallMap {
+    /// Learns from a frame with timestamp `pts` that arrived at `wall` (both µs).
+    pub fn observe(&mut self, pts: i64, wall: i64) {
+        let seen = wall.saturating_sub(pts);
+        self.offset = Some(match self.offset {
+            Some(offset) if seen.saturating_sub(offset).saturating_abs() <= SOFT => {
+                offset + ((seen - offset) as f64 * GAIN) as i64
+            }
+            // First frame, or one of the clocks was set.
+            _ => seen,
+        });
+    }
+
+    /// Wall time of a frame, µs since 1970; the media time itself before any frame was seen.
+    pub fn wall(&self, pts: i64) -> i64 {
+        pts.saturating_add(self.offset.unwrap_or(0))
+    }
+
+    /// The stream begins again.
+    pub fn restart(&mut self) {
+        self.offset = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn steady_frames_add_up() {
+        let mut clock = MediaClock::default();
+        for i in 0..=100 {
+            clock.advance(7 * SECOND + i * 40_000);
+        }
+        assert_eq!(clock.watched(), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn gaps_do_not_count_and_the_limit_itself_does() {
+        let limit = MAX_STEP.as_micros() as i64;
+        for (step, counted) in [(limit, limit), (limit + 1, 0), (limit * 10, 0)] {
+            let mut clock = MediaClock::default();
+            clock.advance(0);
+            assert_eq!(clock.advance(step).as_micros() as i64, counted);
+        }
+    }
+
+    #[test]
+    fn reordered_frames_count_once() {
+        let mut clock = MediaClock::default();
+        // I B B P in decoding order.
+        for pts in [0, 120_000, 40_000, 80_000, 240_000, 160_000, 200_000] {
+            clock.advance(pts);
+        }
+        assert_eq!(clock.watched(), Duration::from_millis(240));
+    }
+
+    #[test]
+    fn jumps_back_loops_and_restarts_add_nothing() {
+        let mut clock = MediaClock::default();
+        clock.advance(100 * SECOND);
+        clock.advance(101 * SECOND);
+        clock.advance(0);
+        assert_eq!(clock.advance(SECOND), Duration::from_secs(2));
+        clock.restart();
+        assert_eq!(clock.advance(2 * SECOND), Duration::from_secs(2));
+        assert_eq!(clock.advance(3 * SECOND), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_adds_nothing() {
+        let mut clock = MediaClock::default();
+        for _ in 0..1000 {
+            clock.advance(5 * SECOND);
+        }
+        assert_eq!(clock.watched(), Duration::ZERO);
+    }
+
+    #[test]
+    fn extreme_timestamps_do_not_panic() {
+        let mut clock = MediaClock::default();
+        let mut map = WallMap::default();
+        for pts in [i64::MAX, i64::MIN, 0, i64::MIN, i64::MAX] {
+            clock.advance(pts);
+            map.observe(pts, 1_700_000_000 * SECOND);
+            map.wall(pts);
+        }
+        assert_eq!(clock.watched(), Duration::ZERO);
+    }
+
+    #[test]
+    fn wall_time_ignores_jitter_and_follows_drift() {
+        let mut map = WallMap::default();
+        map.observe(0, 1000 * SECOND);
+        assert_eq!(map.wall(0), 1000 * SECOND);
+        // An hour at 25 fps from a camera that loses 100 ppm; frames arrive 0 to 40 ms late.
+        for i in 0..90_000i64 {
+            let real = i * 40_000;
+            let pts = real - real / 10_000;
+            map.observe(pts, 1000 * SECOND + real + (i % 3) * 20_000);
+        }
+        let real = 3600 * SECOND;
+        let error = map.wall(real - real / 10_000) - (1000 * SECOND + real);
+        assert!((0..60_000).contains(&error), "{error} µs");
+    }
+
+    #[test]
+    fn wall_time_follows_a_clock_that_was_set() {
+        let mut map = WallMap::default();
+        map.observe(0, 0);
+        map.observe(SECOND, 1_700_000_000 * SECOND);
+        assert_eq!(map.wall(SECOND), 1_700_000_000 * SECOND);
+    }
+}

@@ -1,0 +1,286 @@
+//! The vision child: cameras in, sightings out.
+//!
+//! It is the same binary as the gateway, started as `wangge vision` with a socket as standard
+//! input, and the only process that parses video. It holds no keys, no spool and no listening
+//! socket. Camera passwords reach it over the socket: never by argument, environment or file.
+//!
+//! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`decode`] -> [`scene`] (does
+//! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
+
+mod decode;
+mod depacket;
+mod detect;
+mod draw;
+mod dwell;
+mod evidence;
+mod file;
+mod gfl;
+mod lane;
+mod media;
+mod nms;
+mod out;
+mod rtsp;
+mod sandbox;
+mod scene;
+mod track;
+mod watch;
+pub mod wire;
+mod yolox;
+mod zone;
+
+use std::{
+    fs::File,
+    os::{fd::AsFd, unix::fs::FileExt, unix::net::UnixStream},
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+
+use self::{
+    detect::{Detector, Runtime},
+    lane::{Item, Lane, Pool},
+    out::Out,
+    watch::{Shared, Watch},
+    wire::{CameraProgress, CameraSetup, Input, Report, Setup},
+};
+
+/// How often the child says that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often it looks at its own memory: a camera on a gigabit line fills 6 MB meanwhile.
+const MEMORY_CHECK: Duration = Duration::from_millis(50);
+/// Exit status after [`Setup::memory_limit`].
+pub const EXIT_MEMORY: u8 = 70;
+/// Threads of the pool at most, whatever the configuration says.
+const MAX_THREADS: usize = 64;
+
+/// Runs the child until the gateway closes the socket on standard input.
+pub fn child_main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
+        .from_env_lossy();
+    // Fails only when a log is there already.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+    let Some(mut socket) = gateway() else {
+        tracing::error!("`wangge vision` is started by `wangge run`, not by hand");
+        return ExitCode::from(2);
+    };
+    let setup = match wire::read::<Setup>(&mut socket) {
+        Ok(setup) => setup,
+        Err(e) => {
+            tracing::error!("no set-up from the gateway: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Ok(out) = socket.try_clone().map(Out::new) else {
+        return ExitCode::FAILURE;
+    };
+    match prepare(&setup) {
+        Ok(detector) => work(setup, socket, out, detector),
+        Err(reason) => {
+            out.send(&Report::Fatal { reason });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The socket that the gateway gave as standard input.
+fn gateway() -> Option<UnixStream> {
+    let fd = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let socket = UnixStream::from(fd);
+    socket.peer_addr().ok()?;
+    Some(socket)
+}
+
+/// A detector in a closed sandbox. Everything is read while files can be read; the network is
+/// built, and every thread begun, after that has ended.
+fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
+    decode::quiet_logs();
+    let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
+    let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
+    let files = setup
+        .cameras
+        .iter()
+        .filter_map(|camera| match &camera.input {
+            Input::File { path, .. } => Some(path.clone()),
+            Input::Rtsp { .. } => None,
+        });
+    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>());
+    let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
+    Ok((detector, weaknesses))
+}
+
+fn work(
+    setup: Setup,
+    socket: UnixStream,
+    out: Out,
+    (detector, weaknesses): (Detector, Vec<String>),
+) -> ExitCode {
+    let faults: Vec<_> = setup
+        .cameras
+        .iter()
+        .map(|camera| unknown_label(camera, &detector.manifest.labels))
+        .collect();
+    let ready = Report::Ready {
+        model: detector.manifest.id.clone(),
+        model_hash: detector.manifest.sha256.clone(),
+        weaknesses,
+    };
+    let shared = Arc::new(Shared {
+        detector: Mutex::new(detector),
+        out,
+        time_zone: TimeZone::system(),
+    });
+    shared.out.send(&ready);
+
+    let pool = Arc::new(Pool::default());
+    let lanes: Vec<_> = setup
+        .cameras
+        .iter()
+        .enumerate()
+        .map(|(index, camera)| {
+            let watch = Watch::new(index as u16, camera, Arc::clone(&shared));
+            Lane::new(watch, Arc::clone(&pool))
+        })
+        .collect();
+    let mut threads = vec![
+        spawn("gateway", move || until_gone(socket)),
+        spawn("memory", move || watch_memory(setup.memory_limit)),
+    ];
+    for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
+        let pool = Arc::clone(&pool);
+        threads.push(spawn("look", move || pool.work()));
+    }
+    let mut addresses = Vec::new();
+    for ((camera, fault), lane) in setup.cameras.into_iter().zip(faults).zip(&lanes) {
+        let lane = Arc::clone(lane);
+        match (fault, camera.input) {
+            (Some(fault), _) => lane.push(Item::Fault(fault)),
+            (None, Input::File { path, repeat }) => {
+                threads.push(spawn("file", move || file::play(&path, repeat, &lane)));
+            }
+            (None, input @ Input::Rtsp { .. }) => match address(input) {
+                Ok(address) => addresses.push((address, lane)),
+                Err(fault) => lane.push(Item::Fault(fault)),
+            },
+        }
+    }
+    if !addresses.is_empty() {
+        threads.push(spawn("rtsp", move || receive(addresses)));
+    }
+    if let Some(e) = threads.into_iter().find_map(Result::err) {
+        let reason = format!("cannot start a thread: {e}");
+        shared.out.send(&Report::Fatal { reason });
+        return ExitCode::FAILURE;
+    }
+    loop {
+        shared.out.send(&Report::Progress(
+            lanes.iter().map(|l| progress(l)).collect(),
+        ));
+        thread::sleep(HEARTBEAT);
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<thread::JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// A label that the model does not have can never be seen: better said than waited for.
+fn unknown_label(camera: &CameraSetup, labels: &[String]) -> Option<String> {
+    camera.zones.iter().find_map(|zone| {
+        let unknown = zone.labels.iter().find(|l| !labels.contains(l))?;
+        Some(format!(
+            "zone {}: the model knows no label {unknown:?}; it knows {}",
+            zone.id,
+            labels.join(", ")
+        ))
+    })
+}
+
+fn address(input: Input) -> Result<rtsp::Address, String> {
+    match input {
+        Input::Rtsp {
+            url,
+            username,
+            password,
+            udp,
+        } => Ok(rtsp::Address {
+            url: url.parse().map_err(|e| format!("url {url}: {e}"))?,
+            credentials: username.map(|username| retina::client::Credentials {
+                username,
+                password: password.unwrap_or_default(),
+            }),
+            udp,
+        }),
+        Input::File { .. } => Err("is a file".into()),
+    }
+}
+
+/// All network cameras share one thread: receiving costs little.
+fn receive(cameras: Vec<(rtsp::Address, Arc<Lane>)>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            tracing::error!("cannot receive from cameras: {e}");
+            std::process::exit(1);
+        }
+    };
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (address, lane) in cameras {
+            tasks.spawn(rtsp::play(address, lane));
+        }
+        tasks.join_all().await;
+    });
+}
+
+/// The gateway says nothing more; when it goes, so does the child, whatever it is doing.
+fn until_gone(mut socket: UnixStream) {
+    let _ = std::io::copy(&mut socket, &mut std::io::sink());
+    std::process::exit(0);
+}
+
+/// Ends the process when its memory is beyond the limit: the last line behind the limits of
+/// each part, because libraries have none. The gateway starts a new one.
+fn watch_memory(limit: u64) {
+    let page = rustix::param::page_size() as u64;
+    // Opened once: cheap to read again.
+    let Ok(statm) = File::open("/proc/self/statm") else {
+        tracing::warn!("memory is not watched: no /proc");
+        return;
+    };
+    let mut text = [0; 128];
+    loop {
+        let read = statm.read_at(&mut text, 0).unwrap_or(0);
+        let fields = String::from_utf8_lossy(text.get(..read).unwrap_or_default());
+        let pages: Option<u64> = fields.split(' ').nth(1).and_then(|f| f.parse().ok());
+        if pages.is_some_and(|pages| pages * page > limit) {
+            tracing::error!("memory beyond {} MiB, ending", limit >> 20);
+            std::process::exit(EXIT_MEMORY.into());
+        }
+        thread::sleep(MEMORY_CHECK);
+    }
+}
+
+fn progress(lane: &Lane) -> CameraProgress {
+    CameraProgress {
+        received: lane.counters.received.get(),
+        decoded: lane.counters.decoded.get(),
+        skipped: lane.counters.skipped.get(),
+        dropped: lane.counters.dropped.get(),
+        detected: lane.counters.detected.get(),
+        waiting: lane.waiting(),
+    }
+}

@@ -1,0 +1,274 @@
+//! Cameras on the network: RTSP with `retina`, over TCP or UDP.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt;
+use retina::{
+    client::{
+        Credentials, Described, PacketItem, PlayOptions, Playing, Session, SessionGroup,
+        SessionOptions, SetupOptions, TcpTransportOptions, Transport, UdpTransportOptions,
+    },
+    codec::{ParametersRef, VideoParametersCodec},
+};
+use tokio::time::timeout;
+use url::Url;
+
+use super::{
+    decode::{Format, Unit},
+    depacket::{Coding, DepacketError, Depacketizer},
+    lane::{Item, Lane},
+};
+
+/// A camera that does not answer one request within this time does not answer.
+pub const ANSWER: Duration = Duration::from_secs(10);
+/// No packet, or no key frame, for so long: the stream has stopped.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// The camera's clock may stand still for so long while frames come.
+pub const FROZEN: Duration = Duration::from_secs(10);
+/// Longest wait for the farewell to an earlier session.
+const TEARDOWN: Duration = Duration::from_secs(3);
+/// First and longest wait before a camera is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A stream that played for so long was well; trying again begins with the first wait.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// Why a camera gives nothing; the text completes "camera …".
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("does not answer at {0} ({1}); check address, cable and power")]
+    Unreachable(String, String),
+    #[error("refuses user name or password; check `username` and `password`")]
+    Unauthorised,
+    #[error("has no stream at this path (status {0}); check the path of `url`")]
+    NotFound(u16),
+    #[error("refuses with status {0}")]
+    Refused(u16),
+    #[error("did not answer {what} within {} s", ANSWER.as_secs())]
+    NoAnswer { what: &'static str },
+    #[error("offers no H.264 or H.265 video (it offers: {0}); change its video coding")]
+    NoVideo(String),
+    #[error("stopped sending {} s ago", SILENCE.as_secs())]
+    Silent,
+    #[error("sends no key frame within {} s; set its key frame interval to 2 s", SILENCE.as_secs())]
+    NoKeyFrame,
+    #[error("sends frames whose clock has stood still for {} s", FROZEN.as_secs())]
+    FrozenClock,
+    #[error("ended the stream")]
+    Ended,
+    #[error("{0}")]
+    Depacket(#[from] DepacketError),
+    #[error("broke the protocol: {0}")]
+    Protocol(String),
+}
+
+impl From<retina::Error> for Fault {
+    fn from(e: retina::Error) -> Self {
+        match e.status_code() {
+            Some(401 | 403) => Fault::Unauthorised,
+            Some(404 | 454) => Fault::NotFound(e.status_code().unwrap_or_default()),
+            // A good status whose answer cannot be understood.
+            Some(200..300) | None => {
+                let text = e.to_string();
+                // Below the first line stand connection details for a packet capture.
+                let line = text
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end_matches(": ");
+                Fault::Protocol(line.chars().take(200).collect())
+            }
+            Some(status) => Fault::Refused(status),
+        }
+    }
+}
+
+/// How to reach a camera.
+#[derive(Clone)]
+pub struct Address {
+    /// Without user and password.
+    pub url: Url,
+    pub credentials: Option<Credentials>,
+    pub udp: bool,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address")
+            .field("url", &self.url.as_str())
+            .field("udp", &self.udp)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Plays the camera into its lane for ever, again and again after faults.
+pub async fn play(address: Address, lane: Arc<Lane>) -> ! {
+    // Cameras allow few sessions: the last one is taken leave of before the next begins.
+    let group = Arc::new(SessionGroup::default());
+    let (first, longest) = BACKOFF;
+    let mut wait = first;
+    loop {
+        let begun = Instant::now();
+        let fault = match play_once(&address, &group, &lane).await {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        };
+        if begun.elapsed() > HEALTHY {
+            wait = first;
+        }
+        lane.push(Item::Fault(format!("camera {fault}")));
+        // Many cameras behind one switch come back together; they need not be asked together.
+        let jitter = rand::random_range(0.8..1.2);
+        tokio::time::sleep(wait.mul_f64(jitter)).await;
+        wait = (wait * 2).min(longest);
+        let _ = timeout(TEARDOWN, group.await_teardown()).await;
+    }
+}
+
+async fn play_once(
+    address: &Address,
+    group: &Arc<SessionGroup>,
+    lane: &Arc<Lane>,
+) -> Result<std::convert::Infallible, Fault> {
+    reachable(&address.url).await?;
+    let options = SessionOptions::default()
+        .creds(address.credentials.clone())
+        .user_agent("wangge".into())
+        .session_group(Arc::clone(group));
+    let describe = Session::describe(address.url.clone(), options);
+    let mut session = answer("DESCRIBE", describe).await?;
+    let (stream, coding) = video(&session)?;
+    let transport = if address.udp {
+        Transport::Udp(UdpTransportOptions::default())
+    } else {
+        Transport::Tcp(TcpTransportOptions::default())
+    };
+    let setup = session.setup(stream, SetupOptions::default().transport(transport));
+    answer("SETUP", setup).await?;
+    let (clock_rate, sets) = parameters(&session, stream);
+    let mut depacketizer = Depacketizer::new(coding, sets.iter().map(Vec::as_slice));
+    let playing = answer("PLAY", session.play(PlayOptions::default())).await?;
+    lane.push(Item::Start(Format::Coding(coding)));
+    receive(playing, stream, clock_rate, &mut depacketizer, lane).await
+}
+
+/// A plain connection first: `retina` does not limit how long it tries, nor tells a name that
+/// does not resolve from a camera that is off.
+async fn reachable(url: &Url) -> Result<(), Fault> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port().unwrap_or(554);
+    let at = format!("{host}:{port}");
+    match timeout(ANSWER, tokio::net::TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(Fault::Unreachable(at, e.to_string())),
+        Err(_) => Err(Fault::Unreachable(at, "no answer".into())),
+    }
+}
+
+async fn answer<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, retina::Error>>,
+) -> Result<T, Fault> {
+    match timeout(ANSWER, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Fault::NoAnswer { what }),
+    }
+}
+
+fn video(session: &Session<Described>) -> Result<(usize, Coding), Fault> {
+    let streams = session.streams();
+    let coding = |name: &str| match name {
+        "h264" => Some(Coding::H264),
+        "h265" => Some(Coding::H265),
+        _ => None,
+    };
+    streams
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| s.media() == "video")
+        .find_map(|(index, s)| Some((index, coding(s.encoding_name())?)))
+        .ok_or_else(|| {
+            let offers = streams.iter().take(8);
+            let names: Vec<_> = offers
+                .map(|s| format!("{}/{}", s.media(), s.encoding_name()))
+                .collect();
+            Fault::NoVideo(names.join(", "))
+        })
+}
+
+/// Clock rate and parameter sets from the session description.
+fn parameters(session: &Session<Described>, stream: usize) -> (u32, Vec<Vec<u8>>) {
+    let Some(stream) = session.streams().get(stream) else {
+        return (90_000, Vec::new());
+    };
+    let sets = match stream.parameters() {
+        Some(ParametersRef::Video(video)) => match video.codec_params() {
+            VideoParametersCodec::H264 { sps, pps } => vec![sps.to_vec(), pps.to_vec()],
+            VideoParametersCodec::H265 { vps, sps, pps } => {
+                vec![vps.to_vec(), sps.to_vec(), pps.to_vec()]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    (stream.clock_rate_hz(), sets)
+}
+
+async fn receive(
+    mut session: Session<Playing>,
+    stream: usize,
+    clock_rate: u32,
+    depacketizer: &mut Depacketizer,
+    lane: &Arc<Lane>,
+) -> Result<std::convert::Infallible, Fault> {
+    let mut last_packet = Instant::now();
+    let mut last_key = Instant::now();
+    let mut clock = (i64::MIN, Instant::now());
+    let mut seen_key = false;
+    // Until a key frame came nothing can be decoded, and a lost one spoils what follows.
+    let mut whole = false;
+    loop {
+        let left = SILENCE.saturating_sub(last_packet.elapsed());
+        let item = match timeout(left, session.next()).await {
+            Ok(Some(item)) => item?,
+            Ok(None) => return Err(Fault::Ended),
+            Err(_) => return Err(Fault::Silent),
+        };
+        // Sender reports go on when a camera's encoder has died, so they are no sign of life.
+        let PacketItem::Rtp(packet) = item else {
+            continue;
+        };
+        if packet.stream_id() != stream {
+            continue;
+        }
+        last_packet = Instant::now();
+        let timestamp = packet.timestamp().elapsed();
+        if timestamp != clock.0 {
+            clock = (timestamp, last_packet);
+        } else if clock.1.elapsed() > FROZEN {
+            return Err(Fault::FrozenClock);
+        }
+        let pushed = depacketizer.push(&packet)?;
+        if pushed.lost > 0 {
+            lane.lost(pushed.lost);
+            whole = false;
+        }
+        for unit in pushed.units {
+            if unit.key {
+                last_key = Instant::now();
+                (seen_key, whole) = (true, true);
+            }
+            if whole {
+                lane.push(Item::Unit(Unit::from_rtp(&unit, clock_rate)));
+            } else {
+                lane.lost(1);
+            }
+        }
+        // A camera may well send a key frame a minute, but the first has to come.
+        if !seen_key && last_key.elapsed() > SILENCE {
+            return Err(Fault::NoKeyFrame);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the child gives up before it looks at the first hostile byte.
+//!
+//! The kernel's part is best effort: old or restricted kernels lack pieces, which is reported
+//! and not fatal, since a station without pictures is worse off than one whose video parser is
+//! confined by user and service limits alone.
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+/// What name resolution, the time zone and ONNX Runtime's look at the processor read. Nothing
+/// else of /etc: the gateway's own configuration, with its secrets, is there.
+const READABLE: &[&str] = &[
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share/zoneinfo",
+    "/lib",
+    "/lib64",
+    "/etc/resolv.conf",
+    "/run/systemd/resolve",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/dev/null",
+    "/dev/urandom",
+];
+
+/// Calls that no video work needs and that a break-in would: other programs, other processes,
+/// the kernel, the clock, listening sockets. They fail with EPERM.
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_sethostname,
+];
+
+/// Confines the process (all its threads to come). Files that cameras are played from, the
+/// model and the library stay readable; nothing stays writable.
+///
+/// Returns what could not be done, one sentence each.
+pub fn enter(files: &[PathBuf]) -> Vec<String> {
+    let mut weaknesses = Vec::new();
+    if let Err(e) = no_core_dumps() {
+        weaknesses.push(format!("core dumps stay possible: {e}"));
+    }
+    match confine_files(files) {
+        Ok(RulesetStatus::FullyEnforced) => {}
+        Ok(RulesetStatus::PartiallyEnforced) => {
+            weaknesses.push("the kernel's landlock is old: file access is confined in part".into());
+        }
+        Ok(RulesetStatus::NotEnforced) => {
+            weaknesses.push("the kernel has no landlock: file access is not confined".into());
+        }
+        Err(e) => weaknesses.push(format!("file access is not confined: {e}")),
+    }
+    if let Err(e) = confine_calls() {
+        weaknesses.push(format!("system calls are not confined: {e}"));
+    }
+    weaknesses
+}
+
+/// A core dump would hold pictures and camera passwords; neither it nor a debugger of the same
+/// user may see the memory.
+fn no_core_dumps() -> Result<(), rustix::io::Errno> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+fn confine_files(files: &[PathBuf]) -> Result<RulesetStatus, landlock::RulesetError> {
+    let abi = ABI::V4;
+    // Not `Execute`: nothing is ever started, and libraries are mapped without it.
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        // UDP needs no rule; a listening TCP socket is nothing that a viewer needs.
+        .handle_access(AccessNet::BindTcp)?
+        .create()?;
+    let known = READABLE.iter().map(Path::new);
+    for path in known.chain(files.iter().map(PathBuf::as_path)) {
+        // What is not there need not be readable.
+        let Ok(fd) = PathFd::new(path) else {
+            continue;
+        };
+        let access = if path.is_dir() {
+            read
+        } else {
+            AccessFs::ReadFile.into()
+        };
+        rules = rules.add_rule(PathBeneath::new(fd, access))?;
+    }
+    Ok(rules.restrict_self()?.ruleset)
+}
+
+fn confine_calls() -> Result<(), Box<dyn std::error::Error>> {
+    let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error() as u32),
+        std::env::consts::ARCH.try_into()?,
+    )?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The child's life: killed, stopped dead, too large; and what it may not do.
+
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use wangge::{config::Vision, vision::wire};
+use wangge_protocol::EventKind;
+use wangge_tests::place;
+
+use crate::rig::{PATIENCE, Rig, camera, file, rtsp, vision};
+
+fn a_camera() -> wangge::config::Camera {
+    camera(file(&place::clip("vtest-h264.mp4").unwrap(), true))
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_child_is_back_within_seconds() {
+    let mut rig = Rig::start(vec![a_camera()]);
+    rig.well().await;
+    let first = rig.child_started().await;
+    signal(first, Signal::KILL);
+    let killed = Instant::now();
+    let reason = rig.fault(EventKind::VisionFault).await;
+    assert!(reason.contains("killed by signal 9"), "{reason}");
+    let second = rig.child_started().await;
+    assert_ne!(first, second);
+    assert!(
+        killed.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        killed.elapsed()
+    );
+    rig.well().await;
+    assert_eq!(rig.counters.faults.get(), 1);
+    rig.picture().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_replaced() {
+    let mut rig = Rig::start(vec![a_camera()]);
+    rig.well().await;
+    signal(rig.child_started().await, Signal::STOP);
+    let reason = rig.fault(EventKind::VisionFault).await;
+    assert!(reason.contains("hangs"), "{reason}");
+    rig.well().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_beyond_its_memory_is_replaced() {
+    let small = Vision {
+        memory_limit: 40 << 20,
+        ..vision()
+    };
+    let mut rig = Rig::with(vec![a_camera()], small);
+    let reason = rig.fault(EventKind::VisionFault).await;
+    assert!(reason.contains("memory"), "{reason}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_leaves_no_child() {
+    let mut rig = Rig::start(vec![a_camera()]);
+    rig.well().await;
+    let pid = rig.child_started().await;
+    rig.stop().await;
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn the_child_ends_when_the_gateway_is_gone() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wangge"))
+        .arg("vision")
+        .stdin(OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    let vision = vision();
+    let setup = wire::Setup {
+        model: vision.model,
+        onnxruntime: vision.onnxruntime,
+        threads: 1,
+        memory_limit: vision.memory_limit,
+        cameras: Vec::new(),
+    };
+    wire::write(&mut ours, &setup).unwrap();
+    let first: wire::Report = wire::read(&mut ours).unwrap();
+    assert!(matches!(first, wire::Report::Ready { .. }), "{first:?}");
+    // As after kill -9 of the gateway: nobody says stop.
+    drop(ours);
+    let ended = wangge_tests::until("the child to end", PATIENCE, || Ok(child.try_wait()?));
+    assert_eq!(ended.unwrap().code(), Some(0));
+}
+
+#[test]
+fn by_hand_it_says_that_it_is_not_for_hands() {
+    let child = Command::new(env!("CARGO_BIN_EXE_wangge"))
+        .arg("vision")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&child.stderr).contains("started by `wangge run`"));
+}
+
+#[tokio::test]
+async fn the_child_is_confined_and_its_secrets_are_not_to_be_seen() {
+    let secret = "swordfish-4711";
+    let input = rtsp(
+        "rtsp://127.0.0.1:9/x",
+        Some(("viewer", secret)),
+        wangge::config::RtspTransport::Tcp,
+    );
+    let mut rig = Rig::start(vec![camera(input), a_camera()]);
+    rig.well().await;
+    let proc = format!("/proc/{}", rig.child_started().await);
+    for file in ["cmdline", "environ"] {
+        let text = std::fs::read(format!("{proc}/{file}")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&text).contains(secret), "{file}");
+    }
+    let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status
+            .lines()
+            .find(|l| l.starts_with(name))
+            .unwrap_or_default();
+        line.split_whitespace()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2", "a filter is on");
+    let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|l| l.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    rig.stop().await;
+}

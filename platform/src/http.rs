@@ -1,0 +1,153 @@
+//! `POST /events` and `PUT /evidence/<sha256>`, over TLS or, on loopback, without.
+//!
+//! The accept loop is our own, because `axum::serve` sets no time limit for a request's head,
+//! so that a few idle sockets would hold it for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{post, put},
+};
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    MAX_EVENT, MAX_PICTURE, sha256,
+    store::{Delivery, Store},
+};
+
+/// Connections at once; more wait to be accepted.
+pub const MAX_CONNECTIONS: usize = 256;
+/// For the TLS handshake, and for each request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between tries when accepting fails, for instance because no file descriptor is left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`. With `token`, requests without it get 401.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    token: Option<String>,
+    store: Store,
+    stop: CancellationToken,
+) {
+    let mut routes = Router::new()
+        .route(
+            "/events",
+            post(event).layer(DefaultBodyLimit::max(MAX_EVENT)),
+        )
+        .route(
+            "/evidence/{sha256}",
+            put(picture).layer(DefaultBodyLimit::max(MAX_PICTURE)),
+        )
+        .with_state(store);
+    if let Some(token) = token {
+        let expected = sha256(format!("Bearer {token}").as_bytes());
+        routes = routes.layer(middleware::from_fn(move |request, next| {
+            authorise(expected.clone(), request, next)
+        }));
+    }
+    let acceptor = tls.map(TlsAcceptor::from);
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accept = async {
+            let permit = free.clone().acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accept => accepted,
+            () = stop.cancelled() => return,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(e) => {
+                warn!("cannot accept a connection: {e}");
+                sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let (routes, acceptor, stop) = (routes.clone(), acceptor.clone(), stop.clone());
+        tokio::spawn(async move {
+            // Held until the connection ends.
+            let _permit = permit;
+            // A reply is small and its sender waits for it.
+            let _ = socket.set_nodelay(true);
+            match acceptor {
+                None => connection(socket, routes, stop).await,
+                Some(acceptor) => match timeout(HEAD_TIMEOUT, acceptor.accept(socket)).await {
+                    Ok(Ok(socket)) => connection(socket, routes, stop).await,
+                    Ok(Err(e)) => debug!("TLS handshake failed: {e}"),
+                    Err(_) => debug!("TLS handshake timed out"),
+                },
+            }
+        });
+    }
+}
+
+async fn connection<S>(socket: S, routes: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(routes));
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(e) = ended {
+        debug!("connection ended: {e}");
+    }
+}
+
+/// Hashes are compared, so that the time taken tells nothing about the token.
+async fn authorise(expected: String, request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(|v| sha256(v.as_bytes()));
+    if given.as_deref() == Some(&expected) {
+        next.run(request).await
+    } else {
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+}
+
+async fn event(State(store): State<Store>, body: Bytes) -> Response {
+    answer(&store, Delivery::Event(body)).await
+}
+
+async fn picture(State(store): State<Store>, Path(sha256): Path<String>, body: Bytes) -> Response {
+    answer(&store, Delivery::Picture(sha256, body)).await
+}
+
+async fn answer(store: &Store, delivery: Delivery) -> Response {
+    match store.receive(delivery).await {
+        Ok(receipt) => Json(receipt).into_response(),
+        Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,201 @@
+//! What the person, or the program, at the other end of standard output sees.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use wangge_protocol::{AlertData, AlertState, CloudEvent, Gap, Receipt, Severity};
+
+use crate::check::{Body, Event};
+
+/// Writes one line for each thing that is new.
+pub struct Show {
+    out: Box<dyn Write + Send>,
+    style: Style,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// For people: alerts, gaps and refusals.
+    Text { colour: bool },
+    /// For programs: everything, one JSON object a line.
+    Json,
+}
+
+impl fmt::Debug for Show {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Show")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Show {
+    /// Writes to `out`.
+    pub fn new(out: Box<dyn Write + Send>, style: Style) -> Self {
+        Show { out, style }
+    }
+
+    /// Standard output; colour if it is a terminal.
+    pub fn stdout(json: bool) -> Self {
+        let style = match json {
+            true => Style::Json,
+            false => Style::Text {
+                colour: io::stdout().is_terminal(),
+            },
+        };
+        Show::new(Box::new(io::stdout()), style)
+    }
+
+    /// Ready to receive at this address.
+    pub fn listening(&mut self, what: &str, address: &str) {
+        self.line(
+            || json!({"event": "listening", "transport": what, "address": address}),
+            |_| Some(format!("接收中 receiving: {what} {address}")),
+        );
+    }
+
+    /// A new message that was stored.
+    pub fn event(&mut self, event: &Event, pictures: &HashMap<String, PathBuf>) {
+        match &event.body {
+            Body::Alert(alert) => {
+                let paths: Vec<&Path> = alert
+                    .data
+                    .evidence
+                    .iter()
+                    .filter_map(|e| pictures.get(&e.sha256).map(PathBuf::as_path))
+                    .collect();
+                self.line(
+                    || alert_json(alert, &paths),
+                    |colour| Some(alert_text(alert, &paths, colour)),
+                );
+            }
+            Body::Telemetry { stream, readings } => self.line(
+                || json!({"event": "telemetry", "id": event.id, "stream": stream, "readings": readings}),
+                |_| None,
+            ),
+            Body::Gap(gap) => self.line(
+                || gap_json(&event.id, gap),
+                |_| {
+                    Some(format!(
+                        "缺失 gap: {} × {} ({})  {}",
+                        gap.count, gap.class, gap.reason, event.source
+                    ))
+                },
+            ),
+        }
+    }
+
+    /// A new picture that was stored.
+    pub fn picture(&mut self, sha256: &str, path: &Path, bytes: usize) {
+        self.line(
+            || json!({"event": "picture", "sha256": sha256, "path": path, "bytes": bytes}),
+            |_| None,
+        );
+    }
+
+    /// Something that was refused.
+    pub fn refused(&mut self, receipt: &Receipt) {
+        let reason = receipt.reason.as_deref().unwrap_or_default();
+        self.line(
+            || json!({"event": "refused", "id": receipt.id, "sha256": receipt.sha256, "reason": reason}),
+            |_| Some(format!("拒收 refused: {}: {reason}", receipt.id)),
+        );
+    }
+
+    fn line(&mut self, json: impl FnOnce() -> Value, text: impl FnOnce(bool) -> Option<String>) {
+        let line = match self.style {
+            Style::Json => Some(json().to_string()),
+            Style::Text { colour } => text(colour),
+        };
+        if let Some(line) = line {
+            // Whoever closed our output does not want to see it; receiving goes on.
+            let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        }
+    }
+}
+
+fn alert_json(alert: &CloudEvent<AlertData>, paths: &[&Path]) -> Value {
+    let data = &alert.data;
+    json!({
+        "event": "alert",
+        "id": alert.id,
+        "alert": data.alert_id,
+        "state": data.state,
+        "kind": data.kind,
+        "severity": data.severity,
+        "station": data.station,
+        "device": data.device,
+        "source": data.source,
+        "occurred_at": data.occurred_at,
+        "raised_at": data.raised_at,
+        "text": data.text,
+        "pictures": paths,
+    })
+}
+
+fn gap_json(id: &str, gap: &Gap) -> Value {
+    let mut value = json!(gap);
+    if let Value::Object(map) = &mut value {
+        map.insert("event".to_owned(), "gap".into());
+        map.insert("id".to_owned(), id.into());
+    }
+    value
+}
+
+fn alert_text(alert: &CloudEvent<AlertData>, paths: &[&Path], colour: bool) -> String {
+    let data = &alert.data;
+    let (state, hue) = match (data.state, data.severity) {
+        (AlertState::Cleared, _) => ("解除 cleared", "32"),
+        (state, severity) => {
+            let hue = match severity {
+                Severity::Critical => "1;31",
+                Severity::Major => "31",
+                Severity::Minor => "33",
+                Severity::Info => "36",
+            };
+            match state {
+                AlertState::Raised => ("发生 raised", hue),
+                _ => ("更新 updated", hue),
+            }
+        }
+    };
+    let severity = match data.severity {
+        Severity::Info => "提示 info",
+        Severity::Minor => "一般 minor",
+        Severity::Major => "重要 major",
+        Severity::Critical => "紧急 critical",
+    };
+    // RFC 3339 in UTC, which the schema has checked: the time of day stands at 11..19.
+    let time = alert.time.get(11..19).unwrap_or(&alert.time);
+    let head = format!(
+        "{time}Z {state} [{severity}] {} {}",
+        data.kind.name_zh(),
+        data.kind
+    );
+    let head = match colour {
+        true => format!("\x1b[{hue}m{head}\x1b[0m"),
+        false => head,
+    };
+    let mut line = format!(
+        "{head}  {}/{}  {} | {}",
+        plain(&data.station),
+        plain(&data.device),
+        plain(&data.text.zh),
+        plain(&data.text.en)
+    );
+    for path in paths {
+        line.push_str(&format!("  图片 picture: {}", path.display()));
+    }
+    line
+}
+
+/// A station's words must not move the cursor of whoever reads them.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}

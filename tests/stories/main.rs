@@ -1,0 +1,11 @@
+//! The product as built, from end to end, against real peers.
+//!
+//! One file per story. Run them with `cargo xtask test stories`, which does the set-up.
+
+mod camera_faults;
+mod child_killed;
+mod offline;
+mod random_kills;
+mod stopping;
+mod whole_station;
+mod words;
