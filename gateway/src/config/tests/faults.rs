@@ -67,6 +67,7 @@ fn a_good_station_has_neither_error_nor_warning() {
 fn warnings_do_not_stop_a_station() {
     let site = Site::new();
     for (text, message) in [
+        (meter("every = \"200ms\""), "holds the bus up for 500ms"),
         (bin("[[stream]]\nname = \"s\""), "no uplink carries stream"),
         (
             bin("[[bus]]\nname = \"m\"\ntcp = \"h\""),
