@@ -15,7 +15,7 @@ pub mod intake;
 pub mod listener;
 pub mod payload;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// Between two looks for devices whose quarantine has ended.
 const RELEASE_CHECK: Duration = Duration::from_secs(5);

@@ -40,7 +40,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// TCP, TLS and CONNACK together.
 const CONNECT_TIMEOUT_S: u64 = 10;
 /// What is not on disk after this will not be: the spool refused it, and the broker has to repeat.
-const ACK_STALL: Duration = Duration::from_secs(60);
+const ACK_STALL: Duration = Duration::from_secs(300);
 /// After a stop, what becomes durable within this is still acknowledged.
 const STOP_LINGER: Duration = Duration::from_secs(2);
 /// A filter that no device has: its UNSUBACK tells that all earlier answers are through.

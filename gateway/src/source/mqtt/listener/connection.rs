@@ -34,7 +34,7 @@ const PACKET_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is not on disk after this will not be (the spool refused it): the client has to connect
 /// and send again.
-const ACK_STALL: Duration = Duration::from_secs(60);
+const ACK_STALL: Duration = Duration::from_secs(300);
 /// Unacknowledged messages of one connection; reading waits while there are so many.
 const MAX_UNACKED: usize = 16_384;
 /// A PUBLISH up to this size is refused and acknowledged like any other that is not believed; its
