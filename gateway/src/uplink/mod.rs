@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use self::{
     lane::Token,
-    link::{Link, Parcel, Report},
+    link::{Content, Link, Parcel, Report},
     queue::{Queue, Want},
 };
 use crate::{
@@ -107,7 +107,7 @@ enum Done {
         settled: Vec<Seq>,
         poison: Vec<(Seq, String)>,
     },
-    Read(Token, Result<Vec<u8>, String>),
+    Read(Arc<str>, Result<Vec<u8>, String>),
 }
 
 struct Courier {
@@ -184,10 +184,10 @@ impl Courier {
                     let Some((stream, bytes)) = self.queue.item(class, seq) else {
                         continue;
                     };
-                    let event = Some((class, stream.to_owned()));
+                    let stream = stream.to_owned();
                     self.send(Parcel {
                         token,
-                        event,
+                        content: Content::Event { class, stream },
                         bytes,
                     });
                 }
@@ -219,7 +219,7 @@ impl Courier {
             })
             .await
             .unwrap_or_else(|e| Err(e.to_string()));
-            Done::Read(Token::Picture(sha256), bytes)
+            Done::Read(sha256, bytes)
         }));
     }
 
@@ -310,22 +310,26 @@ impl Courier {
                     self.spool_failed(&e);
                 }
             }
-            Done::Read(token, bytes) => {
-                // The connection may have gone meanwhile; the queue then asks for it again.
-                if !self.queue.is_handed(&token) {
-                    return;
-                }
-                match bytes {
-                    Ok(bytes) => self.send(Parcel {
-                        token,
-                        event: None,
-                        bytes: bytes.into(),
-                    }),
-                    Err(reason) => {
-                        let reason = format!("evidence cannot be read: {reason}");
-                        self.queue.refused(&token, &reason, self.clock.now().mono);
-                    }
-                }
+            Done::Read(sha256, bytes) => self.picture_read(sha256, bytes),
+        }
+    }
+
+    fn picture_read(&mut self, sha256: Arc<str>, bytes: Result<Vec<u8>, String>) {
+        let token = Token::Picture(sha256.clone());
+        // The connection may have gone meanwhile; the queue then asks for it again.
+        let media_type = match self.queue.media_type(&sha256) {
+            Some(media_type) if self.queue.is_handed(&token) => media_type.to_owned(),
+            _ => return,
+        };
+        match bytes {
+            Ok(bytes) => self.send(Parcel {
+                token,
+                content: Content::Picture { sha256, media_type },
+                bytes: bytes.into(),
+            }),
+            Err(reason) => {
+                let reason = format!("evidence cannot be read: {reason}");
+                self.queue.refused(&token, &reason, self.clock.now().mono);
             }
         }
     }
