@@ -92,6 +92,7 @@ pub async fn run(
         poison: Vec::new(),
         settle_at: None,
         retry_at: None,
+        complaint: None,
     };
     courier.run(appended, stop).await;
 }
@@ -129,6 +130,8 @@ struct Courier {
     settle_at: Option<Instant>,
     /// The spool failed: not before this.
     retry_at: Option<Instant>,
+    /// What it last failed with; a repeat is not news.
+    complaint: Option<String>,
 }
 
 impl Courier {
@@ -292,6 +295,7 @@ impl Courier {
         match done {
             Done::Fetched(want, Ok(entries)) => {
                 self.fetching = false;
+                self.complaint = None;
                 self.queue.load(want, entries);
             }
             Done::Fetched(_, Err(e)) => {
@@ -335,7 +339,11 @@ impl Courier {
     }
 
     fn spool_failed(&mut self, error: &SpoolError) {
-        warn!(uplink = %self.name, %error, "the spool fails; trying again in {SPOOL_RETRY:?}");
+        let text = error.to_string();
+        if self.complaint.as_ref() != Some(&text) {
+            warn!(uplink = %self.name, "the spool fails: {text}; trying again every {SPOOL_RETRY:?}");
+            self.complaint = Some(text);
+        }
         self.counters.faults.add_one();
         self.retry_at = Some(Instant::now() + SPOOL_RETRY);
     }
