@@ -3,7 +3,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
@@ -28,9 +31,20 @@ pub fn from_files(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> 
 pub fn self_signed(names: Vec<String>, ca_file: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "Wangge trial CA");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
-    let cert = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+    let mut leaf = CertificateParams::new(names)?;
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.use_authority_key_identifier_extension = true;
+    // Another name than the CA's: OpenSSL takes a certificate whose issuer is its own name for
+    // self-signed.
+    leaf.distinguished_name
+        .push(DnType::CommonName, "wangge-platform");
+    let cert = leaf.signed_by(&key, &authority)?;
     fs::write(ca_file, authority.pem())
         .with_context(|| format!("{}: cannot be written", ca_file.display()))?;
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

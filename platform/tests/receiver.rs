@@ -1,4 +1,5 @@
 //! The receiver as built, over real sockets: what it stores, what it refuses, what it prints.
+#![allow(clippy::unwrap_used)] // every line here is a test
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -306,6 +307,47 @@ fn without_the_token_nothing_is_taken() {
     let (status, receipt) =
         receiver.send("POST", "/events", "authorization: Bearer secret\r\n", &body);
     assert_eq!((status, &receipt["status"]), (200, &json!("stored")));
+}
+
+/// The guide's commands, by a client that is not ours.
+#[test]
+fn curl_delivers_a_picture_with_the_made_certificate() {
+    let dir = TempDir::new().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let picture = [0xff, 0xd8, 0xff, 1];
+    std::fs::write(file("scene.jpg"), picture).unwrap();
+    let mut receiver = Receiver::start(
+        &dir.path().join("store"),
+        &[
+            "--json",
+            "--https",
+            "127.0.0.1:0",
+            "--write-ca",
+            &file("ca.pem"),
+        ],
+    );
+    let address = receiver.json()["address"].as_str().unwrap().to_owned();
+    let url = format!(
+        "{}/evidence/{}",
+        address.replace("127.0.0.1", "localhost"),
+        sha256(&picture)
+    );
+    for _ in 0..2 {
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "--cacert",
+                &file("ca.pem"),
+                "-T",
+                &file("scene.jpg"),
+                &url,
+            ])
+            .output()
+            .unwrap();
+        let receipt: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(receipt["status"], "stored");
+    }
 }
 
 #[test]

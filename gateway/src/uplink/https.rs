@@ -14,7 +14,7 @@ use wangge_protocol::Receipt;
 use super::{
     fault::{Fault, FaultKind},
     lane::Token,
-    link::{Parcel, Report},
+    link::{Content, Parcel, Report},
     pace::Backoff,
 };
 use crate::{config::Tls, tls};
@@ -109,11 +109,11 @@ impl Https {
         let base = self.url.as_str().trim_end_matches('/');
         let patience =
             REPLY_TIMEOUT + Duration::from_secs(parcel.bytes.len() as u64 / SLOWEST_LINK);
-        let request = match &parcel.token {
-            Token::Picture(sha256) => client
+        let request = match &parcel.content {
+            Content::Picture { sha256, media_type } => client
                 .put(format!("{base}/evidence/{sha256}"))
-                .header(header::CONTENT_TYPE, "application/octet-stream"),
-            Token::Entry(..) => client
+                .header(header::CONTENT_TYPE, media_type),
+            Content::Event { .. } => client
                 .post(format!("{base}/events"))
                 .header(header::CONTENT_TYPE, "application/cloudevents+json"),
         };

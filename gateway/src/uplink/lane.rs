@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::spool::{Class, Entry, Seq};
+use crate::spool::{Class, Record, Seq};
 
 /// Names a thing to deliver: a spool entry, or a picture by its SHA-256 in hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,18 +76,13 @@ pub struct Item {
 }
 
 impl Item {
-    pub fn new(entry: Entry, hashed: bool) -> Self {
-        let record = entry.record;
+    pub fn new(record: Record, pictures: Vec<Arc<str>>, hashed: bool) -> Self {
         Item {
             id: record.id,
             stream: record.stream,
             sha256: hashed.then(|| Sha256::digest(&record.body).into()),
             body: record.body.into(),
-            pictures: record
-                .evidence
-                .into_iter()
-                .map(|e| e.sha256.into())
-                .collect(),
+            pictures,
             course: Course::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What the queue and a transport say to each other.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wangge_protocol::Receipt;
@@ -12,9 +12,21 @@ use crate::spool::Class;
 #[derive(Clone, Debug)]
 pub struct Parcel {
     pub token: Token,
-    /// The entry's class and stream; `None` for a picture.
-    pub event: Option<(Class, String)>,
+    pub content: Content,
     pub bytes: Bytes,
+}
+
+/// What it is, for topics and headers.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Event {
+        class: Class,
+        stream: String,
+    },
+    Picture {
+        sha256: Arc<str>,
+        media_type: String,
+    },
 }
 
 /// What a transport reports.

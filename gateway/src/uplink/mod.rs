@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use self::{
     lane::Token,
-    link::{Link, Parcel, Report},
+    link::{Content, Link, Parcel, Report},
     queue::{Queue, Want},
 };
 use crate::{
@@ -92,6 +92,7 @@ pub async fn run(
         poison: Vec::new(),
         settle_at: None,
         retry_at: None,
+        complaint: None,
     };
     courier.run(appended, stop).await;
 }
@@ -107,7 +108,7 @@ enum Done {
         settled: Vec<Seq>,
         poison: Vec<(Seq, String)>,
     },
-    Read(Token, Result<Vec<u8>, String>),
+    Read(Arc<str>, Result<Vec<u8>, String>),
 }
 
 struct Courier {
@@ -129,6 +130,8 @@ struct Courier {
     settle_at: Option<Instant>,
     /// The spool failed: not before this.
     retry_at: Option<Instant>,
+    /// What it last failed with; a repeat is not news.
+    complaint: Option<String>,
 }
 
 impl Courier {
@@ -184,10 +187,10 @@ impl Courier {
                     let Some((stream, bytes)) = self.queue.item(class, seq) else {
                         continue;
                     };
-                    let event = Some((class, stream.to_owned()));
+                    let stream = stream.to_owned();
                     self.send(Parcel {
                         token,
-                        event,
+                        content: Content::Event { class, stream },
                         bytes,
                     });
                 }
@@ -219,7 +222,7 @@ impl Courier {
             })
             .await
             .unwrap_or_else(|e| Err(e.to_string()));
-            Done::Read(Token::Picture(sha256), bytes)
+            Done::Read(sha256, bytes)
         }));
     }
 
@@ -292,6 +295,7 @@ impl Courier {
         match done {
             Done::Fetched(want, Ok(entries)) => {
                 self.fetching = false;
+                self.complaint = None;
                 self.queue.load(want, entries);
             }
             Done::Fetched(_, Err(e)) => {
@@ -310,28 +314,36 @@ impl Courier {
                     self.spool_failed(&e);
                 }
             }
-            Done::Read(token, bytes) => {
-                // The connection may have gone meanwhile; the queue then asks for it again.
-                if !self.queue.is_handed(&token) {
-                    return;
-                }
-                match bytes {
-                    Ok(bytes) => self.send(Parcel {
-                        token,
-                        event: None,
-                        bytes: bytes.into(),
-                    }),
-                    Err(reason) => {
-                        let reason = format!("evidence cannot be read: {reason}");
-                        self.queue.refused(&token, &reason, self.clock.now().mono);
-                    }
-                }
+            Done::Read(sha256, bytes) => self.picture_read(sha256, bytes),
+        }
+    }
+
+    fn picture_read(&mut self, sha256: Arc<str>, bytes: Result<Vec<u8>, String>) {
+        let token = Token::Picture(sha256.clone());
+        // The connection may have gone meanwhile; the queue then asks for it again.
+        let media_type = match self.queue.media_type(&sha256) {
+            Some(media_type) if self.queue.is_handed(&token) => media_type.to_owned(),
+            _ => return,
+        };
+        match bytes {
+            Ok(bytes) => self.send(Parcel {
+                token,
+                content: Content::Picture { sha256, media_type },
+                bytes: bytes.into(),
+            }),
+            Err(reason) => {
+                let reason = format!("evidence cannot be read: {reason}");
+                self.queue.refused(&token, &reason, self.clock.now().mono);
             }
         }
     }
 
     fn spool_failed(&mut self, error: &SpoolError) {
-        warn!(uplink = %self.name, %error, "the spool fails; trying again in {SPOOL_RETRY:?}");
+        let text = error.to_string();
+        if self.complaint.as_ref() != Some(&text) {
+            warn!(uplink = %self.name, "the spool fails: {text}; trying again every {SPOOL_RETRY:?}");
+            self.complaint = Some(text);
+        }
         self.counters.faults.add_one();
         self.retry_at = Some(Instant::now() + SPOOL_RETRY);
     }

@@ -24,7 +24,7 @@ use super::{
     MAX_PICTURE,
     fault::{Fault, FaultKind},
     lane::Token,
-    link::{Parcel, Report},
+    link::{Content, Parcel, Report},
     pace::Backoff,
     wire::{Connection, Denial, INFLIGHT, Version, Wire},
 };
@@ -146,7 +146,7 @@ impl Mqtt {
 
     /// See [`super::link::Link::send`].
     pub fn send(&mut self, parcel: Parcel) {
-        let topic = self.topic(&parcel);
+        let topic = self.topic(&parcel.content);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -160,13 +160,15 @@ impl Mqtt {
         }
     }
 
-    fn topic(&self, parcel: &Parcel) -> String {
+    fn topic(&self, content: &Content) -> String {
         let prefix = &self.prefix;
-        match (&parcel.token, &parcel.event) {
-            (Token::Picture(sha256), _) => format!("{prefix}/evidence/{sha256}"),
-            (_, Some((Class::Telemetry, stream))) => format!("{prefix}/telemetry/{stream}"),
-            (_, Some((Class::Gap, _))) => format!("{prefix}/gaps"),
-            _ => format!("{prefix}/alerts"),
+        match content {
+            Content::Picture { sha256, .. } => format!("{prefix}/evidence/{sha256}"),
+            Content::Event { class, stream } => match class {
+                Class::Alert => format!("{prefix}/alerts"),
+                Class::Gap => format!("{prefix}/gaps"),
+                Class::Telemetry => format!("{prefix}/telemetry/{stream}"),
+            },
         }
     }
 

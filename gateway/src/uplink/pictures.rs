@@ -18,6 +18,7 @@ struct Picture {
     order: u64,
     /// Alerts in memory that name it.
     users: usize,
+    media_type: String,
 }
 
 /// See the module.
@@ -33,7 +34,7 @@ pub struct Pictures {
 
 impl Pictures {
     /// An alert that came into memory names this picture.
-    pub fn want(&mut self, sha256: &Arc<str>) {
+    pub fn want(&mut self, sha256: &Arc<str>, media_type: String) {
         if let Some(picture) = self.by_hash.get_mut(sha256) {
             picture.users += 1;
             return;
@@ -52,6 +53,7 @@ impl Pictures {
                 course,
                 order,
                 users: 1,
+                media_type,
             },
         );
     }
@@ -91,6 +93,11 @@ impl Pictures {
     /// How many are on their way or wait for their receipt.
     pub fn flying(&self) -> usize {
         self.flying
+    }
+
+    /// e.g. `image/jpeg`, as the alert says.
+    pub fn media_type(&self, sha256: &str) -> Option<&str> {
+        self.by_hash.get(sha256).map(|p| p.media_type.as_str())
     }
 
     pub fn get(&self, sha256: &str) -> Option<(&Arc<str>, &Course)> {

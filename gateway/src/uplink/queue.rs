@@ -187,12 +187,14 @@ impl Queue {
         // What came while the spool answered may or may not be in the answer.
         let behind = self.newest > want.newest;
         self.lane_mut(want.class).more = !drained || behind;
-        for entry in entries {
-            let seq = entry.seq;
-            let item = Item::new(entry, self.border == Border::Receipt);
-            for sha256 in &item.pictures {
-                self.pictures.want(sha256);
+        for Entry { seq, mut record } in entries {
+            let mut pictures = Vec::new();
+            for picture in std::mem::take(&mut record.evidence) {
+                let sha256 = picture.sha256.into();
+                self.pictures.want(&sha256, picture.media_type);
+                pictures.push(sha256);
             }
+            let item = Item::new(record, pictures, self.border == Border::Receipt);
             let lane = self.lane_mut(want.class);
             lane.after = Some(seq);
             lane.ready.insert(seq);
@@ -281,6 +283,11 @@ impl Queue {
     pub fn item(&self, class: Class, seq: Seq) -> Option<(&str, Bytes)> {
         let item = self.lane(class).items.get(&seq)?;
         Some((&item.stream, item.body.clone()))
+    }
+
+    /// Media type of a picture that is being sent.
+    pub fn media_type(&self, sha256: &str) -> Option<&str> {
+        self.pictures.media_type(sha256)
     }
 
     /// Whether this was handed to the transport and nothing happened since.

@@ -512,6 +512,25 @@ fn a_quiet_spool_is_asked_once_per_batch_and_no_alert_is_overlooked() {
 }
 
 #[test]
+fn an_alert_between_two_readings_of_one_commit_is_not_overlooked() {
+    let mut q = queue(
+        Border::Receipt,
+        vec![
+            entry(Class::Telemetry, 1, &[]),
+            entry(Class::Telemetry, 2, &[]),
+        ],
+    );
+    drain(&mut q, S);
+    let all = vec![
+        entry(Class::Telemetry, 3, &[]),
+        entry(Class::Alert, 4, &[]),
+        entry(Class::Telemetry, 5, &[]),
+    ];
+    feed(&mut q, all);
+    assert_eq!(drain(&mut q, S), [alert(4), telemetry(3), telemetry(5)]);
+}
+
+#[test]
 fn what_is_appended_while_the_spool_answers_is_not_overlooked() {
     let mut q = queue(Border::Receipt, Vec::new());
     q.appended(1);

@@ -387,7 +387,7 @@ async fn the_receiver_of_the_operators_guide_keeps_the_contract() {
                 .is_ok()
         })
         .await;
-        child
+        Peer(child)
     };
     let mut receiver = start().await;
     let url = format!("https://127.0.0.1:{port}");
@@ -403,8 +403,7 @@ async fn the_receiver_of_the_operators_guide_keeps_the_contract() {
                 ids.push(station.alert(vec![picture]).await);
             }
         }
-        receiver.kill().unwrap();
-        receiver.wait().unwrap();
+        receiver.kill();
         receiver = start().await;
     }
     until("all receipted", async || station.empty().await).await;
@@ -415,6 +414,4 @@ async fn the_receiver_of_the_operators_guide_keeps_the_contract() {
         assert!(received.dir.join("evidence").join(sha256).exists());
     }
     station.stop().await;
-    receiver.kill().unwrap();
-    receiver.wait().unwrap();
 }

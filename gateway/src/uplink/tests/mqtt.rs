@@ -8,8 +8,10 @@ use tokio::{
     time::sleep,
 };
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
 use super::rig::*;
-use crate::config::Border;
+use crate::config::{Border, Tls, UplinkLink};
 
 fn received() -> (TempDir, Received) {
     let dir = TempDir::new().unwrap();
@@ -230,4 +232,110 @@ async fn strange_receipts_change_nothing() {
     until("settled", async || station.empty().await).await;
     assert_eq!(station.counters.receipted.get(), 1);
     station.stop().await;
+}
+
+/// A line of 200 KB/s to the broker.
+async fn slow_line(broker: u16) -> u16 {
+    const PART: usize = 4_096;
+    let near = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = near.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = near.accept().await.unwrap();
+            let far = TcpStream::connect(("127.0.0.1", broker)).await.unwrap();
+            let (mut near_in, mut near_out) = near.into_split();
+            let (mut far_in, mut far_out) = far.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
+            tokio::spawn(async move {
+                let mut part = [0; PART];
+                let mut ticks = tokio::time::interval(Duration::from_millis(20));
+                while let Ok(length @ 1..) = near_in.read(&mut part).await {
+                    ticks.tick().await;
+                    if far_out.write_all(&part[..length]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_alert_overtakes_a_backlog_on_a_slow_line() {
+    let broker = Mosquitto::start("").await;
+    let (_dir, received) = received();
+    let platform = MqttPlatform::start(broker.port, &received);
+    let station = Station::start(mqtt_link(free_port()), Border::Receipt);
+    // 10 MB, which the line takes 50 s for.
+    station.backlog(3_000).await;
+    let line = slow_line(broker.port).await;
+    let station = station.relink(mqtt_link(line), Border::Receipt).await;
+    // Let the window find its size.
+    sleep(Duration::from_secs(8)).await;
+    assert!(!station.empty().await);
+    for _ in 0..3 {
+        let id = station.alert(Vec::new()).await;
+        let asked = Instant::now();
+        until("the alert is there", async || {
+            received.events().contains_key(&id)
+        })
+        .await;
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    station.stop().await;
+    platform.stop().await;
+}
+
+/// TLS to the broker: the right CA delivers, another CA and another name do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_only_the_right_broker_is_served() {
+    let mut broker = Mosquitto::start("").await;
+    let dir = broker.dir().to_owned();
+    let mut authorities = Vec::new();
+    for name in ["ours.pem", "other.pem"] {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(dir.join(name), ca.pem()).unwrap();
+        authorities.push(ca);
+    }
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, &authorities[0]).unwrap();
+    std::fs::write(dir.join("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+    let port = free_port();
+    let tls = format!(
+        "listener {port} 127.0.0.1\ncertfile {0}/cert.pem\nkeyfile {0}/key.pem\n{1}",
+        dir.display(),
+        // Mosquitto gives up root, and the folder is root's.
+        "user root"
+    );
+    broker.restart(&tls).await;
+    for (ca, host, fits) in [
+        ("ours.pem", "localhost", true),
+        ("other.pem", "localhost", false),
+        ("ours.pem", "127.0.0.1", false),
+    ] {
+        let UplinkLink::Mqtt { mut addr, prefix } = mqtt_link(port) else {
+            unreachable!()
+        };
+        addr.host = host.into();
+        addr.tls = Some(Tls {
+            ca_file: Some(dir.join(ca)),
+            client: None,
+        });
+        let station = Station::start(UplinkLink::Mqtt { addr, prefix }, Border::Broker);
+        station.alert(Vec::new()).await;
+        if fits {
+            until("delivered", async || station.empty().await).await;
+        } else {
+            until("refused", async || station.counters.faults.get() >= 2).await;
+            assert_eq!(station.counters.connected.get(), 0);
+            assert!(!station.empty().await);
+        }
+        station.stop().await;
+    }
 }

@@ -28,17 +28,34 @@ use crate::{
 
 pub const PREFIX: &str = "wangge/v1/S1";
 
+/// A peer's process, which ends with the test however that ends.
+pub struct Peer(pub Child);
+
+impl Peer {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// A port that was free a moment ago, for peers that cannot be given port 0.
 pub fn free_port() -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
 }
 
-/// Waits until `ready`, at most a minute.
+/// Waits until `ready`; the limit only ends a test that hangs, also on a busy machine.
 pub async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !ready().await {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(180), "never: {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -47,7 +64,7 @@ pub async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
 pub struct Mosquitto {
     pub port: u16,
     dir: TempDir,
-    child: Option<Child>,
+    process: Option<Peer>,
 }
 
 impl Mosquitto {
@@ -55,7 +72,7 @@ impl Mosquitto {
         let mut broker = Mosquitto {
             port: free_port(),
             dir: TempDir::new().unwrap(),
-            child: None,
+            process: None,
         };
         broker.restart(settings).await;
         broker
@@ -82,7 +99,7 @@ impl Mosquitto {
             .stderr(Stdio::null())
             .spawn()
             .expect("mosquitto is installed");
-        self.child = Some(child);
+        self.process = Some(Peer(child));
         let port = self.port;
         until("mosquitto listens", async || {
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
@@ -92,16 +109,7 @@ impl Mosquitto {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        self.kill();
+        self.process = None;
     }
 }
 
@@ -223,7 +231,7 @@ impl Station {
     }
 
     fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border) -> Self {
-        let evidence = Arc::new(EvidenceStore::open(&dir.path().join("evidence")).unwrap());
+        let evidence = spool.evidence();
         let counters = Arc::new(UplinkCounters::default());
         let stop = CancellationToken::new();
         let uplink = Uplink {
@@ -275,20 +283,25 @@ impl Station {
         id
     }
 
+    /// Appends `count` telemetry messages of the largest size, in few batches.
+    pub async fn backlog(&self, count: usize) {
+        for start in (0..count).step_by(100) {
+            let records = (start..count.min(start + 100)).map(|_| {
+                let id = Uuid::now_v7().to_string();
+                let body = padded(telemetry_body(&id), 3_400);
+                record(Class::Telemetry, &id, Vec::new(), body)
+            });
+            let batch = Batch {
+                records: records.collect(),
+                state: Vec::new(),
+            };
+            self.spool.append(batch).await.unwrap();
+        }
+    }
+
     pub async fn append(&self, class: Class, id: &str, evidence: Vec<EvidenceRef>, body: Vec<u8>) {
-        let record = Record {
-            lane: Lane { uplink: 0, class },
-            stream: match class {
-                Class::Telemetry => "all".into(),
-                _ => "alerts".into(),
-            },
-            id: id.into(),
-            count: 1,
-            evidence,
-            body,
-        };
         let batch = Batch {
-            records: vec![record],
+            records: vec![record(class, id, evidence, body)],
             state: Vec::new(),
         };
         self.spool.append(batch).await.unwrap();
@@ -341,4 +354,26 @@ pub fn telemetry_body(id: &str) -> Vec<u8> {
         ]}
     });
     serde_json::to_vec(&event).unwrap()
+}
+
+fn record(class: Class, id: &str, evidence: Vec<EvidenceRef>, body: Vec<u8>) -> Record {
+    Record {
+        lane: Lane { uplink: 0, class },
+        stream: match class {
+            Class::Telemetry => "all".into(),
+            _ => "alerts".into(),
+        },
+        id: id.into(),
+        count: 1,
+        evidence,
+        body,
+    }
+}
+
+/// The same JSON object with a key more, about `bytes` long.
+pub fn padded(mut body: Vec<u8>, bytes: usize) -> Vec<u8> {
+    let pad = bytes.saturating_sub(body.len() + 9);
+    body.pop();
+    body.extend(format!(r#","pad":"{}"}}"#, "x".repeat(pad)).into_bytes());
+    body
 }

@@ -21,16 +21,6 @@ fn cpu() -> Duration {
     Duration::from_nanos(tasks.filter_map(run).sum())
 }
 
-/// A telemetry body of about `bytes` bytes.
-fn body(id: &str, bytes: usize) -> Vec<u8> {
-    let mut body = telemetry_body(id);
-    let pad = bytes.saturating_sub(body.len() + 9);
-    let tail = format!(r#","pad":"{}"}}"#, "x".repeat(pad));
-    body.pop();
-    body.extend(tail.into_bytes());
-    body
-}
-
 async fn drain(border: Border, count: u32) {
     let broker = Mosquitto::start("").await;
     let dir = TempDir::new().unwrap();
@@ -39,13 +29,7 @@ async fn drain(border: Border, count: u32) {
     };
     let platform = (border == Border::Receipt).then(|| MqttPlatform::start(broker.port, &received));
     let station = Station::start(mqtt_link(free_port()), border);
-    for _ in 0..count {
-        let id = Uuid::now_v7().to_string();
-        let body = body(&id, 3_400);
-        station
-            .append(Class::Telemetry, &id, Vec::new(), body)
-            .await;
-    }
+    station.backlog(count as usize).await;
     let (start, before) = (Instant::now(), cpu());
     let station = station.relink(mqtt_link(broker.port), border).await;
     until("drained", async || station.empty().await).await;
@@ -83,7 +67,7 @@ async fn steady_thousand_a_second() {
         while start.elapsed() < Duration::from_secs(10) {
             ticks.tick().await;
             let id = Uuid::now_v7().to_string();
-            let body = body(&id, 150 * each as usize);
+            let body = padded(telemetry_body(&id), 150 * each as usize);
             station
                 .append(Class::Telemetry, &id, Vec::new(), body)
                 .await;

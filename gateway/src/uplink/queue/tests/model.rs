@@ -98,6 +98,7 @@ proptest! {
                     if calm {
                         q.connected();
                     }
+                    feed(&mut q, all.clone());
                     let sent = drain(&mut q, now);
                     for token in &sent {
                         if let Token::Entry(class, seq) = token {
