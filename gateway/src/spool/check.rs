@@ -145,7 +145,7 @@ impl CheckReport {
     ) -> Result<(), LoadError> {
         let mut lanes = BTreeMap::<usize, LaneReport>::new();
         let mut live = 0;
-        let scan = Scan::run(engine, |lane, seq, len, frame| {
+        let scan = Scan::run(engine, mark, |lane, seq, len, frame| {
             live += 1;
             let lane = lanes.entry(lane).or_insert_with(|| LaneReport {
                 first: seq,

@@ -31,13 +31,27 @@ pub enum EngineError {
     },
 }
 
-/// Ordered keys and values with atomic batches.
+/// What a power cut before the next sync may leave of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The first so many changes.
+    AnyPrefix,
+    /// All of it or nothing.
+    AllOrNothing,
+}
+
+/// Ordered keys and values that survive a power cut as a prefix.
+///
+/// Changes are made in order. After a power cut what is there is what some prefix of them made,
+/// at least as long as what the last `sync` covered; an atomic batch is in it whole or not at
+/// all. Atomic batches cost sled three times the writes of ordered ones, so the store asks for
+/// them only where order is not enough.
 ///
 /// One thread owns an engine. After any `Err` from `write` or `sync` it must be dropped and
 /// opened again: what it holds in memory may differ from what is on disk.
 pub trait Engine: Send {
-    /// Applies the whole batch or nothing of it; readable at once, durable after `sync`.
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError>;
+    /// Makes the changes; readable at once, durable after `sync`.
+    fn write(&mut self, batch: &WriteBatch, cut: Cut) -> Result<(), EngineError>;
     /// Returns when everything written so far survives a power cut (R1).
     fn sync(&mut self) -> Result<(), EngineError>;
     /// The value of `key`.

@@ -8,6 +8,7 @@ use wangge_protocol::{CloudEvent, Gap, SCHEMA_GAP, TYPE_GAP};
 
 use super::{
     Class, GAP_STREAM, Lane, Record, Seq, SpoolError,
+    engine::Cut,
     lanes::{lane_of, record_key},
     record,
     store::{Store, refusing},
@@ -47,6 +48,8 @@ impl Store {
         dropped: Dropped,
         now: Timestamp,
     ) -> Result<(), SpoolError> {
+        // A record must not be gone without its gap record, nor be in it and there.
+        self.cut = Cut::AllOrNothing;
         let lane = lane_of(uplink, Class::Gap);
         let open = self.gaps.iter().position(|open| {
             let gap = &open.gap;

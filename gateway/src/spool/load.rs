@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::{
     Class, Rung, SpoolError, UNKNOWN_STREAM,
     accounts::Accounts,
-    engine::{Engine, EngineError, WriteBatch},
+    engine::{Cut, Engine, EngineError, WriteBatch},
     gaps::Dropped,
     lanes::{Lanes, RECORD, class_of, parse_key, record_key, uplink_of},
     mark::Counters,
-    record,
-    store::{COUNTERS, LAYOUT, Store, UPLINK, put_counters, read_counters},
+    record, redo,
+    store::{COUNTERS, LAYOUT, Store, UPLINK, put_counters},
 };
 
 /// Layout version of the keys.
@@ -78,14 +78,17 @@ pub struct Scan {
     pub names: Vec<Option<String>>,
     /// Records whose checksum is wrong, by lane and number, in order.
     pub unreadable: Vec<(usize, u64, usize)>,
-    /// Highest number of a record.
-    pub highest: u64,
+    /// Records of a batch that was cut off before it was durable, and never answered.
+    pub uncounted: Vec<(usize, u64)>,
+    /// State changes that may have been cut off.
+    pub redo: Vec<redo::Change>,
 }
 
 impl Scan {
     /// Reads everything; `visit` gets the lane, number and frame of each good record.
     pub fn run(
         engine: &dyn Engine,
+        mark: Option<Counters>,
         mut visit: impl FnMut(usize, u64, usize, &record::Frame<'_>),
     ) -> Result<Scan, LoadError> {
         let mut scan = Scan::default();
@@ -96,9 +99,13 @@ impl Scan {
             }
         }
         if let Some(value) = engine.get(COUNTERS)? {
-            scan.counters = read_counters(&value)
-                .ok_or_else(|| EngineError::Damaged("the counters are no counters".into()))?;
+            let read = Counters::read_from(&value)
+                .and_then(|(counters, redo)| Some((counters, redo::decode(redo)?)));
+            (scan.counters, scan.redo) =
+                read.ok_or_else(|| EngineError::Damaged("the counters are no counters".into()))?;
         }
+        // Synced before the mark was written, so at least this much counts.
+        let counts = scan.counters.last.max(mark.unwrap_or_default().last);
         let names = &mut scan.names;
         engine.scan(UPLINK..&[0, b'u' + 1], &mut |key, value| {
             if let Some(id) = key.get(2) {
@@ -116,7 +123,10 @@ impl Scan {
                 foreign = Some(record::hex(key));
                 return ControlFlow::Break(());
             };
-            scan.highest = scan.highest.max(seq);
+            if seq > counts {
+                scan.uncounted.push((lane, seq));
+                return ControlFlow::Continue(());
+            }
             match record::decode(value) {
                 Ok(frame) => visit(lane, seq, value.len(), &frame),
                 Err(_) => scan.unreadable.push((lane, seq, value.len())),
@@ -145,15 +155,16 @@ impl Scan {
     /// Compares the books, `last = live + removed`, and the mark with what is there.
     pub fn lost(&self, live: u64, mark: Option<Counters>) -> Option<Lost> {
         let found = self.counters;
-        let holes = found.last.saturating_sub(found.removed + live);
         let mark = mark.unwrap_or_default();
-        // Of the numbers after the engine's last, the mark knows how many left with a receipt.
-        let after = mark.last.saturating_sub(found.last);
-        let tail = after - after.min(mark.removed.saturating_sub(found.removed));
-        (holes + tail > 0).then(|| Lost {
-            count: holes + tail,
-            first: if holes > 0 { 1 } else { found.last + 1 },
-            last: found.last.max(mark.last),
+        let last = found.last.max(mark.last);
+        // Receipts of the last moments may be on one side only.
+        let removed = found.removed.max(mark.removed);
+        let count = last.saturating_sub(removed + live);
+        let complete = found.last <= found.removed + live;
+        (count > 0).then_some(Lost {
+            count,
+            first: if complete { found.last + 1 } else { 1 },
+            last,
         })
     }
 }
@@ -173,7 +184,7 @@ impl Store {
         let mut lanes = Lanes::default();
         let mut accounts = Accounts::default();
         let mut pictures = HashMap::<_, u32>::new();
-        let scan = Scan::run(&*engine, |lane, seq, len, frame| {
+        let scan = Scan::run(&*engine, mark, |lane, seq, len, frame| {
             lanes.admit(lane, seq, len);
             accounts.accept(frame.stream, frame.count);
             for hash in frame.hashes() {
@@ -254,8 +265,7 @@ impl Store {
     /// Sets the counters to what is true now.
     fn reconcile(&mut self, scan: &Scan, mark: Option<Counters>) -> Option<Lost> {
         let live = self.live();
-        let last = scan.counters.last.max(scan.highest);
-        let last = last.max(mark.unwrap_or_default().last);
+        let last = scan.counters.last.max(mark.unwrap_or_default().last);
         self.counters = Counters {
             last,
             removed: last.saturating_sub(live),
@@ -271,6 +281,12 @@ impl Store {
         lost: Option<Lost>,
         now: Timestamp,
     ) -> Result<(), SpoolError> {
+        for &(lane, seq) in &scan.uncounted {
+            self.batch.remove(&record_key(lane, seq));
+        }
+        for (key, value) in &scan.redo {
+            self.stage_state(key, value.as_deref())?;
+        }
         for &(lane, seq, len) in &scan.unreadable {
             self.remove(lane, seq, len, Vec::new());
             self.accounts.accept_and_drop(UNKNOWN_STREAM, 1);
@@ -323,7 +339,7 @@ pub fn copy(from: &dyn Engine, into: &mut dyn Engine) -> Result<u64, EngineError
             let mut step = || {
                 batch.put(key, value)?;
                 if batch.bytes() >= GROUP {
-                    into.write(&batch)?;
+                    into.write(&batch, Cut::AnyPrefix)?;
                     batch.clear();
                 }
                 Ok(())
@@ -343,7 +359,7 @@ pub fn copy(from: &dyn Engine, into: &mut dyn Engine) -> Result<u64, EngineError
             tracing::warn!(%error, "part of the spool cannot be read; going on after it");
         }
     }
-    into.write(&batch)?;
+    into.write(&batch, Cut::AnyPrefix)?;
     into.sync()?;
     Ok(copied)
 }

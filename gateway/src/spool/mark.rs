@@ -26,6 +26,25 @@ pub struct Counters {
     pub removed: u64,
 }
 
+impl Counters {
+    /// Big endian, like the engine's keys.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.last.to_be_bytes());
+        out.extend_from_slice(&self.removed.to_be_bytes());
+    }
+
+    /// Reads what `write_to` wrote, and returns what follows it.
+    pub fn read_from(bytes: &[u8]) -> Option<(Counters, &[u8])> {
+        let (last, rest) = bytes.split_first_chunk()?;
+        let (removed, rest) = rest.split_first_chunk()?;
+        let counters = Counters {
+            last: u64::from_be_bytes(*last),
+            removed: u64::from_be_bytes(*removed),
+        };
+        Some((counters, rest))
+    }
+}
+
 /// The open file.
 #[derive(Debug)]
 pub struct Mark {

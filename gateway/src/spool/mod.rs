@@ -4,8 +4,11 @@
 //! 1. `append` answers only when the whole batch survives a power cut (R1); records become
 //!    readable to `peek` not before that.
 //! 2. Sequence numbers rise by one per record over all lanes and are never given twice, so
-//!    `last number = live records + removed records`. Both counters change in the same atomic
-//!    batch as the records, and the equation is checked at every opening.
+//!    `last number = live records + removed records`. The engine keeps changes in order (a power
+//!    cut leaves a prefix), and the counters are written after the records they count and before
+//!    the removals they count. So a record with a higher number than the last one counted was
+//!    never answered and goes, a batch is there whole or not at all, and fewer records than
+//!    counted are a loss, which every opening looks for.
 //! 3. A record leaves on `settle` (its receipt came) or into a gap record, which is spooled and
 //!    delivered like any other (R8, R9). Per stream: accepted = receipted + dropped + held.
 //! 4. No value is over 4 KiB (R3). Pictures are files, synced before the record that names them
@@ -17,7 +20,8 @@
 //! ```text
 //! lock         flock of the one process that may write here, with its pid
 //! outbox/      the engine: one sled tree
-//!                00 'c'                        counters: last u64, removed u64 (big endian)
+//!                00 'c'                        counters: last u64, removed u64 (big endian), and
+//!                                              the state changes that come after them
 //!                00 'u' ID                     name of the uplink that lanes call ID
 //!                00 'v'                        layout version, 1
 //!                01 KEY                        small state (open alerts)
@@ -59,6 +63,7 @@ mod load;
 mod mark;
 mod quota;
 mod record;
+mod redo;
 mod sled_engine;
 mod store;
 #[cfg(test)]
@@ -66,7 +71,7 @@ mod tests;
 mod worker;
 
 pub use check::{CheckReport, LaneReport, check};
-pub use engine::{Engine, EngineError, MAX_KEY, MAX_VALUE, WriteBatch};
+pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, WriteBatch};
 pub use error::SpoolError;
 pub use handle::{Spool, evidence_dir};
 pub use home::Rung;

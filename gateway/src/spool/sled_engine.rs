@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::engine::{Engine, EngineError, WriteBatch};
+use super::engine::{Cut, Engine, EngineError, WriteBatch};
 
 /// sled's page cache; its default is 1 GB. The outbox reads in order and once, so little helps.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -95,16 +95,26 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 impl Engine for SledEngine {
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError> {
+    fn write(&mut self, batch: &WriteBatch, cut: Cut) -> Result<(), EngineError> {
         guarded(|| {
-            let mut changes = sled::Batch::default();
+            if cut == Cut::AllOrNothing {
+                let mut changes = sled::Batch::default();
+                for (key, value) in batch.changes() {
+                    match value {
+                        Some(value) => changes.insert(key, value),
+                        None => changes.remove(key),
+                    }
+                }
+                return self.db.apply_batch(changes);
+            }
+            // sled's log is recovered up to the first hole, so order is kept.
             for (key, value) in batch.changes() {
                 match value {
-                    Some(value) => changes.insert(key, value),
-                    None => changes.remove(key),
-                }
+                    Some(value) => self.db.insert(key, value)?,
+                    None => self.db.remove(key)?,
+                };
             }
-            self.db.apply_batch(changes)
+            Ok(())
         })
     }
 

@@ -2,7 +2,7 @@
 //! waiting; what is staged reaches the engine in `commit`.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     io,
     ops::ControlFlow,
     sync::Arc,
@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use super::{
     Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StreamAccount,
     accounts::Accounts,
-    engine::{Engine, EngineError, MAX_VALUE, WriteBatch},
+    engine::{Cut, Engine, EngineError, MAX_VALUE, WriteBatch},
     gaps::{Dropped, OpenGap},
     lanes::{Lanes, class_of, lane_of, parse_key, record_key, uplink_of},
     mark::Counters,
     quota::Disk,
-    record,
+    record, redo,
 };
 
 pub const COUNTERS: &[u8] = &[0, b'c'];
@@ -43,6 +43,10 @@ pub struct Store {
     /// How many live records name a picture.
     pub(super) pictures: HashMap<[u8; 32], u32>,
     pub(super) batch: WriteBatch,
+    /// Ordered is enough for records, receipts and state; drops and their gap records need more.
+    pub(super) cut: Cut,
+    /// For removals; empty in between.
+    spare: WriteBatch,
     pub(super) gaps: Vec<OpenGap>,
     receipts: Vec<Seq>,
     /// Pictures that no record names any more, since the last `take_released`.
@@ -71,6 +75,8 @@ impl Store {
             written: Counters::default(),
             pictures,
             batch: WriteBatch::default(),
+            cut: Cut::AnyPrefix,
+            spare: WriteBatch::default(),
             gaps: Vec::new(),
             receipts: Vec::new(),
             released: Vec::new(),
@@ -211,14 +217,41 @@ impl Store {
             }
         }
         self.frames = frames;
+        if !batch.state.is_empty() && !self.stage_redo(batch) {
+            self.cut = Cut::AllOrNothing;
+        }
         for (key, value) in &batch.state {
-            let key = [&[STATE], key.as_slice()].concat();
-            match value {
-                Some(value) => self.batch.put(&key, value).map_err(refusing)?,
-                None => self.batch.remove(&key),
-            }
+            self.stage_state(key, value.as_deref())?;
         }
         Ok(seqs)
+    }
+
+    pub(super) fn stage_state(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), SpoolError> {
+        let key = [&[STATE], key].concat();
+        match value {
+            Some(value) => self.batch.put(&key, value).map_err(refusing),
+            None => {
+                self.batch.remove(&key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the counters, which make everything staged so far count, together with the state
+    /// changes that follow them, so that the state cannot be without its records nor they
+    /// without it. False if that is too much for one value.
+    fn stage_redo(&mut self, batch: &Batch) -> bool {
+        let counters = self.counters;
+        self.batch
+            .put_with(COUNTERS, |value| {
+                counters.write_to(value);
+                redo::encode(&batch.state, value);
+            })
+            .is_ok()
     }
 
     /// Notes receipts; the records go with the next write.
@@ -231,39 +264,37 @@ impl Store {
         if self.receipts.is_empty() {
             return Ok(());
         }
-        // The staged batch is not to be written yet, so this one is put in its place.
-        let staged = std::mem::take(&mut self.batch);
-        let receipts = std::mem::take(&mut self.receipts);
-        let mut seen = HashSet::with_capacity(receipts.len());
-        let removed_before = self.counters.removed;
+        let mut receipts = std::mem::take(&mut self.receipts);
+        receipts.sort_unstable();
+        receipts.dedup();
+        let mut found = Vec::with_capacity(receipts.len());
         for seq in receipts {
-            if !seen.insert(seq) {
-                continue;
-            }
             if let Some((lane, frame)) = self.find(seq)? {
                 let read = record::decode(&frame).map_err(|_| damaged(lane, seq))?;
                 self.accounts.receipt(read.stream, read.count);
-                let hashes: Vec<_> = read.hashes().collect();
-                self.remove(lane, seq, frame.len(), hashes);
-                if self.lanes[lane].first == seq {
-                    self.lanes[lane].first = seq + 1;
-                }
+                let pictures: Vec<_> = read.hashes().collect();
+                found.push((lane, seq, frame.len(), pictures));
             }
         }
-        let mut receipts = std::mem::replace(&mut self.batch, staged);
-        if receipts.is_empty() {
+        if found.is_empty() {
             return Ok(());
         }
-        // The counters without what is only staged.
-        self.written.removed += self.counters.removed - removed_before;
-        put_counters(&mut receipts, self.written)?;
-        self.engine.write(&receipts).map_err(refusing)?;
-        // The larger buffer is worth keeping.
-        if self.batch.is_empty() {
-            receipts.clear();
-            self.batch = receipts;
+        // What is staged is not to be written yet.
+        std::mem::swap(&mut self.batch, &mut self.spare);
+        // Before the removals: cut between them, a record is sent once more. The other way
+        // round it would look lost.
+        self.written.removed += found.len() as u64;
+        put_counters(&mut self.batch, self.written)?;
+        for (lane, seq, len, pictures) in found {
+            self.remove(lane, seq, len, pictures);
+            if self.lanes[lane].first == seq {
+                self.lanes[lane].first = seq + 1;
+            }
         }
-        Ok(())
+        std::mem::swap(&mut self.batch, &mut self.spare);
+        let written = self.engine.write(&self.spare, Cut::AnyPrefix);
+        self.spare.clear();
+        written.map_err(refusing)
     }
 
     /// Stages the removal of records that will never be delivered, and the gap records that say so.
@@ -285,6 +316,7 @@ impl Store {
             self.accounts.drop_held(read.stream, read.count);
             let class = class_of(lane);
             if class == Class::Gap {
+                self.cut = Cut::AllOrNothing;
                 // A gap record about a gap record would be refused as well, for ever.
                 tracing::error!(id = read.id, reason, "a gap record was discarded");
                 continue;
@@ -305,22 +337,30 @@ impl Store {
 
     /// Writes and syncs everything staged and every receipt so far.
     pub fn commit(&mut self) -> Result<(), SpoolError> {
-        self.apply_receipts()?;
-        if !self.batch.is_empty() {
-            put_counters(&mut self.batch, self.counters)?;
-            self.engine.write(&self.batch).map_err(refusing)?;
-            self.written = self.counters;
-        }
+        self.write_staged()?;
         self.engine.sync().map_err(|error| {
-            self.sync_failed =
-                !matches!(&error, EngineError::Io(io) if io.kind() == io::ErrorKind::StorageFull);
+            let full =
+                matches!(&error, EngineError::Io(io) if io.kind() == io::ErrorKind::StorageFull);
+            self.sync_failed = !full;
             refusing(error)
         })?;
-        self.batch.clear();
         self.accounts.commit();
         for open in &mut self.gaps {
             open.staged = false;
         }
+        Ok(())
+    }
+
+    /// The part of `commit` before the sync.
+    pub(super) fn write_staged(&mut self) -> Result<(), SpoolError> {
+        self.apply_receipts()?;
+        if !self.batch.is_empty() {
+            put_counters(&mut self.batch, self.counters)?;
+            self.engine.write(&self.batch, self.cut).map_err(refusing)?;
+            self.written = self.counters;
+            self.cut = Cut::AnyPrefix;
+        }
+        self.batch.clear();
         Ok(())
     }
 
@@ -438,22 +478,10 @@ impl Store {
     }
 }
 
-/// Reads the value under [`COUNTERS`].
-pub fn read_counters(value: &[u8]) -> Option<Counters> {
-    let (last, rest) = value.split_first_chunk()?;
-    let (removed, _) = rest.split_first_chunk()?;
-    Some(Counters {
-        last: Seq::from_be_bytes(*last),
-        removed: u64::from_be_bytes(*removed),
-    })
-}
-
+/// Stages the counters; what was staged before counts from here on.
 pub(super) fn put_counters(batch: &mut WriteBatch, counters: Counters) -> Result<(), SpoolError> {
     batch
-        .put_with(COUNTERS, |value| {
-            value.extend_from_slice(&counters.last.to_be_bytes());
-            value.extend_from_slice(&counters.removed.to_be_bytes());
-        })
+        .put_with(COUNTERS, |value| counters.write_to(value))
         .map_err(refusing)
 }
 

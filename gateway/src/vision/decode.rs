@@ -238,10 +238,17 @@ impl Packed {
     }
 }
 
+/// What a scaler's tables are made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Conversion {
+    from: (PixelFormat, usize, usize),
+    to: (Packed, usize, usize),
+}
+
 /// Converts frames to packed pixels of one size; keeps its tables while frames stay alike.
 #[derive(Default)]
 pub struct Scaler {
-    current: Option<((PixelFormat, usize, usize, usize, usize), VideoFrameScaler)>,
+    current: Option<(Conversion, VideoFrameScaler)>,
 }
 
 impl std::fmt::Debug for Scaler {
@@ -262,25 +269,26 @@ impl Scaler {
         width: usize,
         height: usize,
     ) -> Result<VideoFrame, DecodeError> {
-        let key = (
-            frame.pixel_format(),
-            frame.width(),
-            frame.height(),
-            width,
-            height,
-        );
-        if self.current.as_ref().is_none_or(|(known, _)| *known != key) {
+        let wanted = Conversion {
+            from: (frame.pixel_format(), frame.width(), frame.height()),
+            to: (packed, width, height),
+        };
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(known, _)| *known != wanted)
+        {
             let scaler = VideoFrameScaler::builder()
-                .source_pixel_format(key.0)
-                .source_width(key.1)
-                .source_height(key.2)
+                .source_pixel_format(wanted.from.0)
+                .source_width(wanted.from.1)
+                .source_height(wanted.from.2)
                 .target_pixel_format(packed.pixel_format())
                 .target_width(width)
                 .target_height(height)
                 .algorithm(Algorithm::FastBilinear)
                 .build()
                 .map_err(during("scale picture"))?;
-            self.current = Some((key, scaler));
+            self.current = Some((wanted, scaler));
         }
         match &mut self.current {
             Some((_, scaler)) => scaler.scale(frame).map_err(during("scale picture")),

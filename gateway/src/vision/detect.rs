@@ -30,18 +30,12 @@ pub enum DetectError {
     #[error("model {id}: {reason}")]
     Refused { id: String, reason: String },
     /// The network's inputs or outputs are not those of its family.
-    #[error(
-        "model {id}: {what} is {found}, but family {family} of {width}×{height} with {labels} labels needs {expected}"
-    )]
+    #[error("model {id}: {what} is {found}, but its manifest needs {expected}")]
     Shape {
         id: String,
         what: String,
         found: String,
         expected: String,
-        family: String,
-        width: u32,
-        height: u32,
-        labels: usize,
     },
     /// A run failed.
     #[error("detector: {0}")]
@@ -371,11 +365,11 @@ fn check_shapes(
         id: manifest.id.clone(),
         what,
         found,
-        expected,
-        family: format!("{:?}", manifest.family).to_lowercase(),
-        width: manifest.input.width,
-        height: manifest.input.height,
-        labels: manifest.labels.len(),
+        expected: format!(
+            "{expected} (family {}, {} labels)",
+            format!("{:?}", manifest.family).to_lowercase(),
+            manifest.labels.len()
+        ),
     };
     let size = [manifest.input.height, manifest.input.width].map(i64::from);
     let wanted = vec![vec![1, 3, size[0], size[1]]];

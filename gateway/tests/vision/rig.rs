@@ -17,7 +17,7 @@ use wangge::{
     config::{Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, Vision, Zone},
     counters::SourceCounters,
     observation::{Arrival, Health, Sighting, Value},
-    source::vision::{Keep, run_program},
+    source::vision::{Keep, Launch, run_program},
 };
 use wangge_protocol::{EventKind, EvidenceRef, Severity};
 use wangge_tests::place;
@@ -49,9 +49,11 @@ impl Rig {
         let counters = Arc::new(SourceCounters::default());
         let stop = CancellationToken::new();
         let task = tokio::spawn(run_program(
-            program.clone(),
+            Launch {
+                program: program.clone(),
+                vision,
+            },
             cameras.into_iter().map(Arc::new).collect(),
-            vision,
             keep(dir.path().to_path_buf()),
             out,
             Clock::start(),

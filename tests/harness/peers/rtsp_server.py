@@ -15,8 +15,9 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstApp, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstApp, GstRtsp, GstRtspServer  # noqa: E402
 
 # The sink reads ahead by as much as this, so a client that is slow to start sees no jump.
 READ_AHEAD_BYTES = 1 << 20
@@ -97,7 +98,7 @@ def factory(clip, once):
 
 def require_login(server, factories, user, password):
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(3)  # GST_RTSP_AUTH_DIGEST
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
     auth.add_digest(user, password, token)

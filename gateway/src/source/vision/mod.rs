@@ -62,38 +62,43 @@ pub async fn run(
             return;
         }
     };
-    let reporter = Reporter::new(cameras, keep, clock, counters);
-    supervise(program, vision, reporter, out, stop).await;
+    run_program(
+        Launch { program, vision },
+        cameras,
+        keep,
+        out,
+        clock,
+        counters,
+        stop,
+    )
+    .await;
+}
+
+/// What is started, and with what.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Understands `vision` as the gateway's own program does.
+    pub program: PathBuf,
+    pub vision: Vision,
 }
 
 /// [`run`] with another program as the child, for tests whose own program is not the gateway.
 #[doc(hidden)]
 pub async fn run_program(
-    program: PathBuf,
+    launch: Launch,
     cameras: Vec<Arc<Camera>>,
-    vision: Vision,
     keep: Keep,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
     stop: CancellationToken,
 ) {
-    let reporter = Reporter::new(cameras, keep, clock, counters);
-    supervise(program, vision, reporter, out, stop).await;
-}
-
-async fn supervise(
-    program: PathBuf,
-    vision: Vision,
-    mut reporter: Reporter,
-    out: mpsc::Sender<Arrival>,
-    stop: CancellationToken,
-) {
+    let mut reporter = Reporter::new(cameras, keep, clock, counters);
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {
         let begun = Instant::now();
-        let reason = match life(&program, &vision, &mut reporter, &out, &stop).await {
+        let reason = match life(&launch, &mut reporter, &out, &stop).await {
             End::Stopped => return,
             End::Failed(reason) => reason,
         };
@@ -124,8 +129,7 @@ enum End {
 
 /// One child from start to end.
 async fn life(
-    program: &std::path::Path,
-    vision: &Vision,
+    Launch { program, vision }: &Launch,
     reporter: &mut Reporter,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,

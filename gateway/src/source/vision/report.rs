@@ -197,7 +197,7 @@ impl Reporter {
             Report::Sighting(sighting) => match self.sighting(sighting).await {
                 Ok(arrival) => Outcome::Arrival(arrival),
                 Err(reason) => {
-                    self.counters.refused.add_one();
+                    self.counters.faults.add_one();
                     tracing::warn!("vision: sighting not believed: {reason}");
                     Outcome::Nothing
                 }

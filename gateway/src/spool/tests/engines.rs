@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::super::engine::{Engine, EngineError, WriteBatch};
+use super::super::engine::{Cut, Engine, EngineError, WriteBatch};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -16,19 +16,37 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Clone, Default)]
 pub struct MemDisk(Arc<Mutex<MemState>>);
 
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
 #[derive(Default)]
 struct MemState {
     durable: Map,
     cached: Map,
+    /// What `cached` has and `durable` has not: units that a power cut keeps whole.
+    unsynced: Vec<Vec<Change>>,
     /// Counts down with every write and sync; the one that reaches zero fails, and all after it.
     fail_in: Option<u64>,
-    pub operations: u64,
+    operations: u64,
+}
+
+fn apply(map: &mut Map, unit: &[Change]) {
+    for (key, value) in unit {
+        match value {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
 }
 
 impl MemDisk {
-    /// What was not synced is gone.
-    pub fn cut_power(&self) {
+    /// Of what was not synced, only the first `share` (0 to 1) is kept.
+    pub fn cut_power(&self, share: f64) {
         let mut state = self.0.lock().unwrap();
+        let kept = (state.unsynced.len() as f64 * share).round() as usize;
+        let unsynced = std::mem::take(&mut state.unsynced);
+        for unit in &unsynced[..kept] {
+            apply(&mut state.durable, unit);
+        }
         state.cached = state.durable.clone();
     }
 
@@ -66,14 +84,17 @@ impl MemState {
 }
 
 impl Engine for MemEngine {
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError> {
+    fn write(&mut self, batch: &WriteBatch, cut: Cut) -> Result<(), EngineError> {
         let mut state = self.0.0.lock().unwrap();
         state.step()?;
-        for (key, value) in batch.changes() {
-            match value {
-                Some(value) => state.cached.insert(key.into(), value.into()),
-                None => state.cached.remove(key),
-            };
+        let changes: Vec<Change> = batch
+            .changes()
+            .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect();
+        apply(&mut state.cached, &changes);
+        match cut {
+            Cut::AllOrNothing => state.unsynced.push(changes),
+            Cut::AnyPrefix => state.unsynced.extend(changes.into_iter().map(|c| vec![c])),
         }
         Ok(())
     }
@@ -81,7 +102,10 @@ impl Engine for MemEngine {
     fn sync(&mut self) -> Result<(), EngineError> {
         let mut state = self.0.0.lock().unwrap();
         state.step()?;
-        state.durable = state.cached.clone();
+        let unsynced = std::mem::take(&mut state.unsynced);
+        for unit in &unsynced {
+            apply(&mut state.durable, unit);
+        }
         Ok(())
     }
 
@@ -95,7 +119,8 @@ impl Engine for MemEngine {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let state = self.0.0.lock().unwrap();
-        for (key, value) in state.cached.range(range.start.to_vec()..range.end.to_vec()) {
+        let range = range.start.to_vec()..range.end.to_vec();
+        for (key, value) in state.cached.range(range) {
             if visit(key, value).is_break() {
                 break;
             }
@@ -129,7 +154,7 @@ fn redb_error(error: impl std::error::Error) -> EngineError {
 }
 
 impl Engine for RedbEngine {
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), EngineError> {
+    fn write(&mut self, batch: &WriteBatch, _: Cut) -> Result<(), EngineError> {
         let mut write = self.0.begin_write().map_err(redb_error)?;
         write
             .set_durability(redb::Durability::None)

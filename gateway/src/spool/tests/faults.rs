@@ -77,7 +77,7 @@ async fn r1_no_answer_is_given_before_the_sync_whatever_fails() {
             assert_eq!(refused.to_string(), "the spool refuses: injected");
         }
         drop(spool);
-        keeper.disk.cut_power();
+        keeper.disk.cut_power(0.5);
         keeper.disk.repair();
         let (_dir, spool) = start(&keeper);
         let entries = spool.peek(ALERT, None, 100).await.unwrap();

@@ -65,7 +65,7 @@ async fn r7_a_bad_record_is_skipped_counted_and_becomes_a_gap() {
         frame[100] ^= 1;
         damage.put(&key, &frame).unwrap();
     }
-    engine.write(&damage).unwrap();
+    engine.write(&damage, Cut::AnyPrefix).unwrap();
     engine.sync().unwrap();
     drop(engine);
     let report = check(dir.path()).unwrap();
@@ -271,7 +271,7 @@ async fn a_newer_layout_is_left_alone() {
     let mut engine = SledEngine::open(&dir.path().join("outbox")).unwrap();
     let mut newer = WriteBatch::default();
     newer.put(store::LAYOUT, &[2]).unwrap();
-    engine.write(&newer).unwrap();
+    engine.write(&newer, Cut::AnyPrefix).unwrap();
     engine.sync().unwrap();
     drop(engine);
     let refused = Spool::open(&storage(dir.path()), "st-1", &uplinks()).unwrap_err();
