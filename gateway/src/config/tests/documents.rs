@@ -198,6 +198,31 @@ fn examples_of_the_guide_work() {
     }
 }
 
+#[test]
+fn limits_of_the_guide_are_those_of_the_program() {
+    use crate::config::limits::*;
+    let guide = fs::read_to_string(repository("docs/installer/configuration.md"));
+    let guide = guide.expect("the guide");
+    for row in [
+        "| devices | 10,000 |".to_owned(),
+        format!("| brokers, buses | {MAX_BROKERS}, {MAX_BUSES} |"),
+        format!("| cameras; zones, masks of one | {MAX_CAMERAS}; {MAX_ZONES}, {MAX_MASKS} |"),
+        format!(
+            "| corners of a zone or mask | {} to {} |",
+            CORNERS.start(),
+            CORNERS.end()
+        ),
+        format!("| rules of a device | {MAX_RULES} |"),
+        format!("| streams, uplinks | {MAX_STREAMS}, {MAX_UPLINKS} |"),
+        format!("| profiles in the file; points of one | {MAX_PROFILES}; {MAX_POINTS} |"),
+        format!("| unit ids | {} to {} |", UNIT_ID.start(), UNIT_ID.end()),
+        format!("| the file itself | {} MB |", FILE_BYTES / 1_000_000),
+    ] {
+        assert!(guide.contains(&row), "the guide does not say {row}");
+    }
+    assert_eq!(MAX_DEVICES, 10_000);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
     /// Whatever is done to a good file, the answer is a configuration or faults with a place.
