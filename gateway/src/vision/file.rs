@@ -37,20 +37,23 @@ enum FileError {
 /// Plays the file into the lane; returns when it has been played once and is not repeated.
 pub fn play(path: &Path, repeat: bool, lane: &Arc<Lane>) {
     let mut pace = Pace::default();
+    let mut first = true;
     loop {
-        match play_once(path, lane, &mut pace) {
-            Ok(()) if repeat => {}
+        match play_once(path, lane, &mut pace, first) {
+            // The next round goes on where this one ended: to the eye a camera without a break.
+            Ok(()) if repeat => first = false,
             Ok(()) => return lane.push(Item::End),
             Err(e) => {
                 lane.push(Item::Fault(format!("file {} {e}", path.display())));
                 std::thread::sleep(RETRY);
                 pace = Pace::default();
+                first = true;
             }
         }
     }
 }
 
-fn play_once(path: &Path, lane: &Arc<Lane>, pace: &mut Pace) -> Result<(), FileError> {
+fn play_once(path: &Path, lane: &Arc<Lane>, pace: &mut Pace, first: bool) -> Result<(), FileError> {
     let mut demuxer = open(path)?;
     let (index, parameters) = demuxer
         .streams()
@@ -59,7 +62,9 @@ fn play_once(path: &Path, lane: &Arc<Lane>, pace: &mut Pace) -> Result<(), FileE
         .enumerate()
         .find_map(|(index, p)| Some((index, p.into_video_codec_parameters()?)))
         .ok_or(FileError::NoVideo)?;
-    lane.push(Item::Start(Format::File(Box::new(parameters))));
+    if first {
+        lane.push(Item::Start(Format::File(Box::new(parameters))));
+    }
     pace.begin();
     let mut empty = true;
     while let Some(packet) = demuxer.take().map_err(during("read"))? {

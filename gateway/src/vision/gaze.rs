@@ -16,7 +16,11 @@ pub const MAX_KEY_INTERVAL: Duration = Duration::from_millis(2500);
 /// Compressed bytes kept between two key frames; with more, the scene is not worth being called
 /// quiet.
 pub const MAX_KEPT: usize = 4 << 20;
-/// A frame is large if it is so many times the usual size, at first.
+/// Frames after a key frame whose usual size is remembered; 2.5 s at 60 a second.
+const MAX_PLACES: usize = 150;
+/// A frame is large if it is so many times the usual size, at first. Usual is what came at the
+/// same place after earlier key frames: encoders with a fixed bit rate starve the frames after a
+/// key frame and let them grow until the next.
 const LARGE: f64 = 2.0;
 /// Each false alarm makes it this much harder to be large, up to the limit.
 const HARDER: f64 = 1.5;
@@ -49,7 +53,11 @@ pub struct Gaze {
     key_interval: Option<i64>,
     calm_since: Option<i64>,
     kept: usize,
-    usual: f64,
+    /// Frames since the key frame.
+    place: usize,
+    /// Usual size at each place, and of all.
+    usual: Vec<f64>,
+    mean: f64,
     large: f64,
     in_a_row: u32,
     /// Woken by size, and nobody knows yet whether rightly.
@@ -65,7 +73,9 @@ impl Default for Gaze {
             key_interval: None,
             calm_since: None,
             kept: 0,
-            usual: 0.0,
+            place: 0,
+            usual: Vec::new(),
+            mean: 0.0,
             large: LARGE,
             in_a_row: 0,
             woken: false,
@@ -79,14 +89,12 @@ impl Gaze {
         if key {
             return self.key(pts);
         }
-        let large = self.usual > 0.0 && bytes as f64 > self.usual * self.large;
+        let large = self.large(bytes as f64);
         self.in_a_row = if large { self.in_a_row + 1 } else { 0 };
         if self.calm_since.is_some() && !large {
-            self.usual = match self.usual {
-                0.0 => bytes as f64,
-                usual => usual + (bytes as f64 - usual) * LEARN,
-            };
+            self.learn(bytes as f64);
         }
+        self.place += 1;
         if !self.quiet {
             return Decision::Decode;
         }
@@ -103,7 +111,28 @@ impl Gaze {
         Decision::Keep
     }
 
+    fn large(&self, bytes: f64) -> bool {
+        // Where nothing was learnt yet, nothing is large.
+        let here = self.usual.get(self.place).filter(|usual| **usual > 0.0);
+        here.is_some_and(|here| bytes > here.max(self.mean) * self.large)
+    }
+
+    fn learn(&mut self, bytes: f64) {
+        let towards = |usual: &mut f64| match *usual {
+            0.0 => *usual = bytes,
+            _ => *usual += (bytes - *usual) * LEARN,
+        };
+        if self.place < MAX_PLACES && self.usual.len() <= self.place {
+            self.usual.resize(self.place + 1, 0.0);
+        }
+        if let Some(usual) = self.usual.get_mut(self.place) {
+            towards(usual);
+        }
+        towards(&mut self.mean);
+    }
+
     fn key(&mut self, pts: i64) -> Decision {
+        self.place = 0;
         self.key_interval = self.last_key.map(|last| pts.saturating_sub(last));
         self.last_key = Some(pts);
         self.kept = 0;
@@ -252,6 +281,25 @@ mod tests {
                 Decision::Decode
             ]
         );
+    }
+
+    #[test]
+    fn sizes_that_rise_from_one_key_frame_to_the_next_are_usual() {
+        // As x264 gives a still scene at a fixed bit rate.
+        let mut stream = Stream::new(50);
+        let mut gop = || -> Vec<Decision> {
+            let sizes = (0..50).map(|i| 1000 + i * 400);
+            sizes
+                .flat_map(|bytes| stream.play(1, bytes, false))
+                .collect()
+        };
+        for _ in 0..5 {
+            gop();
+        }
+        let quiet = (0..5)
+            .flat_map(|_| gop())
+            .all(|d| d != Decision::CatchUp && d != Decision::Decode);
+        assert!(quiet);
     }
 
     #[test]

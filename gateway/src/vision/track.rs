@@ -143,9 +143,9 @@ impl Tracker {
         &self.tracks
     }
 
-    /// Whether anything is being followed.
-    pub fn is_empty(&self) -> bool {
-        self.tracks.is_empty()
+    /// Whether anything of these classes is being followed.
+    pub fn follows(&self, classes: &[usize]) -> bool {
+        self.tracks.iter().any(|t| classes.contains(&t.class))
     }
 
     /// Forgets everything, as after a long interruption.

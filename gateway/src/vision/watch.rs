@@ -23,7 +23,7 @@ use super::{
     zone::Polygon,
 };
 
-/// While something is followed, the detector looks at least this often (media time), so that
+/// While something that a zone asks for is followed, the detector looks at least this often (media time), so that
 /// one who stands still is not taken for one who left.
 const RECHECK: Duration = Duration::from_secs(1);
 /// While nothing is there and nothing moves, this often.
@@ -323,11 +323,11 @@ impl Watch {
                 Thumbnail::of(plane.data(), width, height, plane.line_size())
             });
 
-        let every = if self.tracker.is_empty() {
-            RECHECK_EMPTY
-        } else {
-            RECHECK
-        };
+        let followed = self
+            .zones
+            .iter()
+            .any(|(_, dwell)| self.tracker.follows(&dwell.zone().classes));
+        let every = if followed { RECHECK } else { RECHECK_EMPTY };
         let moved = self.scene.moved(&thumbnail);
         self.gaze.looked(pts, moved);
         let overdue = self
