@@ -80,6 +80,17 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
+    /// Fails when it has ended.
+    ///
+    /// # Errors
+    /// Says how it ended, with its last words.
+    pub fn still_running(&mut self) -> Result<()> {
+        match self.ended()? {
+            Some(status) => Err(self.blame(&anyhow!("it ended ({status})"))),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until `ask` has an answer; a process that ends meanwhile is an error with its
     /// last words.
     ///

@@ -411,6 +411,3 @@ fn topic_fault(topic: &str) -> Option<&'static str> {
         None
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -97,7 +97,7 @@ fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-fn inspect_text(text: &str, origin: &str, base_dir: &Path, on_site: bool) -> Inspection {
+pub(super) fn inspect_text(text: &str, origin: &str, base_dir: &Path, on_site: bool) -> Inspection {
     let mut faults = Faults::default();
     let mut document = Document::parse(text, origin, &mut faults);
     // After a fault of syntax, keys may stand in the wrong table: what follows would mislead.

@@ -11,6 +11,8 @@ pub mod platform;
 mod raw;
 mod shape;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -116,6 +116,7 @@ impl<'w> Walk<'w, '_> {
         let mut leaves = Vec::new();
         self.leaves(schema, &mut leaves);
         let span = value.span();
+        let choice = leaves.len() > 1;
         let found = json_type(value.get_ref());
         leaves.retain(|leaf| {
             let wanted = type_of(leaf);
@@ -138,7 +139,8 @@ impl<'w> Walk<'w, '_> {
         match value.get_mut() {
             DeValue::Table(table) => {
                 self.table(table, span, leaf, at);
-                true
+                // A choice whose key was wrong is no choice at all.
+                !choice || required(leaf).all(|key| table.contains_key(key))
             }
             DeValue::Array(items) => {
                 let mut whole = true;
@@ -188,13 +190,8 @@ impl<'w> Walk<'w, '_> {
         let others = schema
             .get("additionalProperties")
             .filter(|schema| schema.is_object());
-        let mut missing: Vec<&str> = schema
-            .get("required")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .filter(|key| !table.keys().any(|k| k.get_ref() == key))
+        let mut missing: Vec<&str> = required(schema)
+            .filter(|key| !table.contains_key(*key))
             .collect();
         if let Some(most) = schema.get("maxProperties").and_then(Value::as_u64)
             && table.len() as u64 > most
@@ -359,6 +356,12 @@ impl<'w> Walk<'w, '_> {
         let value = toml::Value::try_from(value).ok()?;
         Some(format!("for example `{} = {value}`", at.last_key()))
     }
+}
+
+/// Keys that a table must have.
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    let keys = schema.get("required").and_then(Value::as_array);
+    keys.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// JSON type that a leaf asks for.

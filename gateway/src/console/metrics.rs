@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::EncodeMetric,
-    encoding::{DescriptorEncoder, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -43,13 +42,19 @@ fn family<'l>(
     }
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in values {
-        let metric = metric.encode_family(&labels)?;
-        match kind {
-            MetricType::Counter => ConstCounter::new(value).encode(metric)?,
-            _ => ConstGauge::new(value).encode(metric)?,
+        if labels.is_empty() {
+            return sample(metric, kind, value);
         }
+        sample(metric.encode_family(&labels)?, kind, value)?;
     }
     Ok(())
+}
+
+fn sample(metric: MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => ConstCounter::new(value).encode(metric),
+        _ => ConstGauge::new(value).encode(metric),
+    }
 }
 
 fn source_kind(kind: SourceKind) -> &'static str {
@@ -181,6 +186,24 @@ impl Collector for Snapshot {
         );
         family(e, Counter, m, uplinks(|u| u.faults as f64))?;
 
+        let totals = s.totals.iter().flat_map(|total| {
+            let states = [
+                ("raised", total.raised),
+                ("updated", total.updated),
+                ("cleared", total.cleared),
+            ];
+            states.map(|(state, n)| {
+                let source = source_kind(total.source);
+                let labels = vec![
+                    ("kind", total.kind.slug()),
+                    ("source", source),
+                    ("state", state),
+                ];
+                (labels, n as f64)
+            })
+        });
+        let m = ("alert_messages", "Alert messages made since the start");
+        family(e, Counter, m, totals)?;
         let mut open: BTreeMap<(EventKind, Severity), u64> = BTreeMap::new();
         for alert in &s.alerts {
             *open.entry((alert.kind, alert.severity)).or_default() += 1;

@@ -5,7 +5,7 @@ mod buffer;
 mod metrics;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

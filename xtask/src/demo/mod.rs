@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -137,8 +137,5 @@ fn empty(dir: &Path) -> Result<()> {
         "{} is not empty and no demo's: name another with --dir",
         dir.display()
     );
-    if let Err(e) = fs::write(dir.join(MARK), "") {
-        bail!("cannot write {}: {e}", dir.display());
-    }
-    Ok(())
+    fs::write(dir.join(MARK), "").with_context(|| format!("cannot write to {}", dir.display()))
 }

@@ -61,8 +61,8 @@ impl Report {
     /// # Errors
     /// The status lacks a figure, or an alert has no usable time.
     pub fn new(status: &Value, received: &Received) -> Result<Report> {
-        let counts: Vec<Raised> = serde_json::from_value(status["alert_counts"].clone())
-            .context("alert_counts in the gateway's status")?;
+        let counts: Vec<Raised> = serde_json::from_value(status["totals"].clone())
+            .context("totals in the gateway's status")?;
         let streams: BTreeMap<String, Account> = serde_json::from_value(status["streams"].clone())
             .context("streams in the gateway's status")?;
         // Which of the stored messages still await settling is not known one by one.
@@ -197,7 +197,7 @@ mod tests {
     fn status(held: u64) -> Value {
         let count = |kind: &str, source: &str| json!({ "kind": kind, "source": source, "raised": 1, "updated": 0, "cleared": 0 });
         json!({
-            "alert_counts": [count("bin_fire", "mqtt"), count("burst_suspected", "modbus"), count("vehicle_parking", "camera")],
+            "totals": [count("bin_fire", "mqtt"), count("burst_suspected", "modbus"), count("vehicle_parking", "camera")],
             "streams": { "alerts": { "in": 3, "out": 3 - held, "held": held, "dropped": 0 } },
         })
     }

@@ -122,7 +122,7 @@ pub(super) fn broker_addr(
             "remove it",
         );
     }
-    let tls = tls(cx, at, keys);
+    let tls = secure.then(|| tls(cx, at, keys));
     if !secure && url.is_some() {
         let given = [
             ("ca_file", keys.ca_file.is_some()),
@@ -149,7 +149,7 @@ pub(super) fn broker_addr(
         port: url
             .and_then(Url::port)
             .unwrap_or(if secure { 8883 } else { 1883 }),
-        tls: secure.then_some(tls),
+        tls,
         credentials,
         client_id: client_id.to_owned(),
     }
@@ -197,6 +197,8 @@ pub(super) fn url(
             );
             let first = schemes.first().copied().unwrap_or_default();
             let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+            // Whatever stands before an `@` may be a password.
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
             cx.error(at, message, format!("perhaps \"{first}://{rest}\""));
             return None;
         }

@@ -138,7 +138,9 @@ fn profile(cx: &mut Checker<'_, '_>, at: At<'_>, name: &str, raw: &RawProfile) -
             let message = "the profile has both `payload` (MQTT) and `[[point]]` (Modbus)";
             cx.error(at, message, "make two profiles of it");
         }
-        (None, true) => {
+        (None, true)
+            if !cx.was_reported(at.key("payload")) && !cx.was_reported(at.key("point")) =>
+        {
             let message = "the profile has neither `payload` (MQTT) nor `[[point]]` (Modbus)";
             cx.error(at, message, "for example `payload = \"wangge\"`");
         }

@@ -128,11 +128,11 @@ pub(super) fn rule(
         .chain([("flow", raw.flow.is_some())]);
     for (key, present) in others {
         if present && !known.contains(&key) {
-            let message = format!("`{key}` does nothing in a {name} rule");
+            let message = format!("`{key}` does nothing in a rule of type {name}");
             let help = match suggest::nearest(key, known.iter().copied()) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None if known.is_empty() => "remove it".to_owned(),
-                None => format!("a {name} rule has {}", known.join(", ")),
+                None => format!("that type has {}", known.join(", ")),
             };
             cx.error(at.key(key), message, help);
         }
@@ -181,7 +181,7 @@ struct Fields<'f, 'c, 'd> {
 impl Fields<'_, '_, '_> {
     fn needed<T>(&mut self, key: &str, value: Option<T>, sample: &str) -> Option<T> {
         if value.is_none() && !self.cx.was_reported(self.at.key(key)) {
-            let message = format!("a {} rule needs `{key}`", self.name);
+            let message = format!("a rule of type {} needs `{key}`", self.name);
             let help = format!("for example `{key} = {sample}`");
             self.cx.error(self.at, message, help);
         }

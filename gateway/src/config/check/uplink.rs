@@ -8,7 +8,7 @@ use super::{
     topic_fault,
 };
 use crate::config::{
-    Border, Stream, Uplink, UplinkLink,
+    Border, Stream, Tls, Uplink, UplinkLink,
     raw::{RawBorder, RawConfig, RawUplink},
 };
 
@@ -138,14 +138,20 @@ fn https(
         ("border", matches!(raw.border, Some(RawBorder::Broker))),
     ];
     cx.useless(at, &of_mqtt, "it is for MQTT; HTTPS takes a `token_file`");
-    if url.scheme() == "http" {
+    let tls = if url.scheme() == "https" {
+        link::tls(cx, at, keys)
+    } else {
         let of_tls = [
             ("ca_file", raw.ca_file.is_some()),
             ("client_cert", raw.client_cert.is_some()),
             ("client_key", raw.client_key.is_some()),
         ];
         cx.useless(at, &of_tls, "the url is not `https://`");
-    }
+        Tls {
+            ca_file: None,
+            client: None,
+        }
+    };
     if url.query().is_some() || url.fragment().is_some() {
         let message = "the receiver's address has a `?` or `#` part";
         cx.error(
@@ -156,11 +162,7 @@ fn https(
     }
     let token = raw.token_file.as_ref();
     let token = token.map(|file| cx.secret(at.key("token_file"), file));
-    UplinkLink::Https {
-        tls: link::tls(cx, at, keys),
-        url,
-        token,
-    }
+    UplinkLink::Https { url, tls, token }
 }
 
 fn carried(

@@ -355,3 +355,66 @@ async fn what_is_too_large_three_times_makes_way() {
     station.stop().await;
     peer.task.abort();
 }
+
+/// `docs/operator/receiver.py` as the guide says to start it, killed and started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_receiver_of_the_operators_guide_keeps_the_contract() {
+    let dir = TempDir::new().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let pair = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let made = params.self_signed(&pair).unwrap();
+    std::fs::write(&cert, made.pem()).unwrap();
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    let port = free_port();
+    let received = Received {
+        dir: dir.path().join("received"),
+    };
+    let start = async || {
+        let child = std::process::Command::new("python3")
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../docs/operator/receiver.py"
+            ))
+            .arg(port.to_string())
+            .args([&received.dir, &cert, &key])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("python3 is installed");
+        until("the receiver listens", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+        })
+        .await;
+        child
+    };
+    let mut receiver = start().await;
+    let url = format!("https://127.0.0.1:{port}");
+    let station = Station::start(https_link(&url, Some(cert.clone()), None), Border::Receipt);
+    let mut ids = Vec::new();
+    let mut pictures = Vec::new();
+    for round in 0..3_u8 {
+        for n in 0..20 {
+            ids.push(station.telemetry().await);
+            if n % 5 == 0 {
+                let picture = station.picture(&[[round, n]; 20_000].concat());
+                pictures.push(picture.sha256.clone());
+                ids.push(station.alert(vec![picture]).await);
+            }
+        }
+        receiver.kill().unwrap();
+        receiver.wait().unwrap();
+        receiver = start().await;
+    }
+    until("all receipted", async || station.empty().await).await;
+    let text = std::fs::read_to_string(received.dir.join("events.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), ids.len());
+    assert!(ids.iter().all(|id| text.contains(id)));
+    for sha256 in pictures {
+        assert!(received.dir.join("evidence").join(sha256).exists());
+    }
+    station.stop().await;
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
+}

@@ -1,0 +1,189 @@
+//! The command line: what can be asked for, and the exit code of each answer.
+
+mod check;
+mod run;
+mod spool;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{config, simulate, vision};
+
+/// It worked.
+pub const OK: u8 = 0;
+/// It did not; `status` found the gateway refusing work, `spool check` found damage.
+pub const FAILED: u8 = 1;
+/// The command line or the configuration is wrong (clap uses the same code).
+pub const USAGE: u8 = 2;
+/// `status`: no gateway answers.
+pub const UNREACHABLE: u8 = 3;
+
+/// Where a package puts the station's file.
+const CONFIG: &str = "/etc/wangge/station.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked
+  1  it failed; `status`: the gateway refuses work; `spool check`: damage was found
+  2  the command line or the configuration is wrong
+  3  `status`: no gateway answers";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  wangge config sample > station.toml      a file to start from, explained
+  wangge check --config station.toml       says everything that is wrong with it
+  wangge run --config station.toml         runs the station
+  wangge status                            asks the running gateway
+
+Exit codes:
+  0 worked   1 failed   2 wrong command line or configuration   3 no gateway answers";
+
+/// Edge gateway of a community station: bins, water meters and cameras in, alerts with their
+/// pictures out.
+#[derive(Debug, Parser)]
+#[command(name = "wangge", version, after_help = FIRST_STEPS)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the station until SIGTERM or Ctrl-C.
+    ///
+    /// Stops in order: sources, rules, delivery, disk. A second signal exits at once; what is
+    /// not delivered stays on disk.
+    #[command(after_help = EXIT_CODES)]
+    Run {
+        #[command(flatten)]
+        file: File,
+        /// Log one JSON object a line, for a log collector.
+        ///
+        /// RUST_LOG chooses what is logged, e.g. RUST_LOG=debug or RUST_LOG=wangge::source=trace.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Say everything that is wrong with a configuration, with line and advice.
+    ///
+    /// Reads certificates, keys and the model too, and tries whether the storage can be
+    /// written: run it as the user that the gateway runs as.
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what helps to write a configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look after the undelivered alerts on disk.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
+    /// Ask the running gateway how it is.
+    #[command(after_help = EXIT_CODES)]
+    Status {
+        /// Station's file, to find the console's address in.
+        #[arg(long, value_name = "FILE", conflicts_with = "url")]
+        config: Option<PathBuf>,
+        /// The console's address; http://127.0.0.1:9464 when neither is given.
+        #[arg(long)]
+        url: Option<String>,
+        /// Print the JSON as the gateway sends it.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play devices that speak real MQTT or Modbus, to try a station without any.
+    Simulate(simulate::Args),
+    /// Print completions for a shell.
+    ///
+    /// For example: wangge completion bash > /etc/bash_completion.d/wangge
+    Completion { shell: Shell },
+    /// The picture analysis; started by `run` alone.
+    #[command(hide = true)]
+    Vision,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// A file to start from, with an explanation of every table.
+    Sample,
+    /// The JSON Schema of the file, for editors.
+    ///
+    /// With taplo or Even Better TOML, make this the file's first line:
+    /// #:schema ./station.schema.json
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// Verify every record and picture; the gateway must not run.
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// The storage directory, instead of a station's file.
+        #[arg(long, value_name = "DIR", conflicts_with = "config")]
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        file: File,
+    },
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The station's file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn execute(self) -> ExitCode {
+        let code = match self.command {
+            Command::Run { file, log_json } => run::run(&file.config, log_json),
+            Command::Check { file, json } => check::check(&file.config, json),
+            Command::Config(ConfigCommand::Sample) => print(config::sample()),
+            Command::Config(ConfigCommand::Schema) => print(&format!("{:#}\n", config::schema())),
+            Command::Spool(SpoolCommand::Check { path, file }) => {
+                spool::check(path.as_deref(), &file.config)
+            }
+            Command::Status { config, url, json } => {
+                status::status(config.as_deref(), url.as_deref(), json)
+            }
+            Command::Simulate(args) => run::simulate(args),
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "wangge", &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
+            Command::Vision => return vision::child_main(),
+        };
+        ExitCode::from(code)
+    }
+}
+
+/// Prints to standard output; a reader that has gone, as in `| head`, is no failure.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&error.to_string()),
+        _ => OK,
+    }
+}
+
+/// Says on standard error why it failed.
+fn complain(reason: &str) -> u8 {
+    // Where even this cannot be said, the exit code still says it.
+    let _ = writeln!(io::stderr().lock(), "wangge: {}", reason.trim_end());
+    FAILED
+}

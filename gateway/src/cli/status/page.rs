@@ -1,0 +1,199 @@
+//! The status as people read it, in Chinese or English.
+
+use crate::{cli::table::table, console::Status};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    English,
+    Chinese,
+}
+
+/// The language of the person's terminal.
+pub(super) fn language() -> Language {
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty());
+    match locale {
+        Some(locale) if locale.starts_with("zh") => Language::Chinese,
+        _ => Language::English,
+    }
+}
+
+struct Words {
+    running: &'static str,
+    sources: [&'static str; 5],
+    cameras: &'static str,
+    usable: &'static str,
+    vision: &'static str,
+    down: &'static str,
+    restarts: &'static str,
+    storage: &'static str,
+    hours_left: &'static str,
+    refusing: &'static str,
+    streams: [&'static str; 5],
+    uplinks: [&'static str; 5],
+    connected: &'static str,
+    away: &'static str,
+    alerts: &'static str,
+}
+
+const EN: Words = Words {
+    running: "running for",
+    sources: ["source", "received", "accepted", "refused", "faults"],
+    cameras: "cameras",
+    usable: "good",
+    vision: "picture analysis",
+    down: "DOWN",
+    restarts: "restarts",
+    storage: "storage",
+    hours_left: "hours left at the recent rate",
+    refusing: "NOTHING IS ACCEPTED",
+    streams: ["stream", "in", "out", "held", "dropped"],
+    uplinks: ["uplink", "state", "sent", "receipts", "faults"],
+    connected: "connected",
+    away: "AWAY",
+    alerts: "open alerts",
+};
+
+const ZH: Words = Words {
+    running: "已运行",
+    sources: ["来源", "收到", "接受", "拒绝", "故障"],
+    cameras: "摄像头",
+    usable: "正常",
+    vision: "视频分析",
+    down: "已停止",
+    restarts: "重启次数",
+    storage: "存储",
+    hours_left: "小时后写满（按近期速度）",
+    refusing: "已停止接收数据",
+    streams: ["数据流", "接收", "送达", "待发", "丢弃"],
+    uplinks: ["上联", "状态", "已发", "回执", "故障"],
+    connected: "已连接",
+    away: "未连接",
+    alerts: "未结束的告警",
+};
+
+/// The whole status.
+pub(super) fn show(status: &Status, language: Language) -> String {
+    let w = match language {
+        Language::English => &EN,
+        Language::Chinese => &ZH,
+    };
+    let mut page = format!(
+        "{} ({}), wangge {}, {} {}\n",
+        status.station.name,
+        status.station.id,
+        status.version,
+        w.running,
+        duration(status.uptime_s)
+    );
+    storage(&mut page, status, w);
+    section(
+        &mut page,
+        w.sources,
+        status.sources.iter().map(|s| {
+            let counts = [s.received, s.accepted, s.refused, s.faults];
+            row(&s.name, counts)
+        }),
+    );
+    section(
+        &mut page,
+        w.uplinks,
+        status.uplinks.iter().map(|u| {
+            let state = if u.connected { w.connected } else { w.away };
+            let mut cells = row(&u.name, [u.sent, u.receipted, u.faults]);
+            cells.insert(1, state.to_owned());
+            cells.extend(u.last_error.clone().filter(|_| !u.connected));
+            cells
+        }),
+    );
+    section(
+        &mut page,
+        w.streams,
+        status
+            .streams
+            .iter()
+            .map(|(name, a)| row(name, [a.accepted, a.receipted, a.held, a.dropped])),
+    );
+    cameras(&mut page, status, w);
+    alerts(&mut page, status, w, language);
+    page
+}
+
+fn row<const N: usize>(name: &str, counts: [u64; N]) -> Vec<String> {
+    let counts = counts.iter().map(u64::to_string);
+    std::iter::once(name.to_owned()).chain(counts).collect()
+}
+
+/// A table with its header, if there is anything in it.
+fn section(page: &mut String, header: [&str; 5], rows: impl Iterator<Item = Vec<String>>) {
+    let mut all = vec![header.map(str::to_owned).to_vec()];
+    all.extend(rows);
+    if all.len() > 1 {
+        page.push('\n');
+        page.push_str(&table(&all));
+    }
+}
+
+fn storage(page: &mut String, status: &Status, w: &Words) {
+    let s = &status.storage;
+    let (used, quota) = (s.bytes as f64 / 1e6, s.quota as f64 / 1e6);
+    page.push_str(&format!("{}: {used:.1} / {quota:.0} MB", w.storage));
+    if let Some(hours) = s.hours_left {
+        page.push_str(&format!(", {hours:.0} {}", w.hours_left));
+    }
+    page.push('\n');
+    if let Some(reason) = &s.refusing {
+        page.push_str(&format!("{}: {reason}\n", w.refusing));
+    }
+}
+
+fn cameras(page: &mut String, status: &Status, w: &Words) {
+    if let Some(vision) = &status.vision {
+        let state = match (vision.pid, &vision.last_error) {
+            (Some(pid), _) => format!("pid {pid}"),
+            (None, Some(error)) => format!("{} ({error})", w.down),
+            (None, None) => w.down.to_owned(),
+        };
+        let (title, restarts) = (w.vision, w.restarts);
+        page.push_str(&format!(
+            "\n{title}: {state}, {restarts} {}\n",
+            vision.restarts
+        ));
+    }
+    if !status.cameras.is_empty() {
+        page.push_str(&format!("\n{}\n", w.cameras));
+        let rows = status.cameras.iter().map(|camera| {
+            let state = camera.fault.as_deref().unwrap_or(w.usable);
+            vec![camera.id.clone(), state.to_owned()]
+        });
+        page.push_str(&table(&rows.collect::<Vec<_>>()));
+    }
+}
+
+fn alerts(page: &mut String, status: &Status, w: &Words, language: Language) {
+    page.push_str(&format!("\n{}: {}\n", w.alerts, status.alerts.len()));
+    let rows = status.alerts.iter().map(|alert| {
+        let kind = match language {
+            Language::English => alert.kind.slug(),
+            Language::Chinese => alert.kind.name_zh(),
+        };
+        // Whole seconds are enough for people.
+        let since = alert.since.split('.').next().unwrap_or_default();
+        let since = since.trim_end_matches('Z');
+        [since, &alert.subject, kind, &alert.id]
+            .map(str::to_owned)
+            .to_vec()
+    });
+    page.push_str(&table(&rows.collect::<Vec<_>>()));
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
