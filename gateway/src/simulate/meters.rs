@@ -39,7 +39,7 @@ pub enum Family {
     /// 1-based table, one less on the wire; low word first.
     Tuf2000m,
     /// Domestic electromagnetic converter: flow REAL4 at 0x1010, total LONG at 0x1018 and REAL4
-    /// at 0x101A, units at 0x1020 and 0x1021; high word first.
+    /// at 0x101A, units (0: m³/h, m³) at 0x1020 and 0x1021; low word first.
     Electromagnetic,
 }
 
@@ -106,32 +106,20 @@ impl Meter {
         let flow = (self.flow(day) as f32).to_bits();
         let whole = total.trunc() as u32;
         let part = (total.fract() as f32).to_bits();
-        let words = |value: u32| [(value >> 16) as u16, value as u16];
-        let value = |register: u16| match self.family {
-            Family::Tuf2000m => {
-                let low_first = |value, at: u16| {
-                    let [high, low] = words(value);
-                    if register == at { low } else { high }
-                };
-                match register {
-                    0 | 1 => low_first(flow, 0),
-                    8 | 9 => low_first(whole, 8),
-                    10 | 11 => low_first(part, 10),
-                    _ => 0,
-                }
-            }
-            Family::Electromagnetic => {
-                let high_first = |value, at: u16| {
-                    let [high, low] = words(value);
-                    if register == at { high } else { low }
-                };
-                match register {
-                    0x10 | 0x11 => high_first(flow, 0x10),
-                    0x18 | 0x19 => high_first(whole, 0x18),
-                    0x1a | 0x1b => high_first(part, 0x1a),
-                    _ => 0,
-                }
-            }
+        let [at_flow, at_whole, at_part] = match self.family {
+            Family::Tuf2000m => [0, 8, 10],
+            Family::Electromagnetic => [0x10, 0x18, 0x1a],
+        };
+        let layout = [(at_flow, flow), (at_whole, whole), (at_part, part)];
+        let value = |register: u16| {
+            layout
+                .iter()
+                .find_map(|(at, value)| match register.checked_sub(*at)? {
+                    0 => Some(*value as u16),
+                    1 => Some((value >> 16) as u16),
+                    _ => None,
+                })
+                .unwrap_or(0)
         };
         Ok((first..first + quantity).map(value).collect())
     }

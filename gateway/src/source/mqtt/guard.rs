@@ -24,9 +24,11 @@ pub const MIN_BURST: f64 = 20.0;
 pub const MAX_ABSENCE: Duration = Duration::from_secs(24 * 3600);
 /// Without an offence for this long, a device is out of quarantine.
 pub const QUIET: Duration = Duration::from_secs(300);
-/// A message number that falls back is believed to be a restarted counter after so many in a row
-/// that count up, where no believable clock says so at once.
+/// A message number that falls back is believed to be a restarted counter after so many different
+/// messages in a row that do not count down, where no believable clock says so at once.
 pub const RESTART_AFTER: u8 = 3;
+/// A device without a clock is believed to have restarted at once, if it did not lately.
+pub const RESTART_PAUSE: Duration = Duration::from_secs(600);
 
 /// What is known of one device's messages.
 #[derive(Debug)]
@@ -40,8 +42,11 @@ pub struct Guard {
     last_time: Option<Timestamp>,
     /// Highest number that left `recent` before it was on disk.
     lost_sight: Option<u64>,
-    /// Last and count of numbers that rise below `last`.
-    climb: Option<(u64, u8)>,
+    /// Below `last`: the latest number, the digest of its message, and how many different ones in
+    /// a row went up to it.
+    climb: Option<(u64, u32, u8)>,
+    /// When a restart was believed without a clock.
+    restarted: Option<Duration>,
     clock_wrong: bool,
     quarantined_until: Option<Duration>,
 }
@@ -110,6 +115,7 @@ impl Guard {
             last_time: None,
             lost_sight: None,
             climb: None,
+            restarted: None,
             clock_wrong: false,
             quarantined_until: None,
         }
@@ -139,62 +145,74 @@ impl Guard {
         let Some(key) = m.key() else {
             return Verdict::Fresh; // nothing to tell copies by
         };
-        if m.seq.is_some() && self.last.is_none_or(|last| key > last) {
+        let known = |s: &&Seen| s.key == key && s.digest == m.digest;
+        if let Some(seen) = self.recent.iter().rev().find(known) {
+            return match seen.fate {
+                Fate::Pending => Verdict::Again,
+                Fate::Durable => Verdict::Repeat,
+                Fate::Acknowledged if m.dup => Verdict::Repeat,
+                Fate::Acknowledged => Verdict::Replay,
+            };
+        }
+        if m.seq.is_none() {
+            return self.take(key, m);
+        }
+        if self.last.is_none_or(|last| key > last) {
             self.last = Some(key);
             self.climb = None;
             return self.take(key, m);
         }
-        if let Some(seen) = self.recent.iter().rev().find(|s| s.key == key) {
-            if seen.digest == m.digest {
-                return match seen.fate {
-                    Fate::Pending => Verdict::Again,
-                    Fate::Durable => Verdict::Repeat,
-                    Fate::Acknowledged if m.dup => Verdict::Repeat,
-                    Fate::Acknowledged => Verdict::Replay,
-                };
-            }
-            if m.seq.is_none() {
-                return self.take(key, m); // two messages of one moment
-            }
-            return self.fell_back(key, m, now);
-        }
+        // From here on the number is not above those taken: late, or the device's counter started
+        // again, or somebody replays.
+        let reused = self.recent.iter().any(|s| s.key == key);
         let oldest = self.recent.iter().map(|s| s.key).min();
         let beyond_memory = self.recent.len() >= WINDOW && oldest.is_some_and(|o| key < o);
-        if m.seq.is_none() || !beyond_memory {
-            return self.take(key, m); // late, not seen before
+        if !reused && !beyond_memory {
+            return self.take(key, m);
         }
-        if m.dup || self.lost_sight.is_some_and(|lost| key <= lost) {
+        if !reused && (m.dup || self.lost_sight.is_some_and(|lost| key <= lost)) {
             return Verdict::Again;
         }
-        self.fell_back(key, m, now)
-    }
-
-    /// The number is not above those taken and it is no copy that we know: the device's counter
-    /// started again, or somebody replays.
-    fn fell_back(&mut self, key: u64, m: Identity, now: Now) -> Verdict {
         let restarted = match m.time {
             Some(time) if believable(time, now) => self.last_time.is_none_or(|last| time > last),
-            // No clock that says when it was sent: a replayed single message is refused, a
-            // device that counts on is heard.
-            _ => {
-                let count = match self.climb {
-                    Some((last, count)) if key > last => count + 1,
-                    Some((last, count)) if key == last => count,
-                    _ => 1,
-                };
-                self.climb = Some((key, count));
-                count >= RESTART_AFTER
-            }
+            // Something new under a number that is remembered is nobody's copy.
+            _ if reused => true,
+            time => self.restart_without_clock(key, m.digest, time, now),
         };
         if !restarted {
             return Verdict::Replay;
         }
-        self.recent.clear();
         self.lost_sight = None;
         self.climb = None;
         self.last = Some(key);
         self.last_time = None;
         self.take(key, m)
+    }
+
+    /// No clock says when it was sent: a device that never had one is believed to have started
+    /// again now and then, any other when it counts on.
+    fn restart_without_clock(
+        &mut self,
+        key: u64,
+        digest: u32,
+        time: Option<Timestamp>,
+        now: Now,
+    ) -> bool {
+        let rested = self
+            .restarted
+            .is_none_or(|at| now.mono.saturating_sub(at) >= RESTART_PAUSE);
+        let clockless = time.is_none() || self.clock_wrong;
+        let count = match self.climb {
+            Some((_, before, count)) if before == digest => count,
+            Some((last, _, count)) if key >= last => count + 1,
+            _ => 1,
+        };
+        self.climb = Some((key, digest, count));
+        let believed = (clockless && rested) || count >= RESTART_AFTER;
+        if believed {
+            self.restarted = Some(now.mono);
+        }
+        believed
     }
 
     fn take(&mut self, key: u64, m: Identity) -> Verdict {
@@ -221,7 +239,7 @@ impl Guard {
 
     /// The message remembered under `key` has come as far as `fate`.
     pub fn settle(&mut self, key: u64, fate: Fate) {
-        if let Some(seen) = self.recent.iter_mut().find(|s| s.key == key) {
+        if let Some(seen) = self.recent.iter_mut().rev().find(|s| s.key == key) {
             seen.fate = seen.fate.max(fate);
         } else if self.lost_sight.is_some_and(|lost| key >= lost) {
             // What was passed on before it is on disk too: commits keep the order.
@@ -360,18 +378,14 @@ mod tests {
         for s in 1..=(2 * WINDOW as u64) {
             assert_eq!(done(&mut guard, seq(s), 0.0), Verdict::Fresh);
         }
+        let dup = Identity {
+            dup: true,
+            ..seq(3)
+        };
+        assert_eq!(guard.judge(dup, now(1.0)), Verdict::Again);
+        guard.restarted = Some(now(0.5).mono);
         assert_eq!(guard.judge(seq(3), now(1.0)), Verdict::Replay);
         assert_eq!(guard.judge(seq(3), now(1.0)), Verdict::Replay);
-        assert_eq!(
-            guard.judge(
-                Identity {
-                    dup: true,
-                    ..seq(3)
-                },
-                now(1.0)
-            ),
-            Verdict::Again
-        );
 
         // Nothing settled: whatever left the window may be lost, so it is taken again.
         let mut guard = Guard::new(10.0, now(0.0));
@@ -382,6 +396,7 @@ mod tests {
         for s in 1..=(WINDOW as u64) {
             guard.settle(s, Fate::Acknowledged);
         }
+        guard.restarted = Some(now(0.5).mono);
         assert_eq!(guard.judge(seq(3), now(1.0)), Verdict::Replay);
     }
 
@@ -404,21 +419,46 @@ mod tests {
         assert_eq!(done(&mut guard, timed(1, 102.0), 102.0), Verdict::Fresh);
         assert_eq!(done(&mut guard, timed(2, 103.0), 103.0), Verdict::Fresh);
 
-        // Without a clock: when it counts on.
+        // Yesterday's frame: only when it counts on, because this device has a clock.
+        let old = |s| Identity {
+            time: Some(now(0.0).wall - SignedDuration::from_hours(24)),
+            ..seq(s)
+        };
+        let mut guard = Guard::new(10.0, now(0.0));
+        for s in 101..=200 {
+            done(&mut guard, timed(s, s as f64), s as f64);
+        }
+        for s in [1, 1, 2] {
+            assert_eq!(guard.judge(old(s), now(200.0)), Verdict::Replay);
+        }
+        assert_eq!(guard.judge(old(3), now(200.0)), Verdict::Fresh);
+
+        // Without a clock: at once, but not again and again.
         let mut guard = Guard::new(10.0, now(0.0));
         for s in 1..=100 {
             done(&mut guard, seq(s), 0.0);
         }
+        assert_eq!(done(&mut guard, seq(1), 1.0), Verdict::Fresh);
+        let kept = 101 - WINDOW as u64;
+        for s in 2..kept {
+            assert_eq!(done(&mut guard, seq(s), 1.0), Verdict::Fresh, "{s}");
+        }
+        assert_eq!(guard.judge(seq(100), now(1.0)), Verdict::Replay);
+        for s in 1000..1100 {
+            done(&mut guard, seq(s), 2.0);
+        }
+        assert_eq!(guard.judge(seq(5), now(2.0)), Verdict::Replay);
+        let later = RESTART_PAUSE.as_secs_f64() + 1.0;
+        assert_eq!(done(&mut guard, seq(5), later), Verdict::Fresh);
+
+        // A number that is remembered with something else under it: at once.
         let other = |s| Identity {
             digest: 77,
             ..seq(s)
         };
-        assert_eq!(done(&mut guard, other(1), 1.0), Verdict::Replay);
-        assert_eq!(done(&mut guard, other(1), 1.0), Verdict::Replay);
-        assert_eq!(done(&mut guard, other(1), 1.0), Verdict::Replay);
-        assert_eq!(done(&mut guard, other(2), 1.0), Verdict::Replay);
-        assert_eq!(done(&mut guard, other(3), 1.0), Verdict::Fresh);
-        assert_eq!(done(&mut guard, other(4), 1.0), Verdict::Fresh);
+        assert_eq!(done(&mut guard, other(5), later), Verdict::Fresh);
+        assert_eq!(done(&mut guard, other(5), later), Verdict::Replay);
+        assert_eq!(done(&mut guard, other(6), later), Verdict::Fresh);
     }
 
     #[test]
