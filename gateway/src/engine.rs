@@ -79,6 +79,8 @@ pub struct Engine {
     findings: Vec<Finding>,
     batch: Batch,
     acks: Vec<Ack>,
+    /// Whether the console shows the alerts that are open now.
+    shown: bool,
 }
 
 impl Engine {
@@ -112,6 +114,7 @@ impl Engine {
             findings: Vec::new(),
             batch: Batch::default(),
             acks: Vec::new(),
+            shown: false,
         }
     }
 
@@ -199,6 +202,7 @@ impl Engine {
         let mut due = Vec::new();
         self.ledger.tick(now, &mut due);
         due.into_iter().for_each(|outbound| self.outbound(outbound));
+        self.show_open();
     }
 
     /// Alerts whose devices or rules are gone, and what could not be read of the stored ones.
@@ -249,10 +253,14 @@ impl Engine {
             });
         }
         self.batch.state.push(outbound.state_change);
-        self.show_open();
+        self.shown = false;
     }
 
-    fn show_open(&self) {
+    /// Renews what the console shows of open alerts; once a tick, however many changed.
+    fn show_open(&mut self) {
+        if std::mem::replace(&mut self.shown, true) {
+            return;
+        }
         let open = self.ledger.list().map(|a| OpenAlert {
             id: a.alert_id.clone(),
             subject: a.device.clone(),

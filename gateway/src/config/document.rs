@@ -121,7 +121,7 @@ impl<'a> Document<'a> {
             key,
             message,
             help,
-            source_line: source_line.to_owned(),
+            source_line: masked(source_line),
             width: chars(span.start..span.end.min(line_end)).max(1),
         }
     }
@@ -181,6 +181,83 @@ impl<'a> Document<'a> {
     }
 }
 
+/// A line as it may be shown: faults go to logs, and passwords must not. The length stays, so that
+/// the caret stands right.
+fn masked(line: &str) -> String {
+    let lower = line.to_ascii_lowercase();
+    // A key with such a word in it; `password_file = "…"` names a file, which helps to see.
+    let is_key = |at: &usize| {
+        let word = lower.get(*at..).unwrap_or_default();
+        let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        let (word, after) = word.split_at(end.unwrap_or(word.len()));
+        after.trim_start().starts_with('=') && !word.contains("_file")
+    };
+    let secret = ["passw", "token", "secret"]
+        .into_iter()
+        .flat_map(|word| lower.match_indices(word).map(|(at, _)| at))
+        .filter(is_key)
+        .min();
+    let mut shown = String::with_capacity(line.len());
+    let mut quote = None;
+    for (i, c) in line.char_indices() {
+        let after_secret = secret.is_some_and(|at| i > at);
+        match quote {
+            Some(end) if c == end => {
+                quote = None;
+                shown.push(c);
+            }
+            Some(_) if after_secret => shown.push('*'),
+            Some(_) => shown.push(c),
+            None => {
+                if matches!(c, '"' | '\'') {
+                    quote = Some(c);
+                }
+                shown.push(c);
+            }
+        }
+    }
+    // User and password in a URL.
+    if let Some((before, rest)) = shown.split_once("://")
+        && let Some((user, after)) = rest.rsplit_once('@')
+    {
+        let stars = "*".repeat(user.chars().count());
+        shown = format!("{before}://{stars}@{after}");
+    }
+    shown
+}
+
 fn get<'t, 'a>(table: &'t DeTable<'a>, key: &str) -> Option<&'t Spanned<DeValue<'a>>> {
     table.get(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (line, shown) in [
+            ("password = \"hunter2\"", "password = \"*******\""),
+            ("passwrd = 'hunter2'", "passwrd = '*******'"),
+            (
+                "x = { name = \"a\", password = \"b c\" }",
+                "x = { name = \"a\", password = \"***\" }",
+            ),
+            ("password = \"hunter2", "password = \"*******"),
+            ("api_token = \"abc\"", "api_token = \"***\""),
+            (
+                "password_file = \"secrets/a\"",
+                "password_file = \"secrets/a\"",
+            ),
+            (
+                "url = \"rtsp://u:p@1.2.3.4/\"",
+                "url = \"rtsp://***@1.2.3.4/\"",
+            ),
+            ("url = \"rtsp://u:p@q@h/\"", "url = \"rtsp://*****@h/\""),
+            ("name = \"五华区\"", "name = \"五华区\""),
+        ] {
+            assert_eq!(masked(line), shown);
+            assert_eq!(masked(line).chars().count(), line.chars().count());
+        }
+    }
 }

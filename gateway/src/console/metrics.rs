@@ -186,6 +186,24 @@ impl Collector for Snapshot {
         );
         family(e, Counter, m, uplinks(|u| u.faults as f64))?;
 
+        let totals = s.totals.iter().flat_map(|total| {
+            let states = [
+                ("raised", total.raised),
+                ("updated", total.updated),
+                ("cleared", total.cleared),
+            ];
+            states.map(|(state, n)| {
+                let source = source_kind(total.source);
+                let labels = vec![
+                    ("kind", total.kind.slug()),
+                    ("source", source),
+                    ("state", state),
+                ];
+                (labels, n as f64)
+            })
+        });
+        let m = ("alert_messages", "Alert messages made since the start");
+        family(e, Counter, m, totals)?;
         let mut open: BTreeMap<(EventKind, Severity), u64> = BTreeMap::new();
         for alert in &s.alerts {
             *open.entry((alert.kind, alert.severity)).or_default() += 1;

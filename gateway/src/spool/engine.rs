@@ -31,6 +31,9 @@ pub enum EngineError {
     },
 }
 
+/// Sees key and value of each entry, and says when it has seen enough.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// What a power cut before the next sync may leave of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -57,11 +60,7 @@ pub trait Engine: Send {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
     /// Visits `range` in the order of the keys until the visitor breaks.
-    fn scan(
-        &self,
-        range: Range<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError>;
+    fn scan(&self, range: Range<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), EngineError>;
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
 }

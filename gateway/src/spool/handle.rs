@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Batch, Entry, Lane, Recovery, Seq, SpoolError, Stats,
+    Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats,
     evidence::{EvidenceError, EvidenceStore},
     home::{Home, Plan},
     mark::Counters,
@@ -166,7 +166,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError::Refusing`]
-    pub async fn state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, SpoolError> {
+    pub async fn state(&self) -> Result<StateEntries, SpoolError> {
         self.ask(Command::State).await
     }
 

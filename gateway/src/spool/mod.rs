@@ -65,13 +65,14 @@ mod quota;
 mod record;
 mod redo;
 mod sled_engine;
+mod sled_pool;
 mod store;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use check::{CheckReport, LaneReport, check};
-pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, WriteBatch};
+pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, Visitor, WriteBatch};
 pub use error::SpoolError;
 pub use handle::{Spool, evidence_dir};
 pub use home::Rung;
@@ -155,6 +156,9 @@ pub struct Entry {
     /// What was appended, bit for bit.
     pub record: Record,
 }
+
+/// State as it is on disk: key and value.
+pub type StateEntries = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What becomes durable together, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,14 +8,17 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    ops::{ControlFlow, Range},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use super::engine::{Cut, Engine, EngineError, WriteBatch};
+use super::{
+    engine::{Cut, Engine, EngineError, Visitor, WriteBatch},
+    sled_pool::keep_one_away,
+};
 
 /// sled's page cache; its default is 1 GB. The outbox reads in order and once, so little helps.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -119,7 +122,10 @@ impl Engine for SledEngine {
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {
-        guarded(|| self.db.flush())?;
+        guarded(|| {
+            keep_one_away(&self.db);
+            self.db.flush()
+        })?;
         rustix::fs::fdatasync(&self.file).map_err(io::Error::from)?;
         Ok(())
     }
@@ -128,11 +134,7 @@ impl Engine for SledEngine {
         guarded(|| self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
     }
 
-    fn scan(
-        &self,
-        range: Range<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, range: Range<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
         guarded(|| {
             for item in self.db.range(range.start..range.end) {
                 let (key, value) = item?;
@@ -154,6 +156,12 @@ impl Engine for SledEngine {
 fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
+        // A copy that sled made of an error has lost its number and shows as Rust code.
+        Ok(Err(sled::Error::Io(error)))
+            if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Other =>
+        {
+            Err(EngineError::Io(error.kind().into()))
+        }
         Ok(Err(sled::Error::Io(error))) => Err(EngineError::Io(error)),
         Ok(Err(error)) => Err(EngineError::Damaged(error.to_string())),
         Err(panic) => {

@@ -11,7 +11,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StreamAccount,
+    Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StateEntries,
+    StreamAccount,
     accounts::Accounts,
     engine::{Cut, Engine, EngineError, MAX_VALUE, WriteBatch},
     gaps::{Dropped, OpenGap},
@@ -411,7 +412,7 @@ impl Store {
     }
 
     /// All state entries.
-    pub fn state(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, SpoolError> {
+    pub fn state(&self) -> Result<StateEntries, SpoolError> {
         let mut entries = Vec::new();
         self.engine
             .scan(&[STATE]..&[STATE + 1], &mut |key, value| {

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Batch, Entry, Lane, Recovery, Seq, SpoolError, Stats, StreamAccount, evidence::EvidenceStore,
-    home::close, mark::Counters, quota::Disk, store::Store,
+    Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats, StreamAccount,
+    evidence::EvidenceStore, home::close, mark::Counters, quota::Disk, store::Store,
 };
 
 /// Longest that a receipt waits for somebody else's sync before it gets its own. A power cut in
@@ -40,7 +40,7 @@ pub enum Command {
     Peek(Lane, Option<Seq>, usize, Answer<Vec<Entry>>),
     Settle(Vec<Seq>, Answer<()>),
     Discard(Vec<Seq>, String, Answer<()>),
-    State(Answer<Vec<(Vec<u8>, Vec<u8>)>>),
+    State(Answer<StateEntries>),
     Stats(Answer<Stats>),
     Close(Answer<()>),
 }
@@ -171,6 +171,10 @@ impl Worker {
         };
         match command {
             Command::Append(batch, answer) => {
+                if self.disk != Disk::Roomy {
+                    // Nothing is committed while everything is refused, so look again here.
+                    self.disk = self.keeper.disk();
+                }
                 let pictures = self.evidence.bytes();
                 let missing = missing_picture(&batch, &self.evidence);
                 let staged = match missing {

@@ -4,7 +4,8 @@
 //! input, and the only process that parses video. It holds no keys, no spool and no listening
 //! socket. Camera passwords reach it over the socket: never by argument, environment or file.
 //!
-//! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`decode`] -> [`scene`] (does
+//! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`gaze`] (decode it
+//! at all?) -> [`decode`] -> [`scene`] (does
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod decode;
@@ -14,6 +15,7 @@ mod draw;
 mod dwell;
 mod evidence;
 mod file;
+mod gaze;
 mod gfl;
 mod lane;
 mod media;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ac_ffmpeg::codec::video::VideoFrame;
@@ -13,6 +13,7 @@ use super::{
     detect::{Detector, Placement},
     dwell::{Dwell, Event, Zone},
     evidence::{self, Caption},
+    gaze::{Decision, Gaze},
     lane::{Counters, Item},
     media::{MediaClock, WallMap},
     out::Out,
@@ -58,6 +59,9 @@ pub struct Watch {
 
     format: Option<Format>,
     decoder: Option<Decoder>,
+    gaze: Gaze,
+    /// Compressed frames since the last key frame of a quiet scene.
+    kept: Vec<Unit>,
     scaler: Scaler,
     scene: Scene,
     tracker: Tracker,
@@ -68,8 +72,8 @@ pub struct Watch {
     inspected: Option<(i64, Duration)>,
     last_look: Option<Duration>,
     /// When (monotonic, since the process began) the newest frame came.
-    last_arrival: Option<std::time::Instant>,
-    undecoded_since: Option<std::time::Instant>,
+    last_arrival: Option<Instant>,
+    undecoded_since: Option<Instant>,
     state: Option<CameraState>,
 }
 
@@ -111,6 +115,8 @@ impl Watch {
             shared,
             format: None,
             decoder: None,
+            gaze: Gaze::default(),
+            kept: Vec::new(),
             scaler: Scaler::default(),
             scene,
             tracker: Tracker::new(threshold),
@@ -128,10 +134,11 @@ impl Watch {
     /// Takes the next thing that the camera's feed has.
     pub fn take(&mut self, item: Item, counters: &Counters) {
         match item {
-            Item::Start(format) => self.start(format),
-            Item::Unit(unit) => self.unit(&unit, counters),
+            Item::Start(format) => self.start(format, counters),
+            Item::Unit(unit) => self.unit(unit, counters),
             Item::Fault(reason) => {
-                self.decoder = None;
+                counters.skipped.add(self.kept.len() as u64);
+                self.begin_again();
                 self.tell(CameraState::Fault(reason));
             }
             Item::End => {
@@ -141,10 +148,11 @@ impl Watch {
         }
     }
 
-    fn start(&mut self, format: Format) {
+    fn start(&mut self, format: Format, counters: &Counters) {
         tracing::debug!(camera = self.id, ?format, "stream begins");
         self.format = Some(format);
-        self.decoder = None;
+        counters.skipped.add(self.kept.len() as u64);
+        self.begin_again();
         self.clock.restart();
         self.wall.restart();
         self.inspected = None;
@@ -154,25 +162,64 @@ impl Watch {
         }
     }
 
-    fn unit(&mut self, unit: &Unit, counters: &Counters) {
-        self.last_arrival = Some(std::time::Instant::now());
+    fn unit(&mut self, unit: Unit, counters: &Counters) {
+        self.last_arrival = Some(Instant::now());
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
         self.wall
             .observe(unit.pts, Timestamp::now().as_microsecond());
-        let Some(format) = self.format.as_ref().filter(|_| self.wanted(unit)) else {
+        let decision = match self.decoder {
+            Some(_) => self.gaze.next(unit.pts, unit.bytes(), unit.key),
+            // Nothing to keep up with: a decoder begins at a key frame.
+            None if unit.key => Decision::Decode,
+            None => return counters.skipped.add_one(),
+        };
+        match decision {
+            Decision::Keep => return self.kept.push(unit),
+            Decision::Refresh | Decision::Decode => {
+                counters.skipped.add(self.kept.len() as u64);
+                self.kept.clear();
+            }
+            Decision::CatchUp => {
+                tracing::debug!(camera = self.id, "the scene wakes");
+                for kept in std::mem::take(&mut self.kept) {
+                    if self.decoder.is_some() {
+                        self.decode(&kept, counters);
+                    } else {
+                        counters.dropped.add_one();
+                    }
+                }
+            }
+        }
+        // Nothing else needs a disposable picture; if it is not due, it need not be decoded.
+        if unit.disposable && !self.due(unit.pts) {
+            return counters.skipped.add_one();
+        }
+        let frames = self.decode(&unit, counters);
+        if decision == Decision::Refresh && frames == 0 {
+            self.gaze.nothing_seen();
+        }
+    }
+
+    /// Decodes a unit; returns how many pictures that gave.
+    fn decode(&mut self, unit: &Unit, counters: &Counters) -> u64 {
+        let Some(format) = &self.format else {
             counters.skipped.add_one();
-            return;
+            return 0;
         };
-        let mut decoder = match self
-            .decoder
-            .take()
-            .map_or_else(|| Decoder::open(format), Ok)
-        {
+        let opened = match self.decoder.take() {
+            Some(decoder) => Ok(decoder),
+            None => Decoder::open(format),
+        };
+        let mut decoder = match opened {
             Ok(decoder) => decoder,
-            Err(e) => return self.tell(CameraState::Fault(e.to_string())),
+            Err(e) => {
+                counters.dropped.add_one();
+                self.tell(CameraState::Fault(e.to_string()));
+                return 0;
+            }
         };
-        let mut frames = 0u64;
+        let mut frames = 0;
         let decoded = decoder.decode(unit, |frame| {
             frames += 1;
             self.frame(&frame, counters);
@@ -186,31 +233,29 @@ impl Watch {
                 tracing::debug!(camera = self.id, "{e}");
                 counters.dropped.add_one();
                 // What follows refers to what is missing: begin again at a key frame.
-                self.decoder = None;
+                self.begin_again();
             }
         }
         if frames > 0 {
             self.undecoded_since = None;
             self.tell(CameraState::Playing);
-        } else {
-            let since = *self
-                .undecoded_since
-                .get_or_insert_with(std::time::Instant::now);
-            if since.elapsed() > UNDECODABLE {
-                self.tell(CameraState::Fault(
-                    "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)".into(),
-                ));
-            }
+        } else if self
+            .undecoded_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            > UNDECODABLE
+        {
+            self.tell(CameraState::Fault(
+                "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)".into(),
+            ));
         }
+        frames
     }
 
-    /// Whether decoding this unit can show anything.
-    fn wanted(&self, unit: &Unit) -> bool {
-        if self.decoder.is_none() && !unit.key {
-            return false;
-        }
-        // Nothing else needs a disposable picture; if it is not due, it need not be decoded.
-        !unit.disposable || self.due(unit.pts)
+    fn begin_again(&mut self) {
+        self.decoder = None;
+        self.gaze = Gaze::default();
+        self.kept.clear();
     }
 
     fn due(&self, pts: i64) -> bool {
@@ -231,7 +276,13 @@ impl Watch {
 
     fn frame(&mut self, frame: &VideoFrame, counters: &Counters) {
         let pts = decode::pts(frame).unwrap_or(self.newest_pts);
-        if self.zones.is_empty() || !self.due(pts) {
+        if !self.due(pts) {
+            return;
+        }
+        if self.zones.is_empty() {
+            // Nobody asks what happens here, only whether pictures come.
+            self.inspected = Some((pts, self.clock.watched()));
+            self.gaze.looked(pts, false);
             return;
         }
         if let Err(e) = self.inspect(frame, pts, counters) {
@@ -277,13 +328,13 @@ impl Watch {
         } else {
             RECHECK
         };
+        let moved = self.scene.moved(&thumbnail);
+        self.gaze.looked(pts, moved);
         let overdue = self
             .last_look
             .is_none_or(|last| at.saturating_sub(last) >= every);
         let tracks = match previous {
-            Some(previous) if !overdue && !self.scene.moved(&thumbnail) => {
-                self.tracker.hold(previous, at)
-            }
+            Some(previous) if !overdue && !moved => self.tracker.hold(previous, at),
             _ => {
                 let detections = lock().look(&scaled, placement)?;
                 counters.detected.add_one();

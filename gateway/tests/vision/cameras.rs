@@ -1,6 +1,9 @@
 //! What must work: files and cameras, both codings, both transports, with a login.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use wangge::{config::RtspTransport, observation::Sighting};
 use wangge_tests::{place, rtsp::Camera};
@@ -103,6 +106,40 @@ async fn two_cameras_share_one_child_and_are_told_apart() {
             }
         }
     }
+    rig.stop().await;
+}
+
+/// Two seconds of the footage, then its last picture for as long as it takes, with a key frame
+/// every two seconds: movement, then none.
+fn standstill(dir: &Path) -> PathBuf {
+    let clip = place::clip("vtest-h264.mp4").unwrap();
+    let made = dir.join("standstill.mp4");
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-i"])
+        .arg(clip)
+        .args(["-vf", "trim=end=2,tpad=stop_mode=clone:stop_duration=40"])
+        .args([
+            "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "20",
+        ])
+        .args(["-keyint_min", "20", "-sc_threshold", "0"])
+        .arg(&made)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    made
+}
+
+#[tokio::test]
+async fn one_who_stands_still_in_a_quiet_scene_is_not_taken_for_one_who_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::start(vec![camera(file(&standstill(dir.path()), false))]);
+    // Long after the scene has become quiet, from key frames alone.
+    let seen = rig
+        .until("a long stay", |a| {
+            sighting(a).filter(|s| !s.present || s.dwell.as_secs() >= 20)
+        })
+        .await;
+    assert!(seen.present, "{seen:?}");
     rig.stop().await;
 }
 

@@ -3,6 +3,9 @@
 //!
 //! Needs what set-up lays out (`cargo xtask test`): model, library, footage.
 
+// Clippy's exception for tests does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used, missing_debug_implementations)]
+
 mod cameras;
 mod faults;
 mod models;

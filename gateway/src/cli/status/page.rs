@@ -179,7 +179,10 @@ fn alerts(page: &mut String, status: &Status, w: &Words, language: Language) {
             Language::English => alert.kind.slug(),
             Language::Chinese => alert.kind.name_zh(),
         };
-        [&alert.since, &alert.subject, kind, &alert.id]
+        // Whole seconds are enough for people.
+        let since = alert.since.split('.').next().unwrap_or_default();
+        let since = since.trim_end_matches('Z');
+        [since, &alert.subject, kind, &alert.id]
             .map(str::to_owned)
             .to_vec()
     });

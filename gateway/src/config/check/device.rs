@@ -6,7 +6,7 @@ use super::{
     At, Checker, Seen, limits,
     link::Links,
     profile::{Known, Profiles},
-    rule, station, topic_fault,
+    rule, station, topic_fault, units,
 };
 use crate::config::{
     Device, DeviceLink, Rule, Station,
@@ -295,11 +295,18 @@ fn modbus(
         },
         links.buses.iter().map(|b| &b.name),
     );
-    let units = units(cx, at, raw.unit_id.as_ref(), devices);
+    let waits = links.buses.iter().find(|b| Some(&b.name) == bus.as_ref());
+    if let Some(bus) = waits.filter(|b| b.timeout > every) {
+        let wait = units::show_duration(bus.timeout);
+        let message = format!("one silent unit holds the bus up for {wait}, longer than `every`");
+        let help = format!("a shorter `timeout` for bus \"{}\"", bus.name);
+        cx.warn(at.key("every"), message, help);
+    }
+    let units = unit_ids(cx, at, raw.unit_id.as_ref(), devices);
     Some((bus?, units?, every))
 }
 
-fn units(
+fn unit_ids(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,
     raw: Option<&RawUnitId>,

@@ -197,6 +197,8 @@ pub(super) fn url(
             );
             let first = schemes.first().copied().unwrap_or_default();
             let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+            // Whatever stands before an `@` may be a password.
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
             cx.error(at, message, format!("perhaps \"{first}://{rest}\""));
             return None;
         }

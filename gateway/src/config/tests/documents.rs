@@ -47,7 +47,7 @@ fn furnished() -> Site {
     }
     site.file("secrets/devices", "bin-1:secret\n");
     site.file("courtyard.mp4", "a file");
-    site.file("our-city.toml", crate::alert::profile::DEFAULT);
+    site.file("our-city.toml", crate::config::platform::DEFAULT);
     site.vision();
     site
 }

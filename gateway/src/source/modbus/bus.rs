@@ -74,6 +74,8 @@ pub async fn run(
 ) {
     let (stations, periods) = stations(&bus, &devices);
     if stations.is_empty() {
+        tracing::warn!(bus = &*bus.name, "no device is on this bus");
+        stop.cancelled().await;
         return;
     }
     let has_aside = matches!(bus.link, BusLink::Tcp { .. }) && stations.len() > 1;

@@ -26,6 +26,10 @@ const PATIENCE_FACTOR: u32 = 8;
 /// The slowest recent answer is forgotten by this share with every faster one.
 const FORGET: u32 = 32;
 
+/// Units are staggered in steps of this: those of one step follow each other without a pause,
+/// which saves the gateway a wake-up each.
+const STAGGER_STEP: Duration = Duration::from_millis(50);
+
 /// What a time-out costs a line with only one lane: the wait and the silence after it.
 fn cost_of_silence(timeout: Duration) -> Duration {
     timeout * 3 / 2
@@ -114,7 +118,8 @@ impl Schedule {
             .iter()
             .zip(0u32..)
             .map(|(every, i)| {
-                let phase = now + *every * i / count;
+                let offset = (*every * i / count).as_nanos() / STAGGER_STEP.as_nanos();
+                let phase = now + STAGGER_STEP * u32::try_from(offset).unwrap_or(u32::MAX);
                 Slot {
                     every: *every,
                     due: phase,

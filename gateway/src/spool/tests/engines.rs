@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     io,
-    ops::{ControlFlow, Range},
+    ops::Range,
     path::Path,
     sync::{Arc, Mutex},
 };
 
-use super::super::engine::{Cut, Engine, EngineError, WriteBatch};
+use super::super::engine::{Cut, Engine, EngineError, Visitor, WriteBatch};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -113,11 +113,7 @@ impl Engine for MemEngine {
         Ok(self.0.0.lock().unwrap().cached.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        range: Range<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, range: Range<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
         let state = self.0.0.lock().unwrap();
         let range = range.start.to_vec()..range.end.to_vec();
         for (key, value) in state.cached.range(range) {
@@ -184,11 +180,7 @@ impl Engine for RedbEngine {
         Ok(value.map(|value| value.value().to_vec()))
     }
 
-    fn scan(
-        &self,
-        range: Range<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, range: Range<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
         use redb::ReadableDatabase;
         let read = self.0.begin_read().map_err(redb_error)?;
         let table = read.open_table(TABLE).map_err(redb_error)?;
