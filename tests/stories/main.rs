@@ -2,10 +2,12 @@
 //!
 //! One file per story. Run them with `cargo xtask test stories`, which does the set-up.
 
+mod bad_input;
 mod camera_faults;
 mod child_killed;
 mod offline;
 mod random_kills;
+mod readme;
 mod stopping;
 mod whole_station;
 mod words;

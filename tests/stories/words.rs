@@ -1,6 +1,6 @@
 //! Phrases that several stories use.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -78,6 +78,11 @@ impl Bins {
         Ok(())
     }
 
+    /// Publishes so many, few enough that none has to be acknowledged before the last is sent.
+    pub fn publish_some(&mut self, count: usize) -> Result<()> {
+        (0..count).try_for_each(|_| self.publish())
+    }
+
     /// Waits until everything is acknowledged; says how much that is.
     pub fn settle(&mut self) -> Result<usize> {
         self.publisher.settle(PATIENT)?;
@@ -86,21 +91,22 @@ impl Bins {
 
     /// Fails unless every acknowledged reading is in what the platform stored.
     pub fn all_arrived(&self, received: &Received) -> Result<()> {
-        let arrived: std::collections::HashSet<u64> = received
+        let arrived: HashSet<u64> = received
             .readings("bins")
             .filter_map(|r| r["payload"]["seq"].as_u64())
             .collect();
-        let lost: Vec<&u64> = self
-            .publisher
-            .acked()
-            .iter()
-            .filter(|seq| !arrived.contains(seq))
-            .collect();
+        self.none_missing(&arrived)
+    }
+
+    /// Fails unless the number of every acknowledged reading is among these.
+    pub fn none_missing(&self, arrived: &HashSet<u64>) -> Result<()> {
+        let acked = self.publisher.acked();
+        let lost: Vec<&u64> = acked.iter().filter(|seq| !arrived.contains(seq)).collect();
         ensure!(
             lost.is_empty(),
             "{} of {} acknowledged readings are lost, e.g. {:?}",
             lost.len(),
-            self.publisher.acked().len(),
+            acked.len(),
             &lost[..lost.len().min(10)]
         );
         Ok(())

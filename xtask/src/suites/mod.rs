@@ -5,7 +5,7 @@ mod tally;
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    process::Stdio,
     time::Instant,
 };
 
@@ -97,16 +97,14 @@ pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<()> {
 }
 
 fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>) -> Result<Tally> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = build::cargo();
     command
-        .current_dir(wangge_tests::place::root())
         .args(["test", "--no-fail-fast"])
         .args(suite.cargo_arguments())
         .args(filter)
         // Output of tests that pass tells which of them had to be skipped.
         .args(["--", "--show-output"])
         .envs(kit.env())
-        .stdin(Stdio::null())
         .stdout(Stdio::piped());
     if suite == Suite::Stories {
         command.env("WANGGE_BIN_DIR", build::release()?);
