@@ -17,7 +17,7 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{config, simulate, vision};
+use crate::{config, simulate};
 
 /// It worked.
 pub const OK: u8 = 0;
@@ -110,9 +110,6 @@ enum Command {
     ///
     /// For example: wangge completion bash > /etc/bash_completion.d/wangge
     Completion { shell: Shell },
-    /// The picture analysis; started by `run` alone.
-    #[command(hide = true)]
-    Vision,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,7 +163,6 @@ impl Cli {
                 clap_complete::generate(shell, &mut Cli::command(), "wangge", &mut script);
                 print(&String::from_utf8_lossy(&script))
             }
-            Command::Vision => return vision::child_main(),
         };
         ExitCode::from(code)
     }

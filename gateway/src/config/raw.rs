@@ -128,7 +128,7 @@ pub struct RawStorage {
     pub quota: Option<SizeText>,
     /// How long delivered pictures stay for the station's own use; `30d` when left out.
     pub evidence_keep: Option<DurationText>,
-    /// Longest wait before readings are synced to disk together; `2ms` when left out, `0s`
+    /// Longest wait before readings are synced to disk together; `4ms` when left out, `0s`
     /// syncs as fast as the disk can.
     pub commit_interval: Option<DurationText>,
 }

@@ -1,7 +1,7 @@
 //! The vision child: cameras in, sightings out.
 //!
-//! It is the same binary as the gateway, started as `wangge vision` with a socket as standard
-//! input, and the only process that parses video. It holds no keys, no spool and no listening
+//! It is the program `wangge-vision`, started by the gateway with a socket as standard input, and
+//! the only process that parses video or has a video library in it. It holds no keys, no spool and no listening
 //! socket. Camera passwords reach it over the socket: never by argument, environment or file.
 //!
 //! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`gaze`] (decode it
@@ -70,7 +70,7 @@ pub fn child_main() -> ExitCode {
         .with_ansi(false)
         .try_init();
     let Some(mut socket) = gateway() else {
-        tracing::error!("`wangge vision` is started by `wangge run`, not by hand");
+        tracing::error!("`wangge-vision` is started by `wangge run`, not by hand");
         return ExitCode::from(2);
     };
     let setup = match wire::read::<Setup>(&mut socket) {

@@ -78,8 +78,7 @@ async fn stopping_leaves_no_child() {
 #[test]
 fn the_child_ends_when_the_gateway_is_gone() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wangge"))
-        .arg("vision")
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wangge-vision"))
         .stdin(OwnedFd::from(theirs))
         .spawn()
         .unwrap();
@@ -102,8 +101,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
 
 #[test]
 fn by_hand_it_says_that_it_is_not_for_hands() {
-    let child = Command::new(env!("CARGO_BIN_EXE_wangge"))
-        .arg("vision")
+    let child = Command::new(env!("CARGO_BIN_EXE_wangge-vision"))
         .stdin(Stdio::null())
         .output()
         .unwrap();

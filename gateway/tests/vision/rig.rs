@@ -44,7 +44,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         // Its own name tells this rig's children from those of tests that run beside it.
         let program = dir.path().join("wangge");
-        symlink(env!("CARGO_BIN_EXE_wangge"), &program).unwrap();
+        symlink(env!("CARGO_BIN_EXE_wangge-vision"), &program).unwrap();
         let (out, arrivals) = mpsc::channel(64);
         let counters = Arc::new(SourceCounters::default());
         let stop = CancellationToken::new();

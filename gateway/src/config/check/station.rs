@@ -116,7 +116,7 @@ pub(super) fn storage(cx: &mut Checker<'_, '_>, raw: Option<&RawStorage>) -> Sto
         commit_interval: cx.duration(
             at.key("commit_interval"),
             raw.commit_interval.as_ref(),
-            Duration::from_millis(2),
+            Duration::from_millis(4),
             &limits::COMMIT_INTERVAL,
         ),
     }

@@ -47,7 +47,6 @@ impl Child {
             .iter()
             .filter_map(|name| Some((*name, std::env::var_os(name)?)));
         let process = Command::new(program)
-            .arg("vision")
             .env_clear()
             .envs(environment)
             .stdin(OwnedFd::from(theirs))

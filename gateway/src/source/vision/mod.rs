@@ -42,6 +42,9 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration:
 /// A child that lived for so long was well; the next failure begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(120);
 
+/// The child's program, beside the gateway's own.
+const PROGRAM: &str = "wangge-vision";
+
 /// Runs the child for all cameras until `stop`.
 ///
 /// `received` counts compressed frames, `accepted` those looked at or passed over on purpose,
@@ -57,9 +60,11 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let program = match std::env::current_exe() {
-        Ok(program) => program,
+        Ok(gateway) => gateway.with_file_name(PROGRAM),
         Err(e) => {
-            tracing::error!("cannot find the gateway's own program to start `vision`: {e}");
+            tracing::error!(
+                "cannot find the folder of the gateway's own program, where `{PROGRAM}` is: {e}"
+            );
             return;
         }
     };
@@ -82,7 +87,7 @@ pub async fn run(
 /// What is started, and with what.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Understands `vision` as the gateway's own program does.
+    /// `wangge-vision`, or what behaves like it.
     pub program: PathBuf,
     pub vision: Vision,
     /// For whoever asks how the child is.
