@@ -51,6 +51,47 @@ impl LinkState {
     }
 }
 
+/// The vision child as its parent sees it.
+#[derive(Debug, Default)]
+pub struct ChildState(Mutex<Child>);
+
+/// See [`ChildState`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Child {
+    /// `None` while it is down.
+    pub pid: Option<u32>,
+    /// How often it had to be started again.
+    pub restarts: u64,
+    /// Bytes resident, if known.
+    pub resident: Option<u64>,
+    /// Why it last ended.
+    pub last_error: Option<String>,
+}
+
+impl ChildState {
+    /// It runs.
+    pub fn running(&self, pid: Option<u32>, resident: Option<u64>) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (child.pid, child.resident) = (pid, resident);
+    }
+
+    /// It ended, and why; another one follows.
+    pub fn ended(&self, reason: &str) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (child.pid, child.resident) = (None, None);
+        child.restarts += 1;
+        child.last_error = Some(reason.to_owned());
+    }
+
+    /// What is known now.
+    pub fn get(&self) -> Child {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
 /// One source's work: `received = accepted + refused + repeated` for messages, polls and frames
 /// alike.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ use crate::{
     alert::Ledger,
     clock::Clock,
     config::{Config, Device, DeviceLink, Storage},
-    counters::{SourceCounters, UplinkCounters},
+    counters::{ChildState, SourceCounters, UplinkCounters},
     engine::{Engine, Progress, SharedProgress},
     observation::Arrival,
     rules, source,
@@ -49,6 +49,7 @@ pub struct Running {
     pub progress: SharedProgress,
     pub sources: Vec<(String, SourceKind, Arc<SourceCounters>)>,
     pub uplinks: Vec<(String, Arc<UplinkCounters>)>,
+    pub vision: Option<Arc<ChildState>>,
 }
 
 /// Runs a station until SIGTERM or Ctrl-C.
@@ -92,6 +93,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         progress: progress.clone(),
         sources: Vec::new(),
         uplinks: Vec::new(),
+        vision: None,
     };
 
     // Uplinks.
@@ -191,11 +193,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();
+        let child = Arc::new(ChildState::default());
+        running.vision = Some(child.clone());
         sources.spawn(
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
                 vision,
+                child,
                 Arc::new(move |bytes, media_type, role, taken_at| {
                     pictures
                         .put(bytes, media_type, role, taken_at)
@@ -208,7 +213,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
-    drop(arrivals); // the engine ends with the last source
 
     // Console, watchdog.
     let stop_console = CancellationToken::new();
@@ -232,7 +236,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     info!(station = %config.station.id, devices = config.devices.len(), cameras = config.cameras.len(), "running");
 
-    stop_signal().await?;
+    tokio::select! {
+        signal = stop_signal() => signal?,
+        // It ends when its senders are gone, and ours is not: this is a fault of ours.
+        () = engine.join_any() => anyhow::bail!("the engine ended by itself; start the gateway again"),
+    }
     notify(&[sd_notify::NotifyState::Stopping]);
     let deadline = Instant::now() + config.stop_deadline;
     info!(
@@ -248,6 +256,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop_sources.cancel();
     sources.join(deadline).await;
+    drop(arrivals); // the engine ends with the last sender
     engine.join(deadline).await;
     drain(&spool, deadline, config.stop_deadline).await;
     stop_uplinks.cancel();
@@ -362,6 +371,15 @@ impl Stages {
             task.await;
             name
         });
+    }
+
+    /// Waits until one of them has ended.
+    async fn join_any(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => error!(stage = name, "ended too early"),
+            Some(Err(fault)) => error!(%fault, "a stage ended with a panic"),
+            None => {}
+        }
     }
 
     /// Waits for all of them; whoever is still running at the deadline is named and aborted.

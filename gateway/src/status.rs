@@ -65,7 +65,15 @@ async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
                 fault: progress.faults.get(&c.id).cloned(),
             })
             .collect(),
-        vision: None,
+        vision: running.vision.as_ref().map(|state| {
+            let child = state.get();
+            console::VisionStatus {
+                pid: child.pid,
+                restarts: child.restarts,
+                resident: child.resident,
+                last_error: child.last_error,
+            }
+        }),
         storage: console::StorageStatus {
             bytes: stats.bytes,
             quota: stats.quota,

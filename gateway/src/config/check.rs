@@ -5,6 +5,7 @@
 
 mod camera;
 mod device;
+mod installed;
 mod link;
 mod polygon;
 mod profile;

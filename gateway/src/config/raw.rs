@@ -271,9 +271,11 @@ pub struct RawZone {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawVision {
-    /// The model's manifest; `/usr/share/wangge/models/nanodet_g_416.toml` when left out.
+    /// The model's manifest; the packaged one when left out, else the one that
+    /// `cargo xtask setup` made.
     pub model: Option<String>,
-    /// ONNX Runtime library; `/usr/lib/wangge/libonnxruntime.so` when left out.
+    /// ONNX Runtime library; the packaged one when left out, else the one that
+    /// `cargo xtask setup` fetched.
     pub onnxruntime: Option<String>,
     /// Threads for the detector; 1 when left out.
     #[schemars(range(min = *limits::VISION_THREADS.start(), max = *limits::VISION_THREADS.end()))]

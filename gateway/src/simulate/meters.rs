@@ -90,7 +90,13 @@ impl Meter {
     }
 
     /// Registers from `address` on, or the exception that the real one answers.
-    fn read(&self, day: Duration, address: u16, quantity: u16) -> Result<Vec<u16>, ExceptionCode> {
+    fn read(
+        &self,
+        day: Duration,
+        speed: u32,
+        address: u16,
+        quantity: u16,
+    ) -> Result<Vec<u16>, ExceptionCode> {
         if quantity == 0 || quantity > MAX_QUANTITY {
             return Err(ExceptionCode::IllegalDataValue);
         }
@@ -102,7 +108,8 @@ impl Meter {
             .checked_sub(base)
             .filter(|first| first + quantity <= size)
             .ok_or(ExceptionCode::IllegalDataAddress)?;
-        let total = self.total(day);
+        // Whoever reads lives in real time, and a total must not run ahead of its flow.
+        let total = COUNTED_BEFORE + (self.total(day) - COUNTED_BEFORE) / f64::from(speed);
         let flow = (self.flow(day) as f32).to_bits();
         let whole = total.trunc() as u32;
         let part = (total.fract() as f32).to_bits();
@@ -207,12 +214,13 @@ impl Plant {
             tracing::info!(unit = asked.slave, "the meters are being read");
         }
         let day = self.scenario.day_time(self.start.elapsed());
+        let speed = self.scenario.speed();
         match asked.request {
             Request::ReadHoldingRegisters(address, quantity) => meter
-                .read(day, address, quantity)
+                .read(day, speed, address, quantity)
                 .map(|words| Some(Response::ReadHoldingRegisters(words))),
             Request::ReadInputRegisters(address, quantity) => meter
-                .read(day, address, quantity)
+                .read(day, speed, address, quantity)
                 .map(|words| Some(Response::ReadInputRegisters(words))),
             _ => Err(ExceptionCode::IllegalFunction),
         }

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_DEVICES)))]
     pub bins: u8,
     /// Topic of a bin; {id} is its id.
-    #[arg(long, default_value = "bins/{id}")]
+    #[arg(long, default_value = "bins/{id}/up")]
     pub topic: String,
     /// File with the password that the bins log in with, their id as user name.
     #[arg(long, value_name = "FILE")]
@@ -91,9 +91,14 @@ pub enum Scenario {
 impl Scenario {
     /// Simulated time for real time.
     fn day_time(self, real: Duration) -> Duration {
+        real * self.speed()
+    }
+
+    /// How many times faster than real time the day goes by.
+    fn speed(self) -> u32 {
         match self {
-            Scenario::Day => real,
-            Scenario::Demo => real * 720,
+            Scenario::Day => 1,
+            Scenario::Demo => 720,
         }
     }
 }

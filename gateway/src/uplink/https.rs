@@ -210,6 +210,11 @@ impl Https {
         }
     }
 
+    /// What last went wrong.
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
     fn complain(&mut self, text: &str) {
         if self.complaint.as_deref() != Some(text) {
             warn!(uplink = self.name, url = %self.url, "{text}; trying again, nothing is lost");

@@ -60,6 +60,14 @@ pub enum Link {
 }
 
 impl Link {
+    /// What last went wrong, in a sentence for people.
+    pub fn complaint(&self) -> Option<&str> {
+        match self {
+            Link::Mqtt(link) => link.complaint(),
+            Link::Https(link) => link.complaint(),
+        }
+    }
+
     /// How many parcels it takes now.
     pub fn room(&self) -> usize {
         match self {

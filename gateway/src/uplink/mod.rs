@@ -350,6 +350,7 @@ impl Courier {
 
     fn take(&mut self, report: Report) {
         let now = self.clock.now().mono;
+        self.show_link(&report);
         match report {
             Report::Connected => {
                 self.counters.connected.add_one();
@@ -375,6 +376,24 @@ impl Courier {
             Report::Refused(token, reason) => self.queue.refused(&token, &reason, now),
             Report::Failed(token) => self.queue.failed(&token, now),
             Report::Unanswered(token, after) => self.queue.unanswered(&token, after, now),
+        }
+    }
+
+    /// What the console shows of the connection.
+    fn show_link(&self, report: &Report) {
+        match report {
+            // A client over HTTPS is ready without having reached anybody.
+            Report::Connected => {
+                if matches!(self.link, Link::Mqtt(_)) {
+                    self.counters.link.up();
+                }
+            }
+            Report::Receipts(_) | Report::Answered(..) => self.counters.link.up(),
+            Report::Lost { .. } | Report::Failed(_) | Report::Unanswered(..) => {
+                let reason = self.link.complaint().unwrap_or("no answer");
+                self.counters.link.down(reason);
+            }
+            Report::Transmitted(_) | Report::Garbled | Report::Refused(..) => {}
         }
     }
 

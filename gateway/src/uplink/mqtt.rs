@@ -341,6 +341,11 @@ impl Mqtt {
         debug!(uplink = self.name, ?wait, "next attempt");
     }
 
+    /// What last went wrong.
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
     fn complain(&mut self, text: &str) {
         if self.complaint.as_deref() != Some(text) {
             warn!(

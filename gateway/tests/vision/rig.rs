@@ -52,6 +52,7 @@ impl Rig {
             Launch {
                 program: program.clone(),
                 vision,
+                state: Arc::default(),
             },
             cameras.into_iter().map(Arc::new).collect(),
             keep(dir.path().to_path_buf()),

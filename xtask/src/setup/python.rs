@@ -16,6 +16,7 @@ const REQUIREMENTS: &[&str] = &[
     "numpy==2.4.6",
     "onnx==1.23.2",
     "pymodbus==3.16.1",
+    "pyserial==3.5",
     "paho-mqtt==2.2.0",
 ];
 

@@ -50,7 +50,8 @@ impl Suite {
                 "--tests",
             ],
             Suite::Docs => &["--workspace", "--doc"],
-            Suite::Stories => &["--package", "wangge-tests", "--lib", "--tests"],
+            // All packages are named, so that features, and so what is built, stay the same.
+            Suite::Stories => &["--workspace", "--test", "stories"],
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Cameras, their zones, and the process that looks at them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
 use super::{
-    At, Checker, Seen, device, limits,
+    At, Checker, Seen, device, installed, limits,
     link::{self, Keys},
     polygon, rule, station,
 };
@@ -21,8 +21,6 @@ const FPS: f64 = 5.0;
 const DWELL: Duration = Duration::from_secs(20);
 /// Default for `grace`.
 const GRACE: Duration = Duration::from_secs(10);
-const MODEL: &str = "/usr/share/wangge/models/nanodet_g_416.toml";
-const ONNXRUNTIME: &str = "/usr/lib/wangge/libonnxruntime.so";
 
 /// The vision table, and what its model can see.
 pub(super) struct Checked {
@@ -41,15 +39,20 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
         }
         return None;
     }
-    let model = written.and_then(|v| v.model.as_deref()).unwrap_or(MODEL);
-    let library = written
-        .and_then(|v| v.onnxruntime.as_deref())
-        .unwrap_or(ONNXRUNTIME);
-    let manifest = cx.read_text(at.key("model"), model, limits::FILE_BYTES);
-    let onnxruntime = cx.file(at.key("onnxruntime"), library);
+    let given = |value: Option<&str>, installed: fn() -> PathBuf| match value {
+        Some(value) => value.to_owned(),
+        None => installed().display().to_string(),
+    };
+    let model = given(written.and_then(|v| v.model.as_deref()), installed::model);
+    let library = given(
+        written.and_then(|v| v.onnxruntime.as_deref()),
+        installed::onnxruntime,
+    );
+    let manifest = cx.read_text(at.key("model"), &model, limits::FILE_BYTES);
+    let onnxruntime = cx.file(at.key("onnxruntime"), &library);
     Some(Checked {
         vision: Vision {
-            model: cx.path(model),
+            model: cx.path(&model),
             onnxruntime,
             threads: written.and_then(|v| v.threads).unwrap_or(1),
             memory_limit: cx.size(

@@ -145,14 +145,6 @@ fn the_model_must_be_there() {
         faults.to_string().contains("manifest is unusable"),
         "{faults}"
     );
-    // Without a table, the places of the package count.
-    let faults = site.faults(&format!("{STATION}{BIN}{camera}"));
-    assert!(
-        faults
-            .to_string()
-            .contains("/usr/share/wangge/models/nanodet_g_416.toml"),
-        "{faults}"
-    );
 }
 
 #[test]

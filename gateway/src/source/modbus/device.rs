@@ -96,7 +96,7 @@ impl Member {
                 quality = Quality::Implausible;
                 doubt.get_or_insert_with(|| {
                     format!(
-                        "累计读数 {0} 倒退或突增至 {value} / {0} fell or jumped to {value}",
+                        "累计读数 {0} 倒退或突增至 {value:.3} / {0} fell or jumped to {value:.3}",
                         point.name
                     )
                 });

@@ -17,7 +17,7 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 /// Messages that are remembered per device, to know a copy when it comes.
 pub const WINDOW: usize = 64;
 /// A device may save up this much of its rate and spend it at once.
-pub const BURST: Duration = Duration::from_secs(30);
+pub const BURST: Duration = Duration::from_secs(600);
 /// Least burst, messages: a slow device may still send what a wake-up brings.
 pub const MIN_BURST: f64 = 20.0;
 /// Longest absence of ours for which a backlog is believed at once.

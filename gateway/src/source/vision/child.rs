@@ -85,7 +85,12 @@ impl Child {
         Some(postcard::from_bytes(&frame).map_err(invalid))
     }
 
-    /// Resident memory, bytes.
+    /// Its process id, until it has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Bytes resident, if the kernel tells.
     pub fn resident(&self) -> Option<u64> {
         let mut text = [0; 128];
         let read = self.statm.as_ref()?.read_at(&mut text, 0).ok()?;

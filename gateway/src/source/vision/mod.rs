@@ -17,7 +17,7 @@ use wangge_protocol::EvidenceRef;
 use crate::{
     clock::Clock,
     config::{Camera, Vision},
-    counters::SourceCounters,
+    counters::{ChildState, SourceCounters},
     observation::Arrival,
 };
 
@@ -49,6 +49,7 @@ const HEALTHY: Duration = Duration::from_secs(120);
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
     vision: Vision,
+    state: Arc<ChildState>,
     keep: Keep,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
@@ -63,7 +64,11 @@ pub async fn run(
         }
     };
     run_program(
-        Launch { program, vision },
+        Launch {
+            program,
+            vision,
+            state,
+        },
         cameras,
         keep,
         out,
@@ -80,6 +85,8 @@ pub struct Launch {
     /// Understands `vision` as the gateway's own program does.
     pub program: PathBuf,
     pub vision: Vision,
+    /// For whoever asks how the child is.
+    pub state: Arc<ChildState>,
 }
 
 /// [`run`] with another program as the child, for tests whose own program is not the gateway.
@@ -103,6 +110,7 @@ pub async fn run_program(
             End::Failed(reason) => reason,
         };
         tracing::warn!("vision: {reason}");
+        launch.state.ended(&reason);
         if let Some(arrival) = reporter.child_failed(&reason)
             && out.send(arrival).await.is_err()
         {
@@ -129,7 +137,11 @@ enum End {
 
 /// One child from start to end.
 async fn life(
-    Launch { program, vision }: &Launch,
+    Launch {
+        program,
+        vision,
+        state,
+    }: &Launch,
     reporter: &mut Reporter,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
@@ -154,6 +166,7 @@ async fn life(
             Ok(Some(Err(e))) => Some(format!("it sent what cannot be understood: {e}")),
             Ok(Some(Ok(message))) => {
                 let memory = child.resident();
+                state.running(child.pid(), memory);
                 let stuck = watch.heard(&message, Instant::now());
                 match reporter.take(message).await {
                     _ if memory.is_some_and(|bytes| bytes > vision.memory_limit) => Some(format!(
