@@ -117,10 +117,12 @@ name = "meters"
                 .find(|e| e.body["data"]["device"] == "meter-2")
                 .cloned())
         })?;
+        let text = fault.body["data"]["text"]["en"]
+            .as_str()
+            .unwrap_or_default();
         ensure!(
-            fault.body["data"]["kind"] == "meter_fault",
-            "{}",
-            fault.body["data"]
+            text.contains("refuses") && text.contains("Illegal data address"),
+            "{text}"
         );
         until("readings of the good meter", SOON, || {
             Ok((platform.received()?.readings("meters").count() > 4).then_some(()))
