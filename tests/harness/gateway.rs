@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Process, http, place, until};
+use crate::{Process, http, place, until, usage};
 
 const START: Duration = Duration::from_secs(30);
 /// `stop.deadline` is 10 s unless a story says otherwise.
@@ -188,10 +188,13 @@ impl Gateway {
     /// The vision child's process id, if it is up.
     ///
     /// # Errors
-    /// The gateway does not answer.
+    /// The gateway is not running.
     pub fn vision(&self) -> Result<Option<u32>> {
-        let pid = &self.status()?["vision"]["pid"];
-        Ok(pid.as_u64().and_then(|pid| u32::try_from(pid).ok()))
+        let process = self
+            .process
+            .as_ref()
+            .context("the gateway is not running")?;
+        Ok(usage::children(process.id()).first().copied())
     }
 }
 

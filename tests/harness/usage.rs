@@ -21,26 +21,19 @@ pub fn of(pid: u32) -> Usage {
 
 /// A process and its descendants that are alive.
 pub fn of_tree(pid: u32) -> Usage {
+    let all = everything();
     let mut tree = BTreeSet::from([pid]);
-    let all: Vec<(u32, u32, Usage)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| stat(pid).map(|(parent, usage)| (pid, parent, usage)))
-        .collect();
     // Children may have lower ids than parents after a wrap: go on until nothing is added.
     loop {
-        let before = tree.len();
-        tree.extend(
-            all.iter()
-                .filter(|(_, parent, _)| tree.contains(parent))
-                .map(|(pid, ..)| *pid)
-                .collect::<Vec<_>>(),
-        );
-        if tree.len() == before {
+        let more = all
+            .iter()
+            .filter(|(_, parent, _)| tree.contains(parent))
+            .map(|(pid, ..)| *pid);
+        let more: Vec<u32> = more.filter(|pid| !tree.contains(pid)).collect();
+        if more.is_empty() {
             break;
         }
+        tree.extend(more);
     }
     all.iter()
         .filter(|(pid, ..)| tree.contains(pid))
@@ -50,11 +43,34 @@ pub fn of_tree(pid: u32) -> Usage {
         })
 }
 
+/// What a process started itself and is alive.
+pub fn children(pid: u32) -> Vec<u32> {
+    everything()
+        .into_iter()
+        .filter(|(_, parent, _)| *parent == pid)
+        .map(|(child, ..)| child)
+        .collect()
+}
+
+/// Process, parent and usage.
+fn everything() -> Vec<(u32, u32, Usage)> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| stat(pid).map(|(parent, usage)| (pid, parent, usage)))
+        .collect()
+}
+
 /// Parent and usage of one process.
 fn stat(pid: u32) -> Option<(u32, Usage)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, spaces and brackets too.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    if fields.first() == Some(&"Z") {
+        return None; // ended; only its parent has not looked yet
+    }
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     let page = rustix::param::page_size() as u64;
     Some((

@@ -75,6 +75,9 @@ pub struct Worker {
     store: Result<Store, Outage>,
     waiting: Vec<(Answer<Vec<Seq>>, Vec<Seq>)>,
     receipts_since: Option<Instant>,
+    /// Settled since the last sync: who passed them on has forgotten them, so they are kept here
+    /// until they can no longer be lost with an outage.
+    receipts: Vec<Seq>,
     disk: Disk,
     syncs: u64,
     mark_due: Option<Instant>,
@@ -100,6 +103,7 @@ impl Worker {
             store: Ok(store),
             waiting: Vec::new(),
             receipts_since: None,
+            receipts: Vec::new(),
             disk: Disk::Roomy,
             syncs: 0,
             mark_due: None,
@@ -203,6 +207,7 @@ impl Worker {
                 self.answer(answer, found);
             }
             Command::Settle(seqs, answer) => {
+                self.receipts.extend(&seqs);
                 store.settle(seqs);
                 self.receipts_since.get_or_insert_with(Instant::now);
                 let _ = answer.send(Ok(()));
@@ -279,6 +284,7 @@ impl Worker {
         }
         self.syncs += 1;
         self.receipts_since = None;
+        self.receipts.clear();
         let counters = store.counters();
         for hash in store.take_released() {
             self.evidence.release(&hash);
@@ -343,8 +349,10 @@ impl Worker {
             Ok((store, found))
         });
         match opened {
-            Ok((store, recovery)) => {
+            Ok((mut store, recovery)) => {
                 tracing::warn!(?recovery, "the spool is open again");
+                store.settle(self.receipts.clone());
+                self.receipts_since = (!self.receipts.is_empty()).then(Instant::now);
                 self.durable.send_replace(store.counters().last);
                 self.disk = self.keeper.disk();
                 self.store = Ok(store);

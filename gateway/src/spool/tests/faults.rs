@@ -130,3 +130,31 @@ async fn the_spool_opens_again_when_the_cause_is_gone_and_the_books_still_balanc
     assert_eq!((account.accepted, account.receipted), (6, 1));
     assert_eq!((account.dropped, account.held), (1, 4));
 }
+
+#[tokio::test]
+async fn a_receipt_that_was_taken_outlives_an_outage() {
+    for n in 1..=4 {
+        let keeper = MemKeeper::default();
+        let (_dir, spool) = start(&keeper);
+        let alert = |id| batch(vec![record(ALERT, id)]);
+        spool.append(alert("a")).await.unwrap();
+        spool.settle(vec![1]).await.unwrap();
+        // The outage comes before the receipt's removal, or before that is synced.
+        keeper.disk.fail_in(n);
+        while spool.append(alert("b")).await.is_ok() {}
+        // Unsynced writes are gone, as when sled closes on a full disk.
+        keeper.disk.cut_power(0.0);
+        keeper.disk.repair();
+        while spool.stats().await.unwrap().refusing.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        spool.append(alert("c")).await.unwrap();
+        // Whoever settled it has forgotten it, so nobody would settle it again.
+        let entries = spool.peek(ALERT, None, 100).await.unwrap();
+        assert!(
+            !ids(&entries).contains(&"a"),
+            "n = {n}: {:?}",
+            ids(&entries)
+        );
+    }
+}
