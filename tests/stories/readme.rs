@@ -28,19 +28,11 @@ fn blocks(markdown: &str, language: &str) -> Vec<String> {
 fn the_readme_s_station_is_valid() {
     play("readme", |dir| {
         let readme = fs::read_to_string(place::root().join("README.md"))?;
-        let mut toml = blocks(&readme, "toml").join("\n");
+        let toml = blocks(&readme, "toml").join("\n");
         ensure!(
             toml.contains("[[camera]]"),
             "no camera in the README's TOML"
         );
-        if !toml.contains("[vision]") {
-            // `cargo xtask setup` prints these lines.
-            toml += &format!(
-                "\n[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\n",
-                place::model()?.display(),
-                place::onnxruntime()?.display()
-            );
-        }
         secret(dir, "camera.password", "a secret")?;
         certificate(dir)?;
         fs::rename(dir.join("ca.pem"), dir.join("city-ca.pem"))?;

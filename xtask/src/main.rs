@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup { purpose } => match purpose {
             setup::Purpose::Build => setup::build(),
-            more => setup::kit(more).map(|kit| print!("{}", kit.advice())),
+            more => setup::kit(more).map(drop),
         },
         Command::Demo { options } => demo::run(&options),
         Command::Bench {

@@ -13,7 +13,7 @@ use super::{
 
 const RATES: [u64; 2] = [200, 1_000];
 /// Rates that are tried one after the other, a second.
-const LADDER: [u64; 7] = [5_000, 10_000, 15_000, 20_000, 25_000, 32_000, 40_000];
+const LADDER: [u64; 7] = [5_000, 10_000, 25_000, 32_000, 40_000, 50_000, 64_000];
 /// A rate is sustained when nothing is lost and the backlog is gone this soon.
 const DRAIN_S: f64 = 1.0;
 

@@ -51,17 +51,6 @@ impl Kit {
     }
 }
 
-impl Kit {
-    /// What a station's file needs to use it.
-    pub fn advice(&self) -> String {
-        format!(
-            "\nFor a station with cameras, in its file:\n\n[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\n",
-            self.model.display(),
-            self.onnxruntime.display()
-        )
-    }
-}
-
 /// Installs what is needed to compile the product.
 pub fn build() -> Result<()> {
     packages::ensure(Purpose::Build)

@@ -41,14 +41,7 @@ impl Suite {
 
     fn cargo_arguments(self) -> &'static [&'static str] {
         match self {
-            Suite::Unit => &[
-                "--workspace",
-                "--exclude",
-                "wangge-tests",
-                "--lib",
-                "--bins",
-                "--tests",
-            ],
+            Suite::Unit => &["--workspace", "--lib", "--bins", "--tests"],
             Suite::Docs => &["--workspace", "--doc"],
             // All packages are named, so that features, and so what is built, stay the same.
             Suite::Stories => &["--workspace", "--test", "stories"],
