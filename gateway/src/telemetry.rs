@@ -257,3 +257,6 @@ fn select(payload: &RawValue, fields: &[String]) -> String {
     }
     serde_json::Value::Object(kept).to_string()
 }
+
+#[cfg(test)]
+mod tests;
