@@ -1,0 +1,184 @@
+use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
+use wangge_protocol::{AlertData, CloudEvent};
+
+use super::*;
+use crate::{
+    config::{self, Border, Condition, Side, Storage},
+    observation::{Observation, Quality, Quantity},
+    rules::fixtures,
+};
+
+/// A station with one bin, one uplink and a real spool.
+struct Station {
+    config: Config,
+    spool: Spool,
+    progress: SharedProgress,
+}
+
+impl Station {
+    fn open(dir: &TempDir) -> Station {
+        let overflow = fixtures::rule(
+            "overflow",
+            EventKind::BinOverflow,
+            Condition::Threshold {
+                quantity: Quantity::Fill,
+                side: Side::Above,
+                raise: 90.0,
+                clear: 80.0,
+                hold: Duration::ZERO,
+            },
+        );
+        let mut config =
+            fixtures::config(vec![fixtures::device("bin-1", vec![overflow])], Vec::new());
+        config.storage = Storage {
+            path: dir.path().join("spool"),
+            ..config.storage
+        };
+        config.uplinks = vec![config::Uplink {
+            name: "city".into(),
+            link: config::UplinkLink::Https {
+                url: "https://127.0.0.1/".parse().unwrap(),
+                tls: config::Tls {
+                    ca_file: None,
+                    client: None,
+                },
+                token: None,
+            },
+            border: Border::Receipt,
+            alerts: true,
+            streams: Vec::new(),
+        }];
+        let names = ["city".into()];
+        let (spool, _) = Spool::open(&config.storage, &config.station.id, &names).unwrap();
+        Station {
+            config,
+            spool,
+            progress: SharedProgress::default(),
+        }
+    }
+
+    /// Runs the engine over these levels, as from one start to its stop; returns the tokens that
+    /// were acknowledged.
+    async fn run(&self, levels: &[f64]) -> Vec<u64> {
+        let clock = Clock::start();
+        let state = self.spool.state().await.unwrap();
+        let ledger = Ledger::restore(&self.config, &state, clock.now()).unwrap();
+        let open: Vec<_> = ledger.open().collect();
+        let rules = rules::Engine::new(
+            &self.config.devices,
+            &self.config.cameras,
+            self.config.station.time_zone.clone(),
+            &open,
+            clock.now(),
+        );
+        let engine = Engine::new(
+            &self.config,
+            rules,
+            ledger,
+            self.spool.clone(),
+            clock,
+            self.progress.clone(),
+        );
+        let (arrivals, inbox) = mpsc::channel(16);
+        let (acks, mut acknowledged) = unbounded_channel();
+        let task = tokio::spawn(engine.run(inbox));
+        for (token, level) in (0..).zip(levels) {
+            let at = clock.now().wall;
+            let observation = Observation {
+                subject: "bin-1".into(),
+                at,
+                value: Value::Measurement {
+                    quantity: Quantity::Fill,
+                    value: *level,
+                },
+                quality: Quality::Good,
+            };
+            let arrival = Arrival {
+                subject: "bin-1".into(),
+                device_time: None,
+                received: at,
+                observations: vec![observation],
+                payload: None,
+                ack: Some(Ack {
+                    to: acks.clone(),
+                    token,
+                }),
+            };
+            arrivals.send(arrival).await.unwrap();
+        }
+        drop((arrivals, acks));
+        task.await.unwrap();
+        let mut tokens = Vec::new();
+        while let Some(token) = acknowledged.recv().await {
+            tokens.push(token);
+        }
+        tokens
+    }
+
+    async fn messages(&self) -> Vec<AlertData> {
+        let lane = Lane {
+            uplink: 0,
+            class: Class::Alert,
+        };
+        let entries = self.spool.peek(lane, None, 100).await.unwrap();
+        entries
+            .iter()
+            .map(|e| {
+                serde_json::from_slice::<CloudEvent<AlertData>>(&e.record.body)
+                    .unwrap()
+                    .data
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn an_alert_keeps_its_id_over_a_restart_and_every_reading_is_acknowledged_once() {
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    assert_eq!(station.run(&[50.0, 95.0, 96.0]).await, [0, 1, 2]);
+    station.spool.clone().close().await.unwrap();
+    drop(station);
+
+    let station = Station::open(&dir);
+    assert_eq!(station.run(&[97.0, 20.0]).await, [0, 1]);
+    let messages = station.messages().await;
+    let states: Vec<_> = messages.iter().map(|m| m.state).collect();
+    assert_eq!(states, [AlertState::Raised, AlertState::Cleared]);
+    assert_eq!(messages[0].alert_id, messages[1].alert_id);
+    let progress = station.progress.lock().unwrap();
+    let count = progress.alerts[&(EventKind::BinOverflow, messages[0].source)];
+    assert_eq!(
+        count,
+        AlertCount {
+            raised: 0,
+            updated: 0,
+            cleared: 1
+        }
+    );
+}
+
+#[tokio::test]
+async fn what_the_spool_does_not_take_is_not_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    station.spool.clone().close().await.unwrap();
+    let clock = Clock::start();
+    let ledger = Ledger::restore(&station.config, &[], clock.now()).unwrap();
+    let zone = station.config.station.time_zone.clone();
+    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
+    let mut engine = Engine::new(
+        &station.config,
+        rules,
+        ledger,
+        station.spool.clone(),
+        clock,
+        SharedProgress::default(),
+    );
+    let (to, mut acknowledged) = unbounded_channel();
+    engine.storage_fault("a test".to_owned());
+    engine.acks.push(Ack { to, token: 1 });
+    engine.commit().await;
+    assert_eq!(acknowledged.recv().await, None, "dropped, not acknowledged");
+}
