@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::{debug, error, info, warn};
-use wangge_protocol::{AlertState, EventKind, SourceKind};
+use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, SourceKind};
 
 use crate::{
     alert::{Ledger, Outbound},
@@ -51,7 +51,7 @@ pub struct Progress {
     pub open: Vec<OpenAlert>,
     /// Devices and cameras that are not well, and why.
     pub faults: BTreeMap<Arc<str>, String>,
-    /// Readings that no stream could take.
+    /// Readings that no stream, and records that no spool could take.
     pub unforwardable: u64,
     /// Why the last commit failed, while it does.
     pub refused: Option<String>,
@@ -228,7 +228,8 @@ impl Engine {
         }
     }
 
-    fn outbound(&mut self, outbound: Outbound) {
+    fn outbound(&mut self, mut outbound: Outbound) {
+        self.drop_lost_pictures(&mut outbound);
         {
             let mut progress = self.progress();
             let count = progress
@@ -254,6 +255,23 @@ impl Engine {
         }
         self.batch.state.push(outbound.state_change);
         self.shown = false;
+    }
+
+    /// An update may have waited until the picture that it names was swept, or the disk lost it:
+    /// the message goes without it rather than not at all.
+    fn drop_lost_pictures(&self, outbound: &mut Outbound) {
+        let store = self.spool.evidence();
+        if outbound.evidence.iter().all(|e| store.holds(&e.sha256)) {
+            return;
+        }
+        outbound.evidence.retain(|e| store.holds(&e.sha256));
+        warn!(alert = %outbound.alert_id, "a picture is gone; the alert goes without it");
+        if let Ok(mut event) = serde_json::from_slice::<CloudEvent<AlertData>>(&outbound.body) {
+            event.data.evidence.clone_from(&outbound.evidence);
+            if let Ok(body) = serde_json::to_vec(&event) {
+                outbound.body = body;
+            }
+        }
     }
 
     /// Renews what the console shows of open alerts; once a tick, however many changed.
@@ -285,17 +303,44 @@ impl Engine {
         }
     }
 
-    async fn append(&mut self, batch: Batch) {
+    /// Stores a batch, however long the disk takes. One record that can never be stored must not
+    /// keep the others out: each goes alone then, and what is refused is named and counted.
+    async fn append(&mut self, mut batch: Batch) {
+        let Err(fault) = self.append_patiently(&batch).await else {
+            return;
+        };
+        if fault == SpoolError::Closed {
+            // Nothing was acknowledged, so whoever sent it sends it again.
+            error!("the spool is closed; the last readings stay unacknowledged");
+            self.acks.clear();
+            return;
+        }
+        error!(%fault, "a record can never be stored; the others of its commit go one by one");
+        let records = std::mem::take(&mut batch.records);
+        let alone = records.into_iter().map(|record| Batch {
+            records: vec![record],
+            ..Batch::default()
+        });
+        for part in alone.chain([batch]) {
+            if let Err(fault) = self.append_patiently(&part).await {
+                error!(%fault, "lost: not stored, not delivered");
+                self.progress().unforwardable += 1;
+            }
+        }
+    }
+
+    /// Tries until the spool takes the batch.
+    ///
+    /// # Errors
+    /// Only what no waiting mends: the spool is closed, or a record can never be stored.
+    async fn append_patiently(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         let mut wait = RETRY.0;
         let mut since: Option<String> = None;
         loop {
             match self.spool.append(batch.clone()).await {
                 Ok(_) => break,
-                Err(SpoolError::Closed) => {
-                    // Nothing was acknowledged, so whoever sent it sends it again.
-                    error!("the spool is closed; the last readings stay unacknowledged");
-                    self.acks.clear();
-                    return;
+                Err(fault) if fault == SpoolError::Closed || fault.is_of_the_record() => {
+                    return Err(fault);
                 }
                 Err(fault) => {
                     let fault = fault.to_string();
@@ -315,6 +360,7 @@ impl Engine {
             self.progress().refused = None;
             self.storage_fault(reason);
         }
+        Ok(())
     }
 
     /// Reports a storage fault after the fact: while it lasted, nothing could be stored.

@@ -1,6 +1,5 @@
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
-use wangge_protocol::{AlertData, CloudEvent};
 
 use super::*;
 use crate::{
@@ -181,4 +180,50 @@ async fn what_the_spool_does_not_take_is_not_acknowledged() {
     engine.acks.push(Ack { to, token: 1 });
     engine.commit().await;
     assert_eq!(acknowledged.recv().await, None, "dropped, not acknowledged");
+}
+
+#[tokio::test]
+async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    let clock = Clock::start();
+    let mut ledger = Ledger::restore(&station.config, &[], clock.now()).unwrap();
+    let store = station.spool.evidence();
+    let kept = store
+        .put(b"kept", "image/jpeg", "scene", clock.now().wall)
+        .unwrap();
+    let finding = Finding {
+        subject: "bin-1".into(),
+        rule: "overflow".to_owned(),
+        kind: EventKind::BinOverflow,
+        severity: wangge_protocol::Severity::Minor,
+        what: Transition::Began,
+        at: clock.now().wall,
+        measurement: None,
+        sighting: None,
+        evidence: vec![fixtures::picture(1), kept.clone()],
+        reason: None,
+    };
+    let outbound = ledger.apply(finding, clock.now()).unwrap();
+    let zone = station.config.station.time_zone.clone();
+    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
+    let mut engine = Engine::new(
+        &station.config,
+        rules,
+        ledger,
+        station.spool.clone(),
+        clock,
+        station.progress.clone(),
+    );
+    engine.outbound(outbound);
+    // Beside a record that can never be stored.
+    let mut huge = engine.batch.records[0].clone();
+    huge.body = vec![b'x'; crate::spool::MAX_BODY + 1];
+    engine.batch.records.insert(0, huge);
+    engine.commit().await;
+    let messages = station.messages().await;
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].evidence, [kept]);
+    assert_eq!(station.progress.lock().unwrap().unforwardable, 1);
+    assert_eq!(station.spool.state().await.unwrap().len(), 1);
 }

@@ -82,6 +82,18 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    /// Whether it is the record itself that can never be stored, and not the disk's fault.
+    pub fn is_of_the_record(&self) -> bool {
+        matches!(
+            self,
+            SpoolError::TooLarge { .. }
+                | SpoolError::TooLong { .. }
+                | SpoolError::BadHash(_)
+                | SpoolError::NoEvidence(_)
+                | SpoolError::NoUplink(_)
+        )
+    }
+
     /// An error of the file system about `path`.
     pub(super) fn io(path: &std::path::Path, what: &'static str, error: &io::Error) -> Self {
         SpoolError::Io {

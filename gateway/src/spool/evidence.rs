@@ -31,8 +31,9 @@ use super::{
 /// Largest picture: several times a 4K JPEG.
 pub const MAX_PICTURE: usize = 8 << 20;
 
-/// Time for a record to be appended after its picture.
-pub const ORPHAN_GRACE: Duration = Duration::from_secs(600);
+/// Time for a record to be appended after its picture: an update of an alert may wait for ten
+/// minutes, and longer at a busy station.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(3_600);
 
 /// Mode of a file whose records were all delivered.
 const DELIVERED: u32 = 0o440;
@@ -357,8 +358,8 @@ mod tests {
     #[test]
     fn a_sweep_keeps_what_is_named_young_or_just_released() {
         let (_dir, store) = store();
-        let keep = Duration::from_secs(3_600);
-        let old = SystemTime::now() - Duration::from_secs(7_200);
+        let keep = Duration::from_secs(7_200);
+        let old = SystemTime::now() - Duration::from_secs(10_800);
         let age = |sha: &str| {
             let file = File::options().write(true).open(store.path(sha)).unwrap();
             file.set_modified(old).unwrap();
@@ -371,8 +372,8 @@ mod tests {
             b"delivered",
         ]
         .map(|bytes| put(&store, bytes));
-        // Half an hour: too old for what was never named, not for what was delivered.
-        let recent = SystemTime::now() - Duration::from_secs(1_800);
+        // Too old for what was never named, not for what was delivered.
+        let recent = SystemTime::now() - Duration::from_secs(5_400);
         store.release(&unhex(&delivered).unwrap());
         File::open(store.path(&delivered))
             .and_then(|file| file.set_modified(recent))
