@@ -200,7 +200,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             source::vision::run(
                 config.cameras.clone(),
                 vision,
-                child,
                 Arc::new(move |bytes, media_type, role, taken_at| {
                     pictures
                         .put(bytes, media_type, role, taken_at)
@@ -208,7 +207,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 }),
                 arrivals.clone(),
                 clock,
-                counters("vision", SourceKind::Camera),
+                source::vision::Gauges {
+                    child,
+                    counters: counters("vision", SourceKind::Camera),
+                },
                 stop_sources.clone(),
             ),
         );

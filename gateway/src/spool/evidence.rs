@@ -2,12 +2,14 @@
 //!
 //! `evidence/ab/ab…64 hex digits.jpg`, written to `evidence/tmp/`, synced, renamed and its
 //! directory synced, all before a record may name it. The same picture is stored once. A file
-//! that no record names is deleted when it has not been touched for `evidence_keep`; losing its
-//! last record touches it.
+//! that no record names is deleted: at once ([`ORPHAN_GRACE`]) if none ever did, for then nobody
+//! needs it; `evidence_keep` after its last record was delivered otherwise. Delivery touches the
+//! file and takes its write permission away, which is how the two are told apart.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -29,8 +31,11 @@ use super::{
 /// Largest picture: several times a 4K JPEG.
 pub const MAX_PICTURE: usize = 8 << 20;
 
-/// However short `evidence_keep` is: time for a record to be appended after its picture.
+/// Time for a record to be appended after its picture.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(600);
+
+/// Mode of a file whose records were all delivered.
+const DELIVERED: u32 = 0o440;
 
 /// A sweep must not delete a picture between `put` finding it there and touching it, also when
 /// the store is opened twice in this process; the spool's lock keeps other processes out.
@@ -199,10 +204,16 @@ impl EvidenceStore {
 
     /// Its last record is gone: it stays for `evidence_keep` from now.
     pub fn release(&self, hash: &[u8; 32]) {
-        self.touch(&self.path(&hex(hash)));
+        let path = self.path(&hex(hash));
+        if self.touch(&path)
+            && let Err(error) = fs::set_permissions(&path, Permissions::from_mode(DELIVERED))
+        {
+            tracing::warn!(%error, picture = %path.display(), "kept for a shorter time than configured");
+        }
     }
 
-    /// Deletes what no record names and was not touched for `keep` (at least [`ORPHAN_GRACE`]).
+    /// Deletes what no record names: the delivered after `keep`, the rest and the delivered at
+    /// the earliest after [`ORPHAN_GRACE`].
     ///
     /// # Errors
     /// [`EvidenceError::Io`] when the directory cannot be read; a file that cannot be deleted
@@ -213,12 +224,15 @@ impl EvidenceStore {
         now: SystemTime,
         named: impl Fn(&[u8; 32]) -> bool,
     ) -> Result<Swept, EvidenceError> {
-        let keep = keep.max(ORPHAN_GRACE);
+        let keep = |meta: &fs::Metadata| match is_delivered(meta) {
+            true => keep.max(ORPHAN_GRACE),
+            false => ORPHAN_GRACE,
+        };
         let mut swept = Swept::default();
         self.each(|path, meta, hash| {
-            if hash.is_none_or(|hash| !named(&hash)) && is_older(&meta, now, keep) {
+            if hash.is_none_or(|hash| !named(&hash)) && is_older(&meta, now, keep(&meta)) {
                 let _guard = TOUCHING.lock().unwrap_or_else(PoisonError::into_inner);
-                let still = fs::metadata(path).is_ok_and(|meta| is_older(&meta, now, keep));
+                let still = fs::metadata(path).is_ok_and(|meta| is_older(&meta, now, keep(&meta)));
                 if still && fs::remove_file(path).is_ok() {
                     swept.deleted += 1;
                     return Ok(());
@@ -260,11 +274,15 @@ impl EvidenceStore {
     fn touch(&self, path: &Path) -> bool {
         let _guard = TOUCHING.lock().unwrap_or_else(PoisonError::into_inner);
         File::options()
-            .write(true)
+            .read(true)
             .open(path)
             .and_then(|file| file.set_modified(SystemTime::now()))
             .is_ok()
     }
+}
+
+fn is_delivered(meta: &fs::Metadata) -> bool {
+    meta.permissions().readonly()
 }
 
 fn is_older(meta: &fs::Metadata, now: SystemTime, keep: Duration) -> bool {
@@ -345,11 +363,26 @@ mod tests {
             let file = File::options().write(true).open(store.path(sha)).unwrap();
             file.set_modified(old).unwrap();
         };
-        let [named, orphan, young, released] =
-            [&b"named"[..], b"orphan", b"young", b"released"].map(|bytes| put(&store, bytes));
+        let [named, orphan, young, released, delivered] = [
+            &b"named"[..],
+            b"orphan",
+            b"young",
+            b"released",
+            b"delivered",
+        ]
+        .map(|bytes| put(&store, bytes));
+        // Half an hour: too old for what was never named, not for what was delivered.
+        let recent = SystemTime::now() - Duration::from_secs(1_800);
+        store.release(&unhex(&delivered).unwrap());
+        File::open(store.path(&delivered))
+            .and_then(|file| file.set_modified(recent))
+            .unwrap();
         for sha in [&named, &orphan, &released] {
             age(sha);
         }
+        File::open(store.path(&orphan))
+            .and_then(|file| file.set_modified(recent))
+            .unwrap();
         store.release(&unhex(&released).unwrap());
         let litter = store.dir.join("tmp/half-written");
         fs::write(&litter, b"x").unwrap();
@@ -365,10 +398,11 @@ mod tests {
         assert_eq!(swept.deleted, 2);
         assert!(store.holds(&named) && store.holds(&young) && store.holds(&released));
         assert!(!store.holds(&orphan) && !litter.exists());
-        assert_eq!(store.bytes(), 5 + 5 + 8);
+        assert!(store.holds(&delivered));
+        assert_eq!(store.bytes(), 5 + 5 + 8 + 9);
         // However short the retention, a picture has time to get its record.
         let swept = store.sweep(Duration::ZERO, SystemTime::now(), |_| false);
-        assert_eq!(swept.unwrap().deleted, 1);
+        assert_eq!(swept.unwrap().deleted, 2);
         assert!(store.holds(&young));
     }
 }

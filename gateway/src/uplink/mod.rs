@@ -382,9 +382,10 @@ impl Courier {
     /// What the console shows of the connection.
     fn show_link(&self, report: &Report) {
         match report {
-            // A client over HTTPS is ready without having reached anybody.
+            // A client over HTTPS is ready without having reached anybody: it counts as
+            // connected until a request fails.
             Report::Connected => {
-                if matches!(self.link, Link::Mqtt(_)) {
+                if self.link.complaint().is_none() {
                     self.counters.link.up();
                 }
             }

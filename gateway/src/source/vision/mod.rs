@@ -45,6 +45,13 @@ const HEALTHY: Duration = Duration::from_secs(120);
 /// The child's program, beside the gateway's own.
 const PROGRAM: &str = "wangge-vision";
 
+/// What the console reads of the cameras.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub child: Arc<ChildState>,
+    pub counters: Arc<SourceCounters>,
+}
+
 /// Runs the child for all cameras until `stop`.
 ///
 /// `received` counts compressed frames, `accepted` those looked at or passed over on purpose,
@@ -52,11 +59,10 @@ const PROGRAM: &str = "wangge-vision";
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
     vision: Vision,
-    state: Arc<ChildState>,
     keep: Keep,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
-    counters: Arc<SourceCounters>,
+    gauges: Gauges,
     stop: CancellationToken,
 ) {
     let program = match std::env::current_exe() {
@@ -72,13 +78,13 @@ pub async fn run(
         Launch {
             program,
             vision,
-            state,
+            state: gauges.child,
         },
         cameras,
         keep,
         out,
         clock,
-        counters,
+        gauges.counters,
         stop,
     )
     .await;
