@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -14,6 +13,7 @@ use crate::{Process, place};
 
 const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(10);
+const TRIES: u32 = 3;
 
 /// A broker on a port of its own that keeps both over restarts.
 #[derive(Debug)]
@@ -33,35 +33,46 @@ impl Mosquitto {
     pub fn start(dir: &Path, more: &str) -> Result<Mosquitto> {
         fs::create_dir_all(dir)?;
         let (config, log) = (dir.join("mosquitto.conf"), dir.join("mosquitto.log"));
-        let anonymous = !more.contains("allow_anonymous");
-        let port = place::free_port()?;
+        let mut broker = Mosquitto {
+            config,
+            log,
+            port: 0,
+            process: None,
+        };
+        // Between finding a free port and listening on it another process may take it.
+        let mut tries = 0;
+        loop {
+            broker.port = place::free_port()?;
+            broker.configure(dir, more)?;
+            tries += 1;
+            match broker.restart() {
+                Ok(()) => return Ok(broker),
+                Err(e) if tries == TRIES => return Err(e),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn configure(&self, dir: &Path, more: &str) -> Result<()> {
         let user = if rustix::process::geteuid().is_root() {
             "user root\n"
         } else {
             ""
         };
-        fs::write(
-            &config,
-            format!(
-                "listener {port} 127.0.0.1\n{user}{}set_tcp_nodelay true\npersistence true\n\
-                 persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
-                 log_type error\nlog_type warning\nlog_type notice\n{more}\n",
-                if anonymous {
-                    "allow_anonymous true\n"
-                } else {
-                    ""
-                },
-                dir.display(),
-            ),
-        )?;
-        let mut broker = Mosquitto {
-            config,
-            log,
-            port,
-            process: None,
+        let anonymous = if more.contains("allow_anonymous") {
+            ""
+        } else {
+            "allow_anonymous true\n"
         };
-        broker.restart()?;
-        Ok(broker)
+        let text = format!(
+            "listener {} 127.0.0.1\n{user}{anonymous}set_tcp_nodelay true\npersistence true\n\
+             persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
+             log_type error\nlog_type warning\nlog_type notice\nlog_type information\n{more}\n",
+            self.port,
+            dir.display(),
+        );
+        fs::write(&self.config, text)?;
+        Ok(())
     }
 
     /// Where it listens on 127.0.0.1.
@@ -81,9 +92,12 @@ impl Mosquitto {
             .unwrap_or("mosquitto");
         let mut command = Command::new(program);
         command.arg("-c").arg(&self.config);
+        let before = fs::read_to_string(&self.log).unwrap_or_default().len();
         let mut process = Process::start("mosquitto", &command, &self.log)?;
-        process.ready("mosquitto to listen", START, |_| {
-            Ok(TcpStream::connect(("127.0.0.1", self.port)).ok())
+        // Its own word: somebody else might be listening on that port.
+        process.ready("mosquitto to run", START, |log| {
+            let fresh = log.get(before..).unwrap_or_default();
+            Ok(fresh.contains(" running").then_some(()))
         })?;
         self.process = Some(process);
         Ok(())

@@ -85,17 +85,17 @@ fn stat(pid: u32) -> Option<(u32, Usage)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::until;
 
     #[test]
     fn work_is_seen() {
-        let begun = std::time::Instant::now();
-        let mut n = 0u64;
-        while begun.elapsed() < Duration::from_millis(300) {
-            n = n.wrapping_mul(31).wrapping_add(1);
-        }
-        assert_ne!(n, 1);
-        let own = of_tree(std::process::id());
-        assert!(own.cpu >= Duration::from_millis(50), "{own:?}");
+        let own = until("CPU time to be counted", Duration::from_secs(20), || {
+            let work = (0..1_000_000u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));
+            assert!(work < u64::MAX);
+            let own = of_tree(std::process::id());
+            Ok((own.cpu >= Duration::from_millis(50)).then_some(own))
+        })
+        .unwrap();
         assert!(own.resident > 100_000, "{own:?}");
         assert_eq!(of(u32::MAX).resident, 0);
     }
