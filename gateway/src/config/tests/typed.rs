@@ -18,7 +18,7 @@ fn defaults_are_those_of_the_documentation() {
     let config = Site::new().good(&format!("{STATION}{BIN}{METER}"));
     assert_eq!(config.station.name, "s1");
     assert_eq!(config.storage.quota, 2_000_000_000);
-    assert_eq!(config.storage.commit_interval, Duration::from_millis(2));
+    assert_eq!(config.storage.commit_interval, Duration::from_millis(4));
     assert_eq!(
         config.storage.evidence_keep,
         Duration::from_secs(30 * 86_400)

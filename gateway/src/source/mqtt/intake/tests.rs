@@ -222,13 +222,13 @@ fn a_flood_is_cut_and_leaves_the_others_alone() {
     let mut w = world();
     let mut taken = 0;
     let mut reports = 0;
-    for _ in 0..5000 {
+    for _ in 0..10_000 {
         let got = w.send("bins/bin-1", r#"{"fill":1}"#);
         taken += u32::from(got.arrival.is_some());
         reports += u32::from(reason(&got).is_some_and(|r| r.contains("10 messages a second")));
     }
-    assert_eq!((taken, reports), (300, 1));
-    assert_eq!(w.counters.flooded.get(), 4700);
+    assert_eq!((taken, reports), (6_000, 1));
+    assert_eq!(w.counters.flooded.get(), 4_000);
     assert!(w.send("bins/bin-2", r#"{"fill":1}"#).arrival.is_some());
     // What we made wait is let through after our own absence.
     w.intake.grant(None, Duration::from_secs(10));

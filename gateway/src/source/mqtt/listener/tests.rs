@@ -434,7 +434,7 @@ async fn one_device_floods_and_the_others_stay_fast() {
     drop(flooding.await.unwrap());
     assert_eq!(engine.fills("bin-2").len(), 200);
     let taken = engine.fills("bin-1").len();
-    assert!((300..1000).contains(&taken), "{taken} of the flood");
+    assert!((6_000..9_000).contains(&taken), "{taken} of the flood");
     assert_eq!(engine.faults("bin-1").len(), 1);
     listener.stop().await;
 }
