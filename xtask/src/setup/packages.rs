@@ -33,7 +33,7 @@ const DEMO: &[&str] = &[
 ];
 
 /// Peers that the stories run against.
-const TEST: &[&str] = &["mosquitto", "mosquitto-clients", "mbpoll"];
+const TEST: &[&str] = &["mosquitto", "mosquitto-clients", "mbpoll", "curl"];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.
 pub fn ensure(purpose: Purpose) -> Result<()> {
