@@ -117,7 +117,7 @@ impl Depacketizer {
         )
     }
 
-    fn take(
+    pub(super) fn take(
         &mut self,
         payload: &[u8],
         timestamp: i64,

@@ -15,6 +15,8 @@ mod draw;
 mod dwell;
 mod evidence;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gaze;
 mod gfl;
 mod lane;
@@ -113,7 +115,8 @@ fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
             Input::File { path, .. } => Some(path.clone()),
             Input::Rtsp { .. } => None,
         });
-    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>());
+    let ports = setup.cameras.iter().filter_map(|c| c.input.port());
+    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
     Ok((detector, weaknesses))
 }
@@ -242,10 +245,25 @@ fn receive(cameras: Vec<(rtsp::Address, Arc<Lane>)>) {
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for (address, lane) in cameras {
-            tasks.spawn(rtsp::play(address, lane));
+            tasks.spawn(keep_playing(address, lane));
         }
         tasks.join_all().await;
     });
+}
+
+/// Plays a camera for ever, whatever it sends. Parsers of other authors panic on some session
+/// descriptions (`sdp-types` does); that must cost this camera's stream alone.
+async fn keep_playing(address: rtsp::Address, lane: Arc<Lane>) {
+    loop {
+        let playing = tokio::spawn(rtsp::play(address.clone(), Arc::clone(&lane)));
+        // It plays without end, so what ends it is a panic, printed by the panic's own hook.
+        if playing.await.is_ok() {
+            return;
+        }
+        let reason = "camera sends what breaks the RTSP parser; check its model and firmware";
+        lane.push(Item::Fault(reason.into()));
+        tokio::time::sleep(rtsp::BACKOFF.1).await;
+    }
 }
 
 /// The gateway says nothing more; when it goes, so does the child, whatever it is doing.

@@ -20,6 +20,7 @@ use super::{
     decode::{Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
+    wire::RTSP_PORT,
 };
 
 /// A camera that does not answer one request within this time does not answer.
@@ -31,13 +32,13 @@ pub const FROZEN: Duration = Duration::from_secs(10);
 /// Longest wait for the farewell to an earlier session.
 const TEARDOWN: Duration = Duration::from_secs(3);
 /// First and longest wait before a camera is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A stream that played for so long was well; trying again begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 
 /// Why a camera gives nothing; the text completes "camera …".
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error("does not answer at {0} ({1}); check address, cable and power")]
     Unreachable(String, String),
     #[error("refuses user name or password; check `username` and `password`")]
@@ -158,7 +159,7 @@ async fn play_once(
 /// does not resolve from a camera that is off.
 async fn reachable(url: &Url) -> Result<(), Fault> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port().unwrap_or(554);
+    let port = url.port().unwrap_or(RTSP_PORT);
     let at = format!("{host}:{port}");
     match timeout(ANSWER, tokio::net::TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
@@ -177,7 +178,7 @@ async fn answer<T>(
     }
 }
 
-fn video(session: &Session<Described>) -> Result<(usize, Coding), Fault> {
+pub(super) fn video(session: &Session<Described>) -> Result<(usize, Coding), Fault> {
     let streams = session.streams();
     let coding = |name: &str| match name {
         "h264" => Some(Coding::H264),
@@ -199,7 +200,7 @@ fn video(session: &Session<Described>) -> Result<(usize, Coding), Fault> {
 }
 
 /// Clock rate and parameter sets from the session description.
-fn parameters(session: &Session<Described>, stream: usize) -> (u32, Vec<Vec<u8>>) {
+pub(super) fn parameters(session: &Session<Described>, stream: usize) -> (u32, Vec<Vec<u8>>) {
     let Some(stream) = session.streams().get(stream) else {
         return (90_000, Vec::new());
     };

@@ -7,10 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 /// What name resolution, the time zone and ONNX Runtime's look at the processor read. Nothing
 /// else of /etc: the gateway's own configuration, with its secrets, is there.
@@ -84,19 +87,38 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_sethostname,
 ];
 
+/// Kinds of sockets that lead anywhere but to a camera: services of this machine (a container
+/// engine, the message bus), the kernel's ciphers, raw frames, the hypervisor. The one socket
+/// that the child has to the gateway is open already.
+const REFUSED_SOCKETS: &[libc::c_int] = &[
+    libc::AF_UNIX,
+    libc::AF_PACKET,
+    libc::AF_ALG,
+    libc::AF_VSOCK,
+    libc::AF_BLUETOOTH,
+    libc::AF_CAN,
+];
+
+/// Long answers of a name server come over TCP.
+const DNS_PORT: u16 = 53;
+
 /// Confines the process (all its threads to come). Files that cameras are played from, the
-/// model and the library stay readable; nothing stays writable.
+/// model and the library stay readable; nothing stays writable. TCP connections go to `ports`
+/// only, those of the cameras.
 ///
 /// Returns what could not be done, one sentence each.
-pub fn enter(files: &[PathBuf]) -> Vec<String> {
+pub fn enter(files: &[PathBuf], ports: &[u16]) -> Vec<String> {
     let mut weaknesses = Vec::new();
     if let Err(e) = no_core_dumps() {
         weaknesses.push(format!("core dumps stay possible: {e}"));
     }
-    match confine_files(files) {
+    match confine_access(files, ports) {
         Ok(RulesetStatus::FullyEnforced) => {}
         Ok(RulesetStatus::PartiallyEnforced) => {
-            weaknesses.push("the kernel's landlock is old: file access is confined in part".into());
+            weaknesses.push(
+                "the kernel's landlock is old: files are confined, or in part, and not the network"
+                    .into(),
+            );
         }
         Ok(RulesetStatus::NotEnforced) => {
             weaknesses.push("the kernel has no landlock: file access is not confined".into());
@@ -121,7 +143,10 @@ fn no_core_dumps() -> Result<(), rustix::io::Errno> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-fn confine_files(files: &[PathBuf]) -> Result<RulesetStatus, landlock::RulesetError> {
+fn confine_access(
+    files: &[PathBuf],
+    ports: &[u16],
+) -> Result<RulesetStatus, landlock::RulesetError> {
     let abi = ABI::V4;
     // Not `Execute`: nothing is ever started, and libraries are mapped without it.
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -130,7 +155,11 @@ fn confine_files(files: &[PathBuf]) -> Result<RulesetStatus, landlock::RulesetEr
         .handle_access(AccessFs::from_all(abi))?
         // UDP needs no rule; a listening TCP socket is nothing that a viewer needs.
         .handle_access(AccessNet::BindTcp)?
+        .handle_access(AccessNet::ConnectTcp)?
         .create()?;
+    for port in ports.iter().chain([&DNS_PORT]) {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
     let known = READABLE.iter().map(Path::new);
     for path in known.chain(files.iter().map(PathBuf::as_path)) {
         // What is not there need not be readable.
@@ -148,7 +177,17 @@ fn confine_files(files: &[PathBuf]) -> Result<RulesetStatus, landlock::RulesetEr
 }
 
 fn confine_calls() -> Result<(), Box<dyn std::error::Error>> {
-    let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let family = |family: &libc::c_int| {
+        let is =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *family as u64)?;
+        SeccompRule::new(vec![is])
+    };
+    let sockets: Result<Vec<_>, _> = REFUSED_SOCKETS.iter().map(family).collect();
+    let rules = REFUSED
+        .iter()
+        .map(|call| (*call, Vec::new()))
+        .chain([(libc::SYS_socket, sockets?)])
+        .collect();
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,
@@ -162,40 +201,104 @@ fn confine_calls() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::ErrorKind, net::TcpListener, process::Command};
+    use std::{
+        fs::File,
+        io::ErrorKind,
+        net::{TcpListener, TcpStream, UdpSocket},
+        os::unix::net::{UnixListener, UnixStream},
+        process::Command,
+    };
+
+    use rustix::{
+        io::Errno,
+        net::{AddressFamily, SocketType, socket},
+        process::{Pid, PidfdFlags, Signal, kill_process},
+    };
 
     use super::*;
 
     /// Landlock and seccomp bind the thread that enters and those it begins, so a thread of its
     /// own stands for the child.
+    fn inside(files: Vec<PathBuf>, ports: Vec<u16>, try_it: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(move || {
+            let weaknesses = enter(&files, &ports);
+            if weaknesses.is_empty() {
+                try_it();
+            } else {
+                println!("skipped: {weaknesses:?}");
+            }
+        });
+        thread.join().unwrap();
+    }
+
+    #[track_caller]
+    fn denied<T: std::fmt::Debug>(result: std::io::Result<T>) {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
     #[test]
-    fn inside_only_what_was_named_can_be_read_and_nothing_written_or_started() {
+    fn only_what_was_named_can_be_read_and_nothing_written() {
         let dir = tempfile::tempdir().unwrap();
         let clip = dir.path().join("clip.mp4");
         let other = dir.path().join("station.toml");
         for path in [&clip, &other] {
             std::fs::write(path, "x").unwrap();
         }
-        let inside = std::thread::spawn(move || {
-            let weaknesses = enter(std::slice::from_ref(&clip));
-            if !weaknesses.is_empty() {
-                println!("skipped: {weaknesses:?}");
-                return;
-            }
+        let parent = format!("/proc/{}/environ", std::os::unix::process::parent_id());
+        inside(vec![clip.clone()], vec![], move || {
             assert!(File::open(&clip).is_ok());
             assert!(File::open("/proc/self/statm").is_ok());
-            let denied = |result: std::io::Result<File>| {
-                assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
-            };
             denied(File::open(&other));
             denied(File::open("/etc/passwd"));
+            denied(File::open(parent));
+            denied(std::fs::read_dir("/root"));
             denied(File::options().write(true).open(&clip));
             denied(File::create(clip.with_extension("new")));
-            let started = Command::new("/bin/true").status();
-            assert_eq!(started.unwrap_err().kind(), ErrorKind::PermissionDenied);
-            let listening = TcpListener::bind("127.0.0.1:0");
-            assert_eq!(listening.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            denied(std::fs::rename(&clip, clip.with_extension("moved")));
+            denied(std::fs::remove_file(&clip));
+            denied(std::os::unix::fs::symlink(
+                "/etc/passwd",
+                clip.with_extension("link"),
+            ));
         });
-        inside.join().unwrap();
+    }
+
+    #[test]
+    fn nothing_can_be_started_signalled_or_looked_into() {
+        let parent = Pid::from_raw(std::os::unix::process::parent_id() as i32).unwrap();
+        inside(vec![], vec![], move || {
+            denied(Command::new("/bin/true").status());
+            assert_eq!(kill_process(parent, Signal::CONT), Err(Errno::PERM));
+            let itself = rustix::process::getpid();
+            let looked = rustix::process::pidfd_open(itself, PidfdFlags::empty());
+            assert_eq!(looked.unwrap_err(), Errno::PERM);
+        });
+    }
+
+    #[test]
+    fn connections_go_to_cameras_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = dir.path().join("engine.sock");
+        let _engine = UnixListener::bind(&engine).unwrap();
+        let camera = TcpListener::bind("127.0.0.1:0").unwrap();
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+        let (allowed, refused) = (port(&camera), port(&elsewhere));
+        inside(vec![], vec![allowed], move || {
+            assert!(TcpStream::connect(("127.0.0.1", allowed)).is_ok());
+            denied(TcpStream::connect(("127.0.0.1", refused)));
+            denied(TcpListener::bind("127.0.0.1:0"));
+            denied(UnixStream::connect(&engine));
+            // RTP comes over UDP.
+            assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
+            for family in [
+                AddressFamily::UNIX,
+                AddressFamily::PACKET,
+                AddressFamily::VSOCK,
+            ] {
+                let opened = socket(family, SocketType::DGRAM, None);
+                assert_eq!(opened.unwrap_err(), Errno::PERM, "{family:?}");
+            }
+        });
     }
 }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 /// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
+/// Where RTSP is served if a URL does not say.
+pub const RTSP_PORT: u16 = 554;
+
 /// The one message to the child; afterwards the gateway only closes the socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
@@ -57,6 +60,19 @@ pub enum Input {
     },
     /// A file played as if it were a camera.
     File { path: PathBuf, repeat: bool },
+}
+
+impl Input {
+    /// The TCP port that the camera is reached at, if it is on the network and its URL is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Input::Rtsp { url, .. } => {
+                let url = url::Url::parse(url).ok()?;
+                Some(url.port().unwrap_or(RTSP_PORT))
+            }
+            Input::File { .. } => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Input {
