@@ -8,6 +8,7 @@
 //! at all?) -> [`decode`] -> [`scene`] (does
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
+mod background;
 mod decode;
 mod depacket;
 mod detect;
@@ -20,6 +21,7 @@ pub mod fuzz;
 mod gaze;
 mod gfl;
 mod lane;
+mod luma;
 mod media;
 mod nms;
 mod out;
@@ -27,6 +29,7 @@ mod rtsp;
 mod sandbox;
 mod scene;
 mod track;
+mod view;
 mod watch;
 pub mod wire;
 mod yolox;

@@ -1,0 +1,359 @@
+//! From changed cells to things that keep their identity while they lie there and grow.
+
+use std::time::Duration;
+
+use super::ACCEPT_REMOVED;
+use crate::vision::zone::Bbox;
+
+/// Fewer cells are dirt on the lens or a leaf.
+const MIN_CELLS: usize = 6;
+/// A thing that fills more of the picture than this is the light or a lorry before the lens.
+const MAX_SHARE: f32 = 0.35;
+/// Things known at once; more are a scene that this model does not understand.
+pub const MAX_BLOBS: usize = 32;
+/// A blob whose cells differ no more for this long is gone.
+const GONE: Duration = Duration::from_secs(2);
+/// Growth by more than this share is news.
+const GROWN: f32 = 1.5;
+/// A shadow darkens, and a lamp lightens, by about the same factor everywhere in it.
+const SHADE: std::ops::RangeInclusive<f32> = 0.4..=1.8;
+/// Spread of that factor, relative to it.
+const SHADE_SPREAD: f32 = 0.09;
+/// Correlation with the scene's own texture from which it still shows through.
+const TEXTURE_KEPT: f32 = 0.6;
+/// Contrast of a texture (standard deviation of brightness steps) that can be told from noise.
+const TEXTURE: f32 = 1.3;
+/// Step at the border, as share of the difference inside, below which there is no edge.
+const SOFT: f32 = 0.4;
+
+/// What happened to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Something is there that was not.
+    Appeared,
+    /// Something is gone that belonged there.
+    Removed,
+}
+
+/// Something new that stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blob {
+    /// Stays the same while the thing lies there, and grows.
+    pub id: u64,
+    pub bbox: Bbox,
+    /// Share of the picture.
+    pub area: f32,
+    pub change: Change,
+    /// Media time at which the place was first seen changed.
+    pub since: Duration,
+    /// Time without growth.
+    pub stable: Duration,
+}
+
+/// What blobs are found in.
+pub struct Frame<'a> {
+    pub width: usize,
+    pub height: usize,
+    pub scene: &'a [f32],
+    pub present: &'a [f32],
+    pub covered: &'a [bool],
+}
+
+#[derive(Debug)]
+struct Known {
+    blob: Blob,
+    cells: Vec<usize>,
+    grown_at: Duration,
+    /// Unchanged cells since.
+    gone_since: Option<Duration>,
+    /// The light changed since it came: the scene has it now, and shows its place when it goes.
+    in_scene: bool,
+}
+
+/// The things of one scene.
+#[derive(Debug, Default)]
+pub struct Blobs {
+    known: Vec<Known>,
+    next: u64,
+}
+
+impl Blobs {
+    /// What is known, while nothing can be compared.
+    pub fn kept(&self) -> Vec<Blob> {
+        self.known.iter().map(|k| k.blob.clone()).collect()
+    }
+
+    /// The scene was learnt anew with everything in it.
+    pub fn part_of_the_scene(&mut self, at: Duration) {
+        for known in &mut self.known {
+            known.in_scene = true;
+            known.gone_since = None;
+            known.grown_at = at;
+        }
+    }
+
+    /// Forgets a blob; returns its cells.
+    pub fn accept(&mut self, id: u64) -> Vec<usize> {
+        match self.known.iter().position(|k| k.blob.id == id) {
+            Some(index) => self.known.swap_remove(index).cells,
+            None => Vec::new(),
+        }
+    }
+
+    /// Blobs of `candidate` cells; also cells that are to become the scene. `changed` tells
+    /// which cells differ at all, standing still or not.
+    pub fn find(
+        &mut self,
+        frame: &Frame<'_>,
+        changed: &[bool],
+        candidate: &[bool],
+        at: Duration,
+    ) -> (Vec<Blob>, Vec<usize>) {
+        let mut accepted = Vec::new();
+        let mut inside = vec![false; candidate.len()];
+        for cells in components(frame, candidate) {
+            if cells.len() < MIN_CELLS || self.known.len() >= MAX_BLOBS {
+                continue;
+            }
+            let area = cells.len() as f32 / frame.scene.len() as f32;
+            inside.fill(false);
+            for cell in &cells {
+                inside[*cell] = true;
+            }
+            if area > MAX_SHARE
+                || thin(frame, &cells, &inside)
+                || only_light(frame, &cells, &inside)
+            {
+                continue;
+            }
+            let change = change(frame, &cells, &inside);
+            let overlapping = |known: &Known| {
+                let shared = known.cells.iter().filter(|c| inside[**c]).count();
+                shared * 3 >= known.cells.len().min(cells.len())
+            };
+            match self.known.iter().position(overlapping) {
+                Some(index) => {
+                    let Some(known) = self.known.get_mut(index) else {
+                        continue;
+                    };
+                    if known.in_scene {
+                        // The scene has the thing, so a change here is its going.
+                        if change == Change::Removed {
+                            accepted.extend(cells);
+                            self.known.swap_remove(index);
+                        }
+                        continue;
+                    }
+                    if area > known.blob.area * GROWN {
+                        known.grown_at = at;
+                        known.blob.area = area;
+                        known.blob.bbox = bounds(frame, &cells);
+                        known.blob.change = change;
+                    }
+                    for cell in &known.cells {
+                        inside[*cell] = false;
+                    }
+                    known.cells.extend(cells.iter().filter(|c| inside[**c]));
+                }
+                None => {
+                    self.next += 1;
+                    self.known.push(Known {
+                        blob: Blob {
+                            id: self.next,
+                            bbox: bounds(frame, &cells),
+                            area,
+                            change,
+                            since: at.saturating_sub(super::STILL_FOR),
+                            stable: Duration::ZERO,
+                        },
+                        cells,
+                        grown_at: at,
+                        gone_since: None,
+                        in_scene: false,
+                    });
+                }
+            }
+        }
+        self.known.retain_mut(|known| {
+            known.blob.stable = at.saturating_sub(known.grown_at);
+            if known.blob.change == Change::Removed && known.blob.stable >= ACCEPT_REMOVED {
+                accepted.append(&mut known.cells);
+                return false;
+            }
+            known.in_scene || !gone(known, frame, changed, at)
+        });
+        (self.kept(), accepted)
+    }
+}
+
+/// Whether the place has looked like the scene for long enough. A place that cannot be seen is
+/// not gone.
+fn gone(known: &mut Known, frame: &Frame<'_>, changed: &[bool], at: Duration) -> bool {
+    let hidden = known.cells.iter().filter(|c| frame.covered[**c]).count();
+    if hidden * 2 > known.cells.len() {
+        known.gone_since = None;
+        return false;
+    }
+    let different = known
+        .cells
+        .iter()
+        .filter(|c| changed[**c] && !frame.covered[**c])
+        .count();
+    if different * 3 > known.cells.len() - hidden {
+        known.gone_since = None;
+        return false;
+    }
+    let since = *known.gone_since.get_or_insert(at);
+    at.saturating_sub(since) >= GONE
+}
+
+/// Connected cells (eight neighbours, gaps of one cell bridged).
+fn components(frame: &Frame<'_>, candidate: &[bool]) -> Vec<Vec<usize>> {
+    let (width, height) = (frame.width, frame.height);
+    let mut seen = vec![false; candidate.len()];
+    let mut found = Vec::new();
+    for start in 0..candidate.len() {
+        if !candidate[start] || seen[start] {
+            continue;
+        }
+        seen[start] = true;
+        let mut cells = vec![start];
+        let mut next = 0;
+        while let Some(&cell) = cells.get(next) {
+            next += 1;
+            let (x, y) = (cell % width, cell / width);
+            for ny in y.saturating_sub(2)..(y + 3).min(height) {
+                for nx in x.saturating_sub(2)..(x + 3).min(width) {
+                    let neighbour = ny * width + nx;
+                    if candidate[neighbour] && !seen[neighbour] {
+                        seen[neighbour] = true;
+                        cells.push(neighbour);
+                    }
+                }
+            }
+        }
+        found.push(cells);
+    }
+    found
+}
+
+fn bounds(frame: &Frame<'_>, cells: &[usize]) -> Bbox {
+    let (mut left, mut top, mut right, mut bottom) = (usize::MAX, usize::MAX, 0, 0);
+    for cell in cells {
+        let (x, y) = (cell % frame.width, cell / frame.width);
+        (left, top) = (left.min(x), top.min(y));
+        (right, bottom) = (right.max(x + 1), bottom.max(y + 1));
+    }
+    [
+        left as f32 / frame.width as f32,
+        top as f32 / frame.height as f32,
+        right as f32 / frame.width as f32,
+        bottom as f32 / frame.height as f32,
+    ]
+}
+
+/// Nowhere three cells wide: the edge of a shadow that creeps, a wire in the wind.
+fn thin(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> bool {
+    !cells.iter().any(|&cell| {
+        let (x, y) = (cell % frame.width, cell / frame.width);
+        x > 0
+            && y > 0
+            && x + 1 < frame.width
+            && y + 1 < frame.height
+            && (y - 1..=y + 1).all(|y| {
+                let from = y * frame.width + x - 1;
+                inside[from] && inside[from + 1] && inside[from + 2]
+            })
+    })
+}
+
+/// A shadow or a beam of light: the same surface, darker or lighter.
+fn only_light(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> bool {
+    let ratios: Vec<f32> = cells
+        .iter()
+        .map(|c| frame.present[*c].max(1.0) / frame.scene[*c].max(1.0))
+        .collect();
+    let n = ratios.len() as f32;
+    let mean = ratios.iter().sum::<f32>() / n;
+    if !SHADE.contains(&mean) {
+        return false;
+    }
+    let spread = (ratios.iter().map(|r| (r - mean).powi(2)).sum::<f32>() / n).sqrt() / mean;
+    let (correlation, contrast) = texture(frame, cells, inside);
+    if contrast >= TEXTURE {
+        // The pattern of the ground tells, whatever the factor does at the soft edge.
+        return correlation >= TEXTURE_KEPT;
+    }
+    // On bare ground: a beam has no edge; a shadow has, and is the same throughout.
+    soft(frame, cells, inside) || (mean < 1.0 && spread < SHADE_SPREAD)
+}
+
+/// Whether the difference fades out at its border.
+fn soft(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> bool {
+    let off = |cell: usize| frame.present[cell] - frame.scene[cell];
+    let mean = cells.iter().map(|c| off(*c).abs()).sum::<f32>() / cells.len() as f32;
+    let (mut step, mut count) = (0.0, 0);
+    for &cell in cells {
+        for neighbour in neighbours(frame, cell) {
+            if !inside[neighbour] {
+                step += (off(cell) - off(neighbour)).abs();
+                count += 1;
+            }
+        }
+    }
+    step / (count.max(1) as f32) < SOFT * mean
+}
+
+fn neighbours(frame: &Frame<'_>, cell: usize) -> impl Iterator<Item = usize> {
+    let (x, y) = (cell % frame.width, cell / frame.width);
+    [
+        (x > 0).then(|| cell - 1),
+        (x + 1 < frame.width).then_some(cell + 1),
+        (y > 0).then(|| cell - frame.width),
+        (y + 1 < frame.height).then_some(cell + frame.width),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Correlation of brightness steps within the region, now and in the scene; and how strong they
+/// are where they are stronger.
+fn texture(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> (f32, f32) {
+    let mut pairs = Vec::with_capacity(cells.len() * 2);
+    for &cell in cells {
+        for other in [cell + 1, cell + frame.width] {
+            if inside.get(other) == Some(&true) {
+                pairs.push((
+                    frame.scene[other] - frame.scene[cell],
+                    frame.present[other] - frame.present[cell],
+                ));
+            }
+        }
+    }
+    let n = pairs.len().max(1) as f32;
+    let product = pairs.iter().map(|(a, b)| a * b).sum::<f32>() / n;
+    let was = (pairs.iter().map(|(a, _)| a * a).sum::<f32>() / n).sqrt();
+    let is = (pairs.iter().map(|(_, b)| b * b).sum::<f32>() / n).sqrt();
+    if was < 0.1 || is < 0.1 {
+        return (0.0, was.max(is));
+    }
+    (product / (was * is), was.max(is))
+}
+
+/// A thing has an outline. If the scene had it and the present has none, the thing is gone.
+fn change(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Change {
+    let (mut now, mut before) = (0.0, 0.0);
+    for &cell in cells {
+        for neighbour in neighbours(frame, cell) {
+            if !inside[neighbour] {
+                now += (frame.present[cell] - frame.present[neighbour]).abs();
+                before += (frame.scene[cell] - frame.scene[neighbour]).abs();
+            }
+        }
+    }
+    if before > now {
+        Change::Removed
+    } else {
+        Change::Appeared
+    }
+}

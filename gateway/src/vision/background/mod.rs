@@ -1,0 +1,376 @@
+//! What is new in a scene and stays, and what has been taken away, without a class for it.
+//!
+//! Three memories of a small picture: the *scene* as it belongs (slow), the *present* (fast),
+//! and how restless each pixel is. What differs from the scene while the present stands still
+//! is something that was left or taken. Light is what makes such models lie, so before pixels
+//! are compared the whole picture's brightness is fitted to the scene's, and what differs in
+//! brightness alone, with the scene's own texture still showing through, is a shadow or a
+//! headlight and not a thing. If most of the picture changes at once it was the light, or the
+//! camera: nothing is said until it has settled.
+
+use std::time::Duration;
+
+use super::{
+    luma::Luma,
+    zone::{Bbox, Polygon},
+};
+
+mod blobs;
+
+pub use blobs::{Blob, Change};
+
+/// The present follows the picture within about this time.
+const PRESENT: Duration = Duration::from_millis(1500);
+/// The scene follows slow changes (the sun) within about this time.
+const SLOW: Duration = Duration::from_secs(90);
+/// The first pictures make the scene, quickly.
+const FIRST: Duration = Duration::from_secs(3);
+/// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
+const STILL: f32 = 7.0;
+const STILL_FOR: Duration = Duration::from_secs(2);
+/// Least difference in brightness that is one, of 255; more where a pixel is restless.
+const STEP: f32 = 16.0;
+const RESTLESS: f32 = 4.0;
+/// Share of the picture that only light, or the camera, changes at once.
+const WHOLE: f32 = 0.45;
+/// So long nothing may change before a new light is taken for the scene.
+const SETTLE: Duration = Duration::from_secs(4);
+/// Looks farther apart do not make what lies between them a time of standing still.
+const MAX_STEP: Duration = Duration::from_secs(30);
+/// Shifts, pixels, that are a camera shaking in the wind; they are undone.
+const SHAKE: i32 = 3;
+/// Mean difference of brightness steps, of 255, above which a shake is looked for.
+const SHAKEN: f32 = 5.0;
+/// What was taken away and left an empty place becomes the scene after this.
+const ACCEPT_REMOVED: Duration = Duration::from_secs(60);
+/// Something outside every zone becomes the scene after this.
+const ACCEPT_ELSEWHERE: Duration = Duration::from_secs(300);
+
+/// Whether what is seen can be compared with the scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SceneState {
+    /// It can.
+    Steady,
+    /// The scene is being learnt, or the light or the view has changed: nothing is reported.
+    Settling,
+}
+
+/// The scene's memory.
+#[derive(Debug)]
+pub struct Background {
+    watched: Vec<Polygon>,
+    fixtures: Vec<Polygon>,
+    width: usize,
+    height: usize,
+    /// In a zone and in no fixture.
+    asked: Vec<bool>,
+    scene: Vec<f32>,
+    present: Vec<f32>,
+    restless: Vec<f32>,
+    still: Vec<Duration>,
+    changed: Vec<bool>,
+    /// How long a pixel that nobody asked about has differed.
+    elsewhere: Vec<Duration>,
+    begun: Duration,
+    last: Option<Duration>,
+    settling: Option<Duration>,
+    blobs: blobs::Blobs,
+}
+
+impl Background {
+    /// A scene nobody has looked at. What lies in `fixtures` belongs there, whatever it is.
+    pub fn new(watched: Vec<Polygon>, fixtures: Vec<Polygon>) -> Self {
+        Background {
+            watched,
+            fixtures,
+            width: 0,
+            height: 0,
+            asked: Vec::new(),
+            scene: Vec::new(),
+            present: Vec::new(),
+            restless: Vec::new(),
+            still: Vec::new(),
+            changed: Vec::new(),
+            elsewhere: Vec::new(),
+            begun: Duration::ZERO,
+            last: None,
+            settling: None,
+            blobs: blobs::Blobs::default(),
+        }
+    }
+
+    /// Whether blobs can be believed at the moment.
+    pub fn state(&self) -> SceneState {
+        if self.settling.is_some() || self.scene.is_empty() {
+            SceneState::Settling
+        } else {
+            SceneState::Steady
+        }
+    }
+
+    /// Compares the picture with the scene at media time `at`. `occupied` are boxes of what is
+    /// known to be there and will go again (people, vehicles): nothing is learnt or reported
+    /// there.
+    pub fn look(&mut self, luma: &Luma, at: Duration, occupied: &[Bbox]) -> Vec<Blob> {
+        if luma.pixels.is_empty() {
+            return Vec::new();
+        }
+        if (luma.width, luma.height) != (self.width, self.height) {
+            self.begin(luma, at);
+            return Vec::new();
+        }
+        let passed = at.saturating_sub(self.last.replace(at).unwrap_or(at));
+        let picture = self.steadied(luma);
+        let covered = self.cover(occupied);
+        let (gain, offset) = self.light(&picture, &covered);
+        let fitted: Vec<f32> = picture.iter().map(|p| p * gain + offset).collect();
+        let first = at.saturating_sub(self.begun) < FIRST;
+
+        let mut differing = 0;
+        let mut comparable = 0;
+        for index in 0..fitted.len() {
+            let value = fitted[index];
+            let apart = (value - self.present[index]).abs();
+            if apart <= STILL {
+                self.still[index] += passed.min(MAX_STEP);
+            } else {
+                self.still[index] = Duration::ZERO;
+            }
+            if apart > 2.0 * STILL {
+                // Something else is there: nothing of what was before belongs to it.
+                self.present[index] = value;
+            }
+            self.present[index] += (value - self.present[index]) * share(passed, PRESENT);
+            if covered[index] {
+                self.still[index] = Duration::ZERO;
+                continue;
+            }
+            let off = (value - self.scene[index]).abs();
+            let limit = STEP.max(RESTLESS * self.restless[index]);
+            self.changed[index] = off > limit;
+            comparable += 1;
+            differing += usize::from(self.changed[index]);
+            if self.changed[index] && !first {
+                continue;
+            }
+            let pace = if first { FIRST / 3 } else { SLOW };
+            self.scene[index] += (value - self.scene[index]) * share(passed, pace);
+            self.restless[index] += (off - self.restless[index]) * share(passed, SLOW / 3);
+        }
+        if first {
+            return Vec::new();
+        }
+        if self.settle(
+            at,
+            passed,
+            differing as f32 > WHOLE * comparable.max(1) as f32,
+        ) {
+            return self.blobs.kept();
+        }
+        self.forget_elsewhere(passed, &covered);
+        let frame = blobs::Frame {
+            width: self.width,
+            height: self.height,
+            scene: &self.scene,
+            present: &self.present,
+            covered: &covered,
+        };
+        let candidate: Vec<bool> = (0..fitted.len())
+            .map(|i| self.changed[i] && self.asked[i] && self.still[i] >= STILL_FOR && !covered[i])
+            .collect();
+        let (found, accepted) = self.blobs.find(&frame, &self.changed, &candidate, at);
+        for cell in accepted {
+            self.scene[cell] = self.present[cell];
+        }
+        found
+    }
+
+    /// What stands there belongs there from now on.
+    pub fn accept(&mut self, id: u64) {
+        for cell in self.blobs.accept(id) {
+            self.scene[cell] = self.present[cell];
+        }
+    }
+
+    fn begin(&mut self, luma: &Luma, at: Duration) {
+        let count = luma.pixels.len();
+        (self.width, self.height) = (luma.width, luma.height);
+        self.scene = luma.pixels.iter().map(|p| f32::from(*p)).collect();
+        self.present = self.scene.clone();
+        self.restless = vec![2.0; count];
+        self.still = vec![Duration::ZERO; count];
+        self.elsewhere = vec![Duration::ZERO; count];
+        self.changed = vec![false; count];
+        self.asked = (0..count)
+            .map(|index| {
+                let point = self.point(index);
+                self.watched.iter().any(|zone| zone.contains(point))
+                    && !self.fixtures.iter().any(|zone| zone.contains(point))
+            })
+            .collect();
+        (self.begun, self.last, self.settling) = (at, Some(at), None);
+        self.blobs = blobs::Blobs::default();
+    }
+
+    fn point(&self, index: usize) -> [f32; 2] {
+        [
+            (index % self.width) as f32 / self.width as f32 + 0.5 / self.width as f32,
+            (index / self.width) as f32 / self.height as f32 + 0.5 / self.height as f32,
+        ]
+    }
+
+    /// Cells under boxes, with a margin of one cell: boxes cut off feet.
+    fn cover(&self, boxes: &[Bbox]) -> Vec<bool> {
+        let mut covered = vec![false; self.width * self.height];
+        for [left, top, right, bottom] in boxes {
+            let column = |x: f32| (x * self.width as f32).clamp(0.0, self.width as f32);
+            let row = |y: f32| (y * self.height as f32).clamp(0.0, self.height as f32);
+            let columns = (column(*left) as usize).saturating_sub(1)
+                ..(column(*right).ceil() as usize + 1).min(self.width);
+            let rows = (row(*top) as usize).saturating_sub(1)
+                ..(row(*bottom).ceil() as usize + 1).min(self.height);
+            for y in rows {
+                covered[y * self.width..][columns.clone()].fill(true);
+            }
+        }
+        covered
+    }
+
+    /// The picture moved back by what the camera shook.
+    fn steadied(&self, luma: &Luma) -> Vec<f32> {
+        let (width, height) = (self.width as i32, self.height as i32);
+        let at = |x: i32, y: i32| {
+            let (x, y) = (x.clamp(0, width - 1), y.clamp(0, height - 1));
+            f32::from(luma.pixels[(y * width + x) as usize])
+        };
+        // Horizontal and vertical steps do not know brightness, so light does not look like a
+        // shift; every third cell is enough.
+        let apart = |dx: i32, dy: i32| {
+            let (mut sum, mut count) = (0.0, 0);
+            for y in (4..height - 5).step_by(3) {
+                for x in (4..width - 5).step_by(3) {
+                    let here = (y * width + x) as usize;
+                    let (right, below) = (here + 1, here + self.width);
+                    let gx = self.scene[right] - self.scene[here];
+                    let gy = self.scene[below] - self.scene[here];
+                    let now = at(x + dx, y + dy);
+                    let off = (at(x + dx + 1, y + dy) - now - gx).abs()
+                        + (at(x + dx, y + dy + 1) - now - gy).abs();
+                    sum += off.min(40.0);
+                    count += 1;
+                }
+            }
+            sum / count.max(1) as f32
+        };
+        let unmoved = apart(0, 0);
+        let (mut dx, mut dy) = (0, 0);
+        // Fifty comparisons are only worth their time where something is amiss.
+        if unmoved > SHAKEN {
+            // A shift must explain much: a flat scene fits anywhere.
+            let mut best = 0.8 * unmoved;
+            for y in -SHAKE..=SHAKE {
+                for x in -SHAKE..=SHAKE {
+                    let sum = apart(x, y);
+                    if sum < best {
+                        (best, dx, dy) = (sum, x, y);
+                    }
+                }
+            }
+        }
+        (0..height)
+            .flat_map(|y| (0..width).map(move |x| (x, y)))
+            .map(|(x, y)| at(x + dx, y + dy))
+            .collect()
+    }
+
+    /// Gain and offset that make the picture as bright as the scene: twice a line through the
+    /// pairs, the second time without what fits badly.
+    fn light(&self, picture: &[f32], covered: &[bool]) -> (f32, f32) {
+        let (mut gain, mut offset) = (1.0f32, 0.0f32);
+        let mut tolerance = f32::MAX;
+        for _ in 0..3 {
+            let (mut n, mut sx, mut sy, mut sxx, mut sxy) = (0f64, 0f64, 0f64, 0f64, 0f64);
+            for ((value, scene), covered) in picture.iter().zip(&self.scene).zip(covered) {
+                // Saturated pixels do not tell.
+                let told = !covered && (4.0..=250.0).contains(value);
+                if told && (value * gain + offset - scene).abs() <= tolerance {
+                    let (x, y) = (f64::from(*value), f64::from(*scene));
+                    n += 1.0;
+                    sx += x;
+                    sy += y;
+                    sxx += x * x;
+                    sxy += x * y;
+                }
+            }
+            let spread = n * sxx - sx * sx;
+            // Little left to compare, or a picture without contrast: left as it is.
+            if n < picture.len() as f64 * 0.2 || spread < n * n * 4.0 {
+                return (1.0, 0.0);
+            }
+            gain = ((n * sxy - sx * sy) / spread) as f32;
+            if !(0.4..=2.5).contains(&gain) {
+                return (1.0, 0.0);
+            }
+            offset = ((sy - f64::from(gain) * sx) / n) as f32;
+            tolerance = 2.0 * STEP;
+        }
+        (gain, offset)
+    }
+
+    /// Whether the light, or the view, is changing as a whole. When it has settled, what is
+    /// there now is the scene, but for what was reported before.
+    fn settle(&mut self, at: Duration, passed: Duration, whole: bool) -> bool {
+        if whole && self.settling.is_none() {
+            self.settling = Some(Duration::ZERO);
+        }
+        let Some(so_far) = self.settling else {
+            return false;
+        };
+        let still = self.still.iter().filter(|s| **s > Duration::ZERO).count();
+        let calm = still as f32 > 0.85 * self.still.len() as f32;
+        if !whole && so_far < SETTLE / 2 && calm {
+            // A flash: the old scene is back.
+            self.settling = None;
+            return false;
+        }
+        let so_far = if calm {
+            so_far + passed.min(MAX_STEP)
+        } else {
+            Duration::ZERO
+        };
+        if so_far >= SETTLE {
+            self.scene.clone_from(&self.present);
+            self.restless.fill(3.0);
+            self.elsewhere.fill(Duration::ZERO);
+            self.blobs.part_of_the_scene(at);
+            self.settling = None;
+        } else {
+            self.settling = Some(so_far);
+        }
+        true
+    }
+
+    /// What stays where nobody asks becomes the scene, so that it leaves no ghost when it goes.
+    fn forget_elsewhere(&mut self, passed: Duration, covered: &[bool]) {
+        for index in 0..self.scene.len() {
+            let waits = self.changed[index] && !self.asked[index] && !covered[index];
+            if !waits || self.still[index] < STILL_FOR {
+                self.elsewhere[index] = Duration::ZERO;
+                continue;
+            }
+            self.elsewhere[index] += passed.min(MAX_STEP);
+            if self.elsewhere[index] >= ACCEPT_ELSEWHERE {
+                self.scene[index] = self.present[index];
+                self.elsewhere[index] = Duration::ZERO;
+            }
+        }
+    }
+}
+
+/// How far a memory of length `memory` moves in `passed`.
+fn share(passed: Duration, memory: Duration) -> f32 {
+    1.0 - (-passed.as_secs_f32() / memory.as_secs_f32()).exp()
+}
+
+#[cfg(test)]
+mod tests;
