@@ -159,6 +159,8 @@ pub struct Sighting {
     pub model_hash: String,
     /// Pictures already safe on disk.
     pub evidence: Vec<EvidenceRef>,
+    /// How it came there, of something without a class.
+    pub story: Option<wangge_protocol::Story>,
 }
 
 /// The state of a device, camera or part of the gateway.

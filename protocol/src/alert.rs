@@ -214,6 +214,37 @@ pub struct AlertSighting {
     pub model_hash: String,
     /// A machine saw this; nobody confirmed it yet.
     pub human_confirmed: bool,
+    /// How it came there, of something that is new and stays (`label` `object`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<Story>,
+}
+
+/// How something came to lie there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Story {
+    /// When it was first there, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
+    pub appeared_at: String,
+    /// Whether anybody was seen to bring it. A lead for people to follow, not a proof.
+    pub actor_seen: bool,
+    /// Who or what did, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+}
+
+/// A person or vehicle that touched the place last before something lay there. No identity: a
+/// label, and a track that ends when they leave the picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Actor {
+    /// Detector's label, e.g. `person`.
+    pub label: String,
+    /// Track id, unique per camera and run.
+    pub track: u64,
+    /// When they were last at the place, RFC 3339.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
+    pub left_at: String,
 }
 
 /// Where something is.
@@ -274,7 +305,7 @@ pub struct EvidenceRef {
     pub bytes: u64,
     /// e.g. `image/jpeg`.
     pub media_type: String,
-    /// What it shows, e.g. `scene`.
+    /// What it shows: `scene`, or of a story `before`, `drop`, `leaving`, `after`, `cleared`.
     pub role: String,
     /// When it was taken, RFC 3339.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]

@@ -208,9 +208,22 @@ fn shown(quantity: Quantity) -> (&'static str, &'static str) {
 
 fn seen(sighting: &AlertSighting) -> Text {
     let span = span(Duration::try_from_secs_f64(sighting.dwell_s).unwrap_or_default());
+    let Some(story) = &sighting.story else {
+        return text(
+            format!("{}停留{}", label_zh(&sighting.label), span.zh),
+            format!("{} there for {}", sighting.label, span.en),
+        );
+    };
+    let (who_zh, who_en) = match &story.actor {
+        Some(actor) => (
+            format!("疑由{}遗留", label_zh(&actor.label)),
+            format!("apparently left by a {}", actor.label),
+        ),
+        None => ("未见责任人".into(), "no actor seen".into()),
+    };
     text(
-        format!("{}停留{}", label_zh(&sighting.label), span.zh),
-        format!("{} there for {}", sighting.label, span.en),
+        format!("新出现物品滞留{},{who_zh}", span.zh),
+        format!("something new there for {}, {who_en}", span.en),
     )
 }
 
@@ -237,6 +250,7 @@ fn label_zh(label: &str) -> &str {
         "tv" => "电视机",
         "refrigerator" => "冰箱",
         "dog" => "犬只",
+        "object" => "物品",
         other => other,
     }
 }

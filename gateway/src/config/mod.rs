@@ -409,6 +409,10 @@ pub struct Zone {
     /// At least three points, not crossing itself, fractions of width and height.
     pub polygon: Vec<[f32; 2]>,
     pub labels: Vec<String>,
+    /// Whether anything new that stays counts, whatever it is.
+    pub objects: bool,
+    /// Polygons whose contents belong there.
+    pub fixtures: Vec<Vec<[f32; 2]>>,
     pub dwell: Duration,
 }
 

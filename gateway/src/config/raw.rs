@@ -258,9 +258,17 @@ pub struct RawZone {
         extend("examples" = [[[0.1, 0.5], [0.9, 0.5], [0.9, 1.0], [0.1, 1.0]]])
     )]
     pub polygon: Option<Vec<[f64; 2]>>,
-    /// What the detector must see there, by the model's labels.
-    #[schemars(required, length(min = 1, max = limits::MAX_LABELS), extend("examples" = [["person"]]))]
+    /// What the detector must see there, by the model's labels; may be left out with `objects`.
+    #[schemars(length(min = 1, max = limits::MAX_LABELS), extend("examples" = [["person"]]))]
     pub labels: Option<Vec<String>>,
+    /// Whether anything new that stays counts, whatever it is: bags, rubble, furniture. When left
+    /// out, it does for `illegal_dumping`, `garbage_exposed` and `material_pile` without `labels`.
+    pub objects: Option<bool>,
+    /// Polygons in the zone whose contents belong there whatever they are (bins, a bench), as
+    /// fractions of width and height; for `objects`.
+    #[serde(default)]
+    #[schemars(length(max = limits::MAX_FIXTURES))]
+    pub fixtures: Vec<Vec<[f64; 2]>>,
     /// How long it must stay there; `20s` when left out.
     pub dwell: Option<DurationText>,
     /// How long the zone must be empty before the alert is cleared; `10s` when left out.

@@ -324,6 +324,7 @@ impl Subject {
                     model: sighting.model.clone(),
                     model_hash: sighting.model_hash.clone(),
                     human_confirmed: false,
+                    story: sighting.story.clone(),
                 }),
                 evidence: sighting.evidence.clone(),
                 ..finding(&self.id, rule, change, at)

@@ -152,6 +152,7 @@ pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>)
         model: "yolox-nano".into(),
         model_hash: "0123456789abcdef".into(),
         evidence,
+        story: None,
     }))
 }
 

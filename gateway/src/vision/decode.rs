@@ -39,7 +39,8 @@ impl std::fmt::Debug for Format {
     }
 }
 
-/// One compressed picture on its way to the decoder.
+/// One compressed picture on its way to the decoder. Copies share the bytes.
+#[derive(Clone)]
 pub struct Unit {
     packet: Packet,
     /// Presentation time, µs.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ac_ffmpeg::codec::video::VideoFrame;
 use ort::{
     environment::Environment,
     session::{Session, builder::GraphOptimizationLevel},
@@ -197,21 +196,18 @@ impl Detector {
         }
     }
 
-    /// Looks at a picture that was scaled to `placement`; best detections first, down to half
+    /// Looks at packed pixels (`stride` bytes a row) that were scaled to `placement`; best detections first, down to half
     /// of the model's threshold.
     ///
     /// # Errors
     /// ONNX Runtime's.
     pub fn look(
         &mut self,
-        picture: &VideoFrame,
+        pixels: &[u8],
+        stride: usize,
         placement: Placement,
     ) -> Result<Vec<Detection>, DetectError> {
-        let planes = picture.planes();
-        let plane = planes
-            .first()
-            .ok_or_else(|| DetectError::Run("a picture without pixels".into()))?;
-        self.fill(plane.data(), plane.line_size(), placement);
+        self.fill(pixels, stride, placement);
         self.run(placement)
     }
 

@@ -1,5 +1,7 @@
 //! Lines, areas and letters on a picture.
 
+use std::ops::Range;
+
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
 use super::zone::Polygon;
@@ -29,6 +31,45 @@ impl Canvas {
             height,
             pixels: vec![0; width * height * 3],
         }
+    }
+
+    /// A part of the picture, scaled down by averaging, packed; blue first if `bgr`.
+    pub fn part(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+        width: usize,
+        height: usize,
+        bgr: bool,
+    ) -> Vec<u8> {
+        let mut part = Vec::with_capacity(width * height * 3);
+        let source = |at: usize, range: &Range<usize>, count: usize| {
+            let from = range.start + at * range.len() / count;
+            let to = range.start + (at + 1) * range.len() / count;
+            // Enlarged, a pixel is its nearest.
+            from..to.max(from + 1)
+        };
+        for y in 0..height {
+            for x in 0..width {
+                let (mut sums, mut count) = ([0u32; 3], 0);
+                for line in source(y, &rows, height) {
+                    for column in source(x, &columns, width) {
+                        let at = (line * self.width + column) * 3;
+                        let pixel = self.pixels.get(at..at + 3).unwrap_or(&[0; 3]);
+                        for (sum, value) in sums.iter_mut().zip(pixel) {
+                            *sum += u32::from(*value);
+                        }
+                        count += 1;
+                    }
+                }
+                let mut pixel = sums.map(|sum| (sum / count.max(1)) as u8);
+                if bgr {
+                    pixel.reverse();
+                }
+                part.extend(pixel);
+            }
+        }
+        part
     }
 
     /// Mixes `colour` into a pixel; `opacity` 0 to 1. Outside the picture nothing happens.
@@ -194,7 +235,7 @@ impl TextSize {
 }
 
 /// Whole pixels from `from` to before `to`, within `0..limit`.
-fn span(from: f32, to: f32, limit: usize) -> std::ops::Range<i64> {
+fn span(from: f32, to: f32, limit: usize) -> Range<i64> {
     let clamp = |v: f32| (v.round() as i64).clamp(0, limit as i64);
     clamp(from)..clamp(to)
 }

@@ -87,14 +87,14 @@ impl Dwell {
     }
 
     /// Takes all tracks after a look at media time `at`; those with `last_seen == at` were
-    /// seen in it.
-    pub fn look(&mut self, tracks: &[Track], at: Duration, out: &mut Vec<Event>) {
+    /// seen in it. `occupied`: something without a class lies there, so it is not empty.
+    pub fn look(&mut self, tracks: &[Track], occupied: bool, at: Duration, out: &mut Vec<Event>) {
         let since_look = self.last_look.map(|last| at.saturating_sub(last));
         self.last_look = Some(at);
         self.stays
             .retain(|s| at.saturating_sub(s.last_inside) <= FORGET);
 
-        let mut empty = true;
+        let mut empty = !occupied;
         for track in tracks {
             let inside = track.last_seen == at
                 && track.confirmed()
@@ -201,7 +201,7 @@ mod tests {
             let at = Duration::from_millis(ms);
             let mut out = Vec::new();
             self.dwell
-                .look(self.tracker.update(&detections, at), at, &mut out);
+                .look(self.tracker.update(&detections, at), false, at, &mut out);
             out
         }
     }

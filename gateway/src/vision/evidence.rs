@@ -1,7 +1,8 @@
 //! The picture that goes with an alert.
 //!
-//! Privacy masks are burnt in before anything else is drawn and before anything is encoded, so
-//! that what they cover never leaves this function.
+//! Privacy masks are burnt in, and heads and plates made unrecognisable, before anything else is
+//! drawn and before anything is encoded, so that what they cover never leaves this function. It
+//! fails closed: where nobody can tell where people are, everything is made coarse.
 
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::{Timestamp, tz::TimeZone};
@@ -10,8 +11,12 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use super::{
     decode::{DecodeError, Packed, Scaler},
     draw::{Canvas, Rgb, TextSize},
+    pixelate::{self, Sensitive},
     zone::{Bbox, Polygon},
 };
+
+/// Finds people and vehicles in a picture of packed RGB, or says why it cannot.
+pub type Find<'a> = &'a mut dyn FnMut(&Canvas) -> Result<Vec<(Sensitive, Bbox)>, String>;
 
 /// Pictures are scaled down to this width, pixels.
 pub const MAX_WIDTH: usize = 1280;
@@ -58,13 +63,14 @@ pub struct Caption<'a> {
     pub at_us: i64,
 }
 
-/// Makes a JPEG of a frame with its masks, zone, box and caption.
+/// Makes a JPEG of a frame with its masks, zone, box and caption, and nobody to be recognised.
 ///
 /// # Errors
 /// A frame that cannot be scaled; an encoder that fails.
 pub fn render(
     frame: &VideoFrame,
     masks: &[Polygon],
+    find: Find<'_>,
     caption: &Caption<'_>,
     time_zone: &TimeZone,
 ) -> Result<Vec<u8>, EvidenceError> {
@@ -84,7 +90,19 @@ pub fn render(
             }
         }
     }
-    draw(&mut canvas, masks, caption, time_zone);
+    for mask in masks {
+        canvas.fill_polygon(mask, MASK, 1.0);
+    }
+    match find(&canvas) {
+        Ok(sensitive) => pixelate::hide(&mut canvas, &sensitive),
+        Err(reason) => {
+            tracing::error!(
+                "people cannot be found, so the whole picture is made coarse: {reason}"
+            );
+            pixelate::hide_all(&mut canvas);
+        }
+    }
+    draw(&mut canvas, caption, time_zone);
 
     let mut jpeg = Vec::with_capacity(width * height / 4);
     let mut encoder = Encoder::new(&mut jpeg, QUALITY);
@@ -94,11 +112,8 @@ pub fn render(
     Ok(jpeg)
 }
 
-/// Masks first, then everything that explains the picture.
-fn draw(canvas: &mut Canvas, masks: &[Polygon], caption: &Caption<'_>, time_zone: &TimeZone) {
-    for mask in masks {
-        canvas.fill_polygon(mask, MASK, 1.0);
-    }
+/// Everything that explains the picture.
+fn draw(canvas: &mut Canvas, caption: &Caption<'_>, time_zone: &TimeZone) {
     let size = TextSize::for_width(canvas.width);
     let line = if canvas.width >= 1000 { 3.0 } else { 2.0 };
     canvas.fill_polygon(caption.polygon, ZONE, 0.14);
@@ -194,6 +209,30 @@ mod tests {
         frame.freeze()
     }
 
+    #[allow(clippy::unnecessary_wraps)]
+    fn nobody(_: &Canvas) -> Result<Vec<(Sensitive, Bbox)>, String> {
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn a_picture_in_which_nobody_can_be_found_shows_nothing() {
+        // Fine stripes, which only coarse blocks can take away.
+        let mut striped = VideoFrameMut::black(get_pixel_format("yuv420p"), 640, 360);
+        for (i, value) in striped.planes_mut()[0].data_mut().iter_mut().enumerate() {
+            *value = if i % 4 < 2 { 40 } else { 220 };
+        }
+        let striped = striped.freeze();
+        let zone = polygon(0.1, 0.9);
+        let mut fails = |_: &Canvas| Err("no detector".into());
+        let size = |find: Find<'_>| {
+            render(&striped, &[], find, &caption(&zone), &TimeZone::UTC)
+                .unwrap()
+                .len()
+        };
+        let (hidden, open) = (size(&mut fails), size(&mut nobody));
+        assert!(hidden * 3 < open, "{hidden} of {open} bytes");
+    }
+
     fn polygon(left: f32, right: f32) -> Polygon {
         Polygon::new(vec![[left, 0.2], [right, 0.2], [right, 0.7], [left, 0.7]])
     }
@@ -214,12 +253,10 @@ mod tests {
     fn drawn(masks: &[Polygon]) -> Canvas {
         let mut canvas = Canvas::new(640, 360);
         canvas.pixels.fill(180);
-        draw(
-            &mut canvas,
-            masks,
-            &caption(&polygon(0.5, 0.9)),
-            &TimeZone::UTC,
-        );
+        for mask in masks {
+            canvas.fill_polygon(mask, MASK, 1.0);
+        }
+        draw(&mut canvas, &caption(&polygon(0.5, 0.9)), &TimeZone::UTC);
         canvas
     }
 
@@ -253,6 +290,7 @@ mod tests {
             render(
                 &frame.freeze(),
                 &all,
+                &mut nobody,
                 &caption(&polygon(0.5, 0.9)),
                 &TimeZone::UTC,
             )
@@ -281,7 +319,14 @@ mod tests {
             (64, 2560, (32, 1280)),
         ] {
             let zone = polygon(0.1, 0.9);
-            let jpeg = render(&frame(width, height), &[], &caption(&zone), &TimeZone::UTC).unwrap();
+            let jpeg = render(
+                &frame(width, height),
+                &[],
+                &mut nobody,
+                &caption(&zone),
+                &TimeZone::UTC,
+            )
+            .unwrap();
             assert_eq!(jpeg_size(&jpeg), expect, "{width}x{height}");
         }
     }
@@ -296,7 +341,14 @@ mod tests {
         caption.at_us = i64::MAX;
         caption.bbox = [f32::NAN, -5.0, 9.0, f32::INFINITY];
         for (width, height) in [(2, 2), (16, 16), (200, 100)] {
-            render(&frame(width, height), &[], &caption, &TimeZone::UTC).unwrap();
+            render(
+                &frame(width, height),
+                &[],
+                &mut nobody,
+                &caption,
+                &TimeZone::UTC,
+            )
+            .unwrap();
         }
     }
 

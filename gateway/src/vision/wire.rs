@@ -102,6 +102,10 @@ pub struct ZoneSetup {
     pub polygon: Vec<[f32; 2]>,
     /// Labels that count.
     pub labels: Vec<String>,
+    /// Whether anything new that stays counts, whatever it is.
+    pub objects: bool,
+    /// Polygons whose contents belong there.
+    pub fixtures: Vec<Vec<[f32; 2]>>,
     /// Media time after which a picture is taken, µs.
     pub dwell_us: u64,
     /// Media time of emptiness after which the zone is said to be empty, µs.
@@ -142,8 +146,73 @@ pub struct Sighting {
     pub dwell_us: u64,
     /// Media time mapped to wall time, µs since 1970.
     pub at_us: i64,
-    /// JPEG, with the first sighting whose dwell reaches the zone's.
-    pub picture: Option<Vec<u8>>,
+    /// With the first sighting whose dwell reaches the zone's.
+    pub pictures: Vec<Picture>,
+    /// How it came there, of something without a class.
+    pub story: Option<Story>,
+}
+
+/// Label of something that is new and stays, whatever it is.
+pub const OBJECT: &str = "object";
+/// Pictures with one sighting at most: before, coming, leaving, after.
+pub const MAX_PICTURES: usize = 4;
+
+/// A JPEG with its masks burnt in and nobody to be recognised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    pub role: Role,
+    /// As [`Sighting::at_us`].
+    pub at_us: i64,
+    pub jpeg: Vec<u8>,
+}
+
+/// What a picture shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Something in its zone.
+    Scene,
+    /// The place before.
+    Before,
+    /// Something coming to lie there.
+    Drop,
+    /// Whoever brought it, on their way.
+    Leaving,
+    /// What they left.
+    After,
+    /// The place, empty again.
+    Cleared,
+}
+
+impl Role {
+    /// Name in messages.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Role::Scene => "scene",
+            Role::Before => "before",
+            Role::Drop => "drop",
+            Role::Leaving => "leaving",
+            Role::After => "after",
+            Role::Cleared => "cleared",
+        }
+    }
+}
+
+/// How something came to lie there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// As [`Sighting::at_us`].
+    pub appeared_us: i64,
+    /// Nobody, if none was seen.
+    pub actor: Option<Actor>,
+}
+
+/// Who brought it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Actor {
+    pub label: String,
+    pub track: u64,
+    /// When they were last at the place, as [`Sighting::at_us`].
+    pub left_us: i64,
 }
 
 /// Whether a camera gives pictures.
@@ -232,7 +301,12 @@ mod tests {
             track: 9,
             dwell_us: 1_000_000,
             at_us: -1,
-            picture: Some(vec![7; picture]),
+            pictures: vec![Picture {
+                role: Role::Scene,
+                at_us: 0,
+                jpeg: vec![7; picture],
+            }],
+            story: None,
         })
     }
 

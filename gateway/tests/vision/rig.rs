@@ -213,6 +213,8 @@ pub fn camera(input: CameraInput) -> Camera {
             kind: EventKind::GreenEncroachment,
             polygon: vec![[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]],
             labels: vec!["person".into()],
+            objects: false,
+            fixtures: vec![],
             dwell: Duration::from_secs(2),
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],

@@ -46,6 +46,7 @@ fn huge(evidence: u8) -> (Config, Finding) {
         model: long('模', 1_000),
         model_hash: long('f', 16),
         human_confirmed: false,
+        story: None,
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,

@@ -14,6 +14,7 @@ use crate::config::{
     Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
     raw::{RawCamera, RawConfig, RawTransport, RawZone},
 };
+use crate::vision::wire::OBJECT;
 
 /// Default for `fps`.
 const FPS: f64 = 5.0;
@@ -148,22 +149,7 @@ fn camera(
         when: Condition::Health,
         update_every: rule::UPDATE_EVERY,
     }));
-    let list = at.key("masks");
-    let mut masks = Vec::new();
-    for (i, corners) in raw.masks.iter().enumerate() {
-        let at = list.index(i);
-        if limits::CORNERS.contains(&corners.len()) {
-            masks.push(polygon::polygon(cx, at, corners));
-        } else {
-            let (low, high) = (limits::CORNERS.start(), limits::CORNERS.end());
-            let n = corners.len();
-            cx.error(
-                at,
-                format!("the mask has {n} corners, it must have {low} to {high}"),
-                "",
-            );
-        }
-    }
+    let masks = polygons(cx, at.key("masks"), &raw.masks, "mask");
     let address = cx.optional_text(
         at.key("address"),
         raw.address.as_ref(),
@@ -182,6 +168,28 @@ fn camera(
         lat: raw.lat.unwrap_or(station.lat),
         address: address.or_else(|| station.address.clone()),
     }
+}
+
+/// A list of polygons, each called `what`.
+fn polygons(
+    cx: &mut Checker<'_, '_>,
+    list: At<'_>,
+    raw: &[Vec<[f64; 2]>],
+    what: &str,
+) -> Vec<Vec<[f32; 2]>> {
+    let mut polygons = Vec::new();
+    for (i, corners) in raw.iter().enumerate() {
+        let at = list.index(i);
+        if limits::CORNERS.contains(&corners.len()) {
+            polygons.push(polygon::polygon(cx, at, corners));
+        } else {
+            let (low, high) = (limits::CORNERS.start(), limits::CORNERS.end());
+            let n = corners.len();
+            let message = format!("the {what} has {n} corners, it must have {low} to {high}");
+            cx.error(at, message, "");
+        }
+    }
+    polygons
 }
 
 fn input(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawCamera) -> Option<CameraInput> {
@@ -262,13 +270,33 @@ fn zones(
         let (Some(kind), Some(polygon)) = (raw.kind, polygon) else {
             continue;
         };
+        let left_behind = matches!(
+            kind,
+            EventKind::IllegalDumping | EventKind::GarbageExposed | EventKind::MaterialPile
+        );
+        let objects = raw.objects.unwrap_or(left_behind && raw.labels.is_none());
+        if wanted.is_empty() && !objects && !cx.was_reported(at.key("labels")) {
+            let help =
+                "name `labels` of the model, or set `objects = true` for anything new that stays";
+            cx.error(at, format!("zone \"{id}\" looks for nothing"), help);
+        }
+        let fixtures = polygons(cx, at.key("fixtures"), &raw.fixtures, "fixture");
+        if !objects && !raw.fixtures.is_empty() {
+            cx.warn(
+                at.key("fixtures"),
+                "`fixtures` without `objects` do nothing",
+                "",
+            );
+        }
+        let mut counts = wanted.clone();
+        counts.extend(objects.then(|| OBJECT.to_owned()));
         rules.push(Arc::new(Rule {
             id: format!("zone:{id}"),
             kind,
             severity: raw.severity.unwrap_or(kind.default_severity()),
             when: Condition::Presence {
                 zone: id.clone(),
-                labels: wanted.clone(),
+                labels: counts,
                 dwell,
                 grace,
             },
@@ -279,6 +307,8 @@ fn zones(
             kind,
             polygon,
             labels: wanted,
+            objects,
+            fixtures,
             dwell,
         });
     }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wangge_protocol::{EventKind, EvidenceRef};
+use wangge_protocol::{Actor, EventKind, EvidenceRef, Story};
 
 use crate::{
     clock::Clock,
@@ -14,7 +14,8 @@ use crate::{
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
     vision::wire::{
-        self, CameraProgress, CameraSetup, CameraState, Input, Report, Setup, ZoneSetup,
+        self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Role,
+        Setup, ZoneSetup,
     },
 };
 
@@ -43,6 +44,8 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         id: zone.id.to_string(),
         polygon: zone.polygon.clone(),
         labels: zone.labels.clone(),
+        objects: zone.objects,
+        fixtures: zone.fixtures.clone(),
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
     });
@@ -265,24 +268,26 @@ impl Reporter {
             .zones
             .get(usize::from(seen.zone))
             .ok_or("unknown zone")?;
-        if seen.present && !zone.labels.contains(&seen.label) {
+        let asked = zone.labels.contains(&seen.label) || (zone.objects && seen.label == OBJECT);
+        if seen.present && !asked {
             return Err("label that was not asked for".into());
+        }
+        if seen.pictures.len() > MAX_PICTURES {
+            return Err("more pictures than a sighting has".into());
         }
         let fractions = seen.bbox.iter().chain([&seen.score]);
         if fractions.into_iter().any(|v| !(0.0..=1.0).contains(v)) {
             return Err("box or score out of range".into());
         }
         let now = self.clock.now().wall;
-        let at = Timestamp::from_microsecond(seen.at_us)
-            .ok()
-            .filter(|at| at.duration_since(now).unsigned_abs() <= MAX_CLOCK_ERROR);
-        let (at, quality) = match at {
+        let (at, quality) = match believable(seen.at_us, now) {
             Some(at) => (at, Quality::Good),
             None => (now, Quality::ClockSuspect),
         };
         let mut evidence = Vec::new();
-        if let Some(picture) = seen.picture {
-            match self.keep(picture, at).await {
+        for picture in seen.pictures {
+            let taken = believable(picture.at_us, now).unwrap_or(at);
+            match self.keep(picture.jpeg, picture.role, taken).await {
                 Ok(kept) => evidence.push(kept),
                 // An alert without its picture is worth more than none.
                 Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
@@ -307,21 +312,53 @@ impl Reporter {
                 model,
                 model_hash,
                 evidence,
+                story: seen.story.map(|story| told(story, at)),
             })),
             quality,
         };
         Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
     }
 
-    async fn keep(&self, picture: Vec<u8>, at: Timestamp) -> Result<EvidenceRef, String> {
+    async fn keep(
+        &self,
+        picture: Vec<u8>,
+        role: Role,
+        at: Timestamp,
+    ) -> Result<EvidenceRef, String> {
         if !picture.starts_with(&[0xff, 0xd8]) || !picture.ends_with(&[0xff, 0xd9]) {
             return Err("not a JPEG".into());
         }
         let keep = Arc::clone(&self.keep);
         // It waits for the disk.
-        tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", "scene", at))
+        tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", role.slug(), at))
             .await
             .map_err(|e| e.to_string())?
+    }
+}
+
+/// A camera's time, if it is near ours.
+fn believable(at_us: i64, now: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_microsecond(at_us)
+        .ok()
+        .filter(|at| at.duration_since(now).unsigned_abs() <= MAX_CLOCK_ERROR)
+}
+
+/// Times of a story lie before its telling, as far as a day: a thing lies long.
+fn told(story: wire::Story, at: Timestamp) -> Story {
+    let time = |us: i64| {
+        let believed = Timestamp::from_microsecond(us).ok().filter(|t| {
+            *t <= at && at.duration_since(*t).unsigned_abs() <= Duration::from_secs(86_400)
+        });
+        believed.unwrap_or(at).to_string()
+    };
+    Story {
+        appeared_at: time(story.appeared_us),
+        actor_seen: story.actor.is_some(),
+        actor: story.actor.map(|actor| Actor {
+            label: sentence(&actor.label),
+            track: actor.track,
+            left_at: time(actor.left_us),
+        }),
     }
 }
 

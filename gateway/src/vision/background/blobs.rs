@@ -92,14 +92,6 @@ impl Blobs {
         }
     }
 
-    /// Forgets a blob; returns its cells.
-    pub fn accept(&mut self, id: u64) -> Vec<usize> {
-        match self.known.iter().position(|k| k.blob.id == id) {
-            Some(index) => self.known.swap_remove(index).cells,
-            None => Vec::new(),
-        }
-    }
-
     /// Blobs of `candidate` cells; also cells that are to become the scene. `changed` tells
     /// which cells differ at all, standing still or not.
     pub fn find(

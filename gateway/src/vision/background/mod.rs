@@ -46,15 +46,6 @@ const ACCEPT_REMOVED: Duration = Duration::from_secs(60);
 /// Something outside every zone becomes the scene after this.
 const ACCEPT_ELSEWHERE: Duration = Duration::from_secs(300);
 
-/// Whether what is seen can be compared with the scene.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SceneState {
-    /// It can.
-    Steady,
-    /// The scene is being learnt, or the light or the view has changed: nothing is reported.
-    Settling,
-}
-
 /// The scene's memory.
 #[derive(Debug)]
 pub struct Background {
@@ -96,15 +87,6 @@ impl Background {
             last: None,
             settling: None,
             blobs: blobs::Blobs::default(),
-        }
-    }
-
-    /// Whether blobs can be believed at the moment.
-    pub fn state(&self) -> SceneState {
-        if self.settling.is_some() || self.scene.is_empty() {
-            SceneState::Settling
-        } else {
-            SceneState::Steady
         }
     }
 
@@ -183,13 +165,6 @@ impl Background {
             self.scene[cell] = self.present[cell];
         }
         found
-    }
-
-    /// What stands there belongs there from now on.
-    pub fn accept(&mut self, id: u64) {
-        for cell in self.blobs.accept(id) {
-            self.scene[cell] = self.present[cell];
-        }
     }
 
     fn begin(&mut self, luma: &Luma, at: Duration) {

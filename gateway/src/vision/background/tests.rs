@@ -351,14 +351,6 @@ fn seldom_looks_find_it_too() {
 }
 
 #[test]
-fn accepted_it_is_part_of_the_scene() {
-    let mut street = Street::new();
-    let id = street.run(10, bag(70, 50, 6, 5))[0].id;
-    street.background.accept(id);
-    assert!(street.run(60, bag(70, 50, 6, 5)).is_empty());
-}
-
-#[test]
 fn another_size_begins_anew_and_no_size_is_nothing() {
     let mut street = Street::new();
     street.run(10, bag(70, 50, 6, 5));

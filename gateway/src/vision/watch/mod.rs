@@ -1,6 +1,9 @@
 //! One camera from compressed frames to sightings.
 
+mod inspect;
+
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,25 +12,23 @@ use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
+    background::Background,
     decode::{self, Decoder, Format, Scaler, Unit},
-    detect::{Detector, Placement},
-    dwell::{Dwell, Event, Zone},
-    evidence::{self, Caption},
+    detect::Detector,
+    dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     lane::{Counters, Item},
     media::{MediaClock, WallMap},
     out::Out,
-    scene::{Scene, Thumbnail},
+    ring::Ring,
+    scene::Scene,
+    story::{Stories, Visitor},
     track::Tracker,
-    wire::{CameraSetup, CameraState, Report, Sighting},
+    view::{Impairment, View},
+    wire::{CameraSetup, CameraState, Picture, Report},
     zone::Polygon,
 };
 
-/// While something that a zone asks for is followed, the detector looks at least this often (media time), so that
-/// one who stands still is not taken for one who left.
-const RECHECK: Duration = Duration::from_secs(1);
-/// While nothing is there and nothing moves, this often.
-const RECHECK_EMPTY: Duration = Duration::from_secs(3);
 /// Frames come in, none can be decoded: after so long it is a fault.
 const UNDECODABLE: Duration = Duration::from_secs(10);
 /// Without frames for longer (wall time), what was followed is forgotten: something else may
@@ -45,6 +46,19 @@ pub struct Shared {
     pub time_zone: TimeZone,
 }
 
+/// A zone and what is known of it.
+#[derive(Debug)]
+struct Watched {
+    id: String,
+    dwell: Dwell,
+    /// Of zones in which anything new counts.
+    stories: Option<Stories>,
+    /// Pictures of stories that are not told yet.
+    saved: HashMap<u64, Vec<Picture>>,
+    /// Something was told with a picture, so its end deserves one.
+    told: bool,
+}
+
 /// A camera's whole state.
 #[derive(Debug)]
 pub struct Watch {
@@ -53,8 +67,10 @@ pub struct Watch {
     /// Least media time between two inspected frames, µs.
     interval: i64,
     masks: Vec<Polygon>,
-    zones: Vec<(String, Dwell)>,
+    zones: Vec<Watched>,
     labels: Vec<String>,
+    /// Classes that come and go by themselves.
+    visitors: Vec<usize>,
     shared: Arc<Shared>,
 
     format: Option<Format>,
@@ -63,8 +79,17 @@ pub struct Watch {
     /// Compressed frames since the last key frame of a quiet scene.
     kept: Vec<Unit>,
     scaler: Scaler,
+    ring: Ring,
+    /// Nothing went on in the newest inspected frame.
+    is_calm: bool,
     scene: Scene,
+    /// Where any zone asks for what is new and stays.
+    background: Option<Background>,
+    view: View,
+    impaired: Option<Impairment>,
     tracker: Tracker,
+    /// What the last look of the detector was not sure of.
+    doubtful: Vec<Visitor>,
     clock: MediaClock,
     newest_pts: i64,
     wall: WallMap,
@@ -95,22 +120,38 @@ impl Watch {
             .iter()
             .map(|zone| {
                 let class = |label: &String| labels.iter().position(|l| l == label);
-                let dwell = Dwell::new(Zone {
-                    polygon: Polygon::new(zone.polygon.clone()),
-                    classes: zone.labels.iter().filter_map(class).collect(),
-                    dwell: Duration::from_micros(zone.dwell_us),
-                    grace: Duration::from_micros(zone.grace_us),
-                });
-                (zone.id.clone(), dwell)
+                let polygon = Polygon::new(zone.polygon.clone());
+                let dwell = Duration::from_micros(zone.dwell_us);
+                Watched {
+                    id: zone.id.clone(),
+                    stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
+                    dwell: Dwell::new(Zone {
+                        polygon,
+                        classes: zone.labels.iter().filter_map(class).collect(),
+                        dwell,
+                        grace: Duration::from_micros(zone.grace_us),
+                    }),
+                    saved: HashMap::new(),
+                    told: false,
+                }
             })
             .collect();
-        let scene = Scene::new(zones.iter().map(|(_, dwell)| &dwell.zone().polygon));
+        let scene = Scene::new(zones.iter().map(|zone| &zone.dwell.zone().polygon));
+        let asked = || setup.zones.iter().filter(|zone| zone.objects);
+        let background = asked().next().map(|_| {
+            let polygons =
+                |list: &[Vec<[f32; 2]>]| list.iter().cloned().map(Polygon::new).collect::<Vec<_>>();
+            let watched = asked().map(|zone| Polygon::new(zone.polygon.clone()));
+            let belongs = asked().flat_map(|zone| polygons(&zone.fixtures));
+            Background::new(watched.collect(), belongs.collect())
+        });
         Watch {
             camera,
             id: setup.id.clone(),
             interval: (1e6 / f64::from(setup.fps.clamp(0.1, 60.0))) as i64,
             masks: setup.masks.iter().cloned().map(Polygon::new).collect(),
             zones,
+            visitors: inspect::visitors(&labels),
             labels,
             shared,
             format: None,
@@ -118,8 +159,14 @@ impl Watch {
             gaze: Gaze::default(),
             kept: Vec::new(),
             scaler: Scaler::default(),
+            ring: Ring::default(),
+            is_calm: false,
             scene,
+            background,
+            view: View::default(),
+            impaired: None,
             tracker: Tracker::new(threshold),
+            doubtful: Vec::new(),
             clock: MediaClock::default(),
             newest_pts: 0,
             wall: WallMap::default(),
@@ -151,6 +198,7 @@ impl Watch {
     fn start(&mut self, format: Format, counters: &Counters) {
         tracing::debug!(camera = self.id, ?format, "stream begins");
         self.format = Some(format);
+        self.ring.forget();
         counters.skipped.add(self.kept.len() as u64);
         self.begin_again();
         self.clock.restart();
@@ -166,6 +214,9 @@ impl Watch {
         self.last_arrival = Some(Instant::now());
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
+        if self.background.is_some() {
+            self.ring.push(&unit);
+        }
         self.wall
             .observe(unit.pts, Timestamp::now().as_microsecond());
         let decision = match self.decoder {
@@ -196,6 +247,9 @@ impl Watch {
             return counters.skipped.add_one();
         }
         let frames = self.decode(&unit, counters);
+        if unit.key && frames > 0 && self.background.is_some() {
+            self.remember_calm(&unit);
+        }
         if decision == Decision::Refresh && frames == 0 {
             self.gaze.nothing_seen();
         }
@@ -238,7 +292,7 @@ impl Watch {
         }
         if frames > 0 {
             self.undecoded_since = None;
-            self.tell(CameraState::Playing);
+            self.tell_health();
         } else if self
             .undecoded_since
             .get_or_insert_with(Instant::now)
@@ -279,138 +333,17 @@ impl Watch {
         if !self.due(pts) {
             return;
         }
-        if self.zones.is_empty() {
-            // Nobody asks what happens here, only whether pictures come.
-            self.inspected = Some((pts, self.clock.watched()));
-            self.gaze.looked(pts, false);
-            return;
-        }
         if let Err(e) = self.inspect(frame, pts, counters) {
             tracing::warn!(camera = self.id, "{e}");
             counters.dropped.add_one();
         }
     }
 
-    fn inspect(
-        &mut self,
-        frame: &VideoFrame,
-        pts: i64,
-        counters: &Counters,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        // The decoder may hold frames back: this one's media time lies before the newest's.
-        let behind = Duration::from_micros(self.newest_pts.saturating_sub(pts).max(0) as u64);
-        let at = self.clock.watched().saturating_sub(behind);
-        let previous = self.inspected.replace((pts, at)).map(|(_, at)| at);
-
-        let shared = Arc::clone(&self.shared);
-        let lock = || {
-            shared
-                .detector
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let (placement, packed) = {
-            let detector = lock();
-            let placement = Placement::new(&detector.manifest.input, frame.width(), frame.height());
-            (placement, detector.packed())
-        };
-        let (width, height) = (placement.width, placement.height);
-        let scaled = self.scaler.scale(frame, packed, width, height)?;
-        let thumbnail = scaled
-            .planes()
-            .first()
-            .map_or_else(Default::default, |plane| {
-                Thumbnail::of(plane.data(), width, height, plane.line_size())
-            });
-
-        let followed = self
-            .zones
-            .iter()
-            .any(|(_, dwell)| self.tracker.follows(&dwell.zone().classes));
-        let every = if followed { RECHECK } else { RECHECK_EMPTY };
-        let moved = self.scene.moved(&thumbnail);
-        self.gaze.looked(pts, moved);
-        let overdue = self
-            .last_look
-            .is_none_or(|last| at.saturating_sub(last) >= every);
-        let tracks = match previous {
-            Some(previous) if !overdue && !moved => self.tracker.hold(previous, at),
-            _ => {
-                let detections = lock().look(&scaled, placement)?;
-                counters.detected.add_one();
-                self.scene.looked(thumbnail);
-                self.last_look = Some(at);
-                self.tracker.update(&detections, at)
-            }
-        };
-
-        let mut events = Vec::new();
-        let mut found = Vec::new();
-        for (index, (_, dwell)) in self.zones.iter_mut().enumerate() {
-            dwell.look(tracks, at, &mut events);
-            found.extend(events.drain(..).map(|event| (index, event)));
-        }
-        for (zone, event) in found {
-            self.report(zone, event, frame, pts)?;
-        }
-        Ok(())
-    }
-
-    fn report(
-        &self,
-        zone: usize,
-        event: Event,
-        frame: &VideoFrame,
-        pts: i64,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let at_us = self.wall.wall(pts);
-        let mut sighting = Sighting {
-            camera: self.camera,
-            zone: zone as u16,
-            present: false,
-            label: String::new(),
-            score: 0.0,
-            bbox: [0.0; 4],
-            track: 0,
-            dwell_us: 0,
-            at_us,
-            picture: None,
-        };
-        match event {
-            Event::Empty { dwell } => sighting.dwell_us = dwell.as_micros() as u64,
-            Event::Present {
-                track,
-                class,
-                score,
-                bbox,
-                dwell,
-                picture,
-            } => {
-                sighting.present = true;
-                sighting.label = self.labels.get(class).cloned().unwrap_or_default();
-                sighting.score = score;
-                sighting.bbox = bbox;
-                sighting.track = track;
-                sighting.dwell_us = dwell.as_micros() as u64;
-                if let Some((id, watched)) = self.zones.get(zone).filter(|_| picture) {
-                    let caption = Caption {
-                        camera: &self.id,
-                        zone: id,
-                        polygon: &watched.zone().polygon,
-                        label: &sighting.label,
-                        score,
-                        bbox,
-                        dwell: dwell.as_secs_f64(),
-                        at_us,
-                    };
-                    let jpeg =
-                        evidence::render(frame, &self.masks, &caption, &self.shared.time_zone)?;
-                    sighting.picture = Some(jpeg);
-                }
-            }
-        }
-        self.shared.out.send(&Report::Sighting(sighting));
-        Ok(())
+    fn tell_health(&mut self) {
+        self.tell(match self.impaired {
+            Some(impairment) => CameraState::Fault(format!("camera {}", impairment.sentence())),
+            None => CameraState::Playing,
+        });
     }
 
     fn tell(&mut self, state: CameraState) {

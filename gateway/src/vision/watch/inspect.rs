@@ -1,0 +1,475 @@
+//! One decoded frame: what moves, what is new, who is there, and what there is to tell of it.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use ac_ffmpeg::codec::video::VideoFrame;
+
+use super::{Counters, Watch};
+use crate::vision::{
+    decode::{Packed, Unit},
+    detect::{Detector, Placement},
+    draw::Canvas,
+    dwell,
+    evidence::{self, Caption},
+    luma::Luma,
+    nms::Detection,
+    pixelate::Sensitive,
+    scene::Thumbnail,
+    story::{self, Visitor},
+    view::Impairment,
+    wire::{self, MAX_PICTURES, OBJECT, Picture, Report, Role, Sighting},
+    zone::{Bbox, Polygon},
+};
+
+/// While something that a zone asks for is followed, the detector looks at least this often
+/// (media time), so that one who stands still is not taken for one who left.
+const RECHECK: Duration = Duration::from_secs(1);
+/// While nothing is there and nothing moves, this often.
+const RECHECK_EMPTY: Duration = Duration::from_secs(3);
+/// Labels that come and go by themselves: they bring things, and explain what is under them.
+const VISITORS: &[&str] = &[
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "bus",
+    "train",
+    "truck",
+    "bird",
+    "cat",
+    "dog",
+];
+/// Of these, those whose plates and drivers are hidden in pictures.
+const VEHICLES: &[&str] = &["car", "motorcycle", "bus", "train", "truck"];
+const PERSON: &str = "person";
+/// Pictures wider than this many inputs of the network are looked at in parts too, so that
+/// small people are found before a picture of them is stored.
+const PARTS_FROM: f32 = 1.5;
+/// Parts overlap by this share, so that a head on the border is whole in one of them.
+const OVERLAP: f32 = 0.08;
+
+type Fault = Box<dyn std::error::Error>;
+
+/// A moment of one camera.
+#[derive(Clone, Copy)]
+struct Moment {
+    pts: i64,
+    at: Duration,
+}
+
+impl Watch {
+    pub(super) fn inspect(
+        &mut self,
+        frame: &VideoFrame,
+        pts: i64,
+        counters: &Counters,
+    ) -> Result<(), Fault> {
+        // The decoder may hold frames back: this one's media time lies before the newest's.
+        let behind = Duration::from_micros(self.newest_pts.saturating_sub(pts).max(0) as u64);
+        let at = self.clock.watched().saturating_sub(behind);
+        let now = Moment { pts, at };
+        let previous = self.inspected.replace((pts, at)).map(|(_, at)| at);
+
+        let shared = Arc::clone(&self.shared);
+        let lock = || {
+            shared
+                .detector
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let (placement, packed) = {
+            let detector = lock();
+            let placement = Placement::new(&detector.manifest.input, frame.width(), frame.height());
+            (placement, detector.packed())
+        };
+        let (width, height) = (placement.width, placement.height);
+        let scaled = self.scaler.scale(frame, packed, width, height)?;
+        let planes = scaled.planes();
+        let plane = planes.first().ok_or("a picture without pixels")?;
+        let stride = plane.line_size();
+        // What a mask covers is seen by nothing from here on.
+        let pixels = masked(plane.data(), stride, width, height, &self.masks);
+
+        let luma = Luma::of(&pixels, width, height, stride);
+        let impaired = self.view.look(&luma, at);
+        self.health(impaired);
+        if self.zones.is_empty() || self.impaired.is_some_and(blind) {
+            self.gaze.looked(pts, false);
+            return Ok(());
+        }
+        let thumbnail = Thumbnail::of(&pixels, width, height, stride);
+        let followed = self
+            .zones
+            .iter()
+            .any(|zone| self.tracker.follows(&zone.dwell.zone().classes));
+        let every = if followed { RECHECK } else { RECHECK_EMPTY };
+        let moved = self.scene.moved(&thumbnail);
+        let overdue = self
+            .last_look
+            .is_none_or(|last| at.saturating_sub(last) >= every);
+        let tracks = match previous {
+            Some(previous) if !overdue && !moved => self.tracker.hold(previous, at),
+            _ => {
+                let found = lock().look(&pixels, stride, placement)?;
+                counters.detected.add_one();
+                self.scene.looked(thumbnail);
+                self.last_look = Some(at);
+                let tracks = self.tracker.update(&found, at);
+                self.doubtful = found
+                    .iter()
+                    .filter(|d| self.visitors.contains(&d.class))
+                    .map(unsure)
+                    .collect();
+                tracks
+            }
+        };
+
+        let present = tracks.iter().filter(|t| t.last_seen == at);
+        let mut visitors: Vec<Visitor> = present
+            .filter(|t| self.visitors.contains(&t.class))
+            .map(|t| Visitor {
+                track: t.id,
+                class: t.class,
+                bbox: t.bbox,
+                sure: t.confirmed(),
+            })
+            .collect();
+        visitors.extend(&self.doubtful);
+        let mut events = Vec::new();
+        let mut stories = Vec::new();
+        let mut attention = false;
+        if let Some(background) = &mut self.background {
+            let occupied: Vec<Bbox> = visitors.iter().map(|v| v.bbox).collect();
+            let blobs = background.look(&luma, at, &occupied);
+            for (index, zone) in self.zones.iter_mut().enumerate() {
+                let Some(known) = &mut zone.stories else {
+                    continue;
+                };
+                let mut told = Vec::new();
+                known.look(&blobs, &visitors, at, &mut told);
+                attention |= known.undecided();
+                stories.extend(told.into_iter().map(|event| (index, event)));
+            }
+        }
+        for (index, zone) in self.zones.iter_mut().enumerate() {
+            let occupied = zone.stories.as_ref().is_some_and(|s| s.occupied());
+            let mut seen = Vec::new();
+            zone.dwell.look(tracks, occupied, at, &mut seen);
+            events.extend(seen.into_iter().map(|event| (index, event)));
+        }
+        self.gaze.looked(pts, moved || attention);
+        let calm = !moved && visitors.is_empty() && stories.is_empty() && !attention;
+        self.is_calm = calm;
+        for (zone, event) in stories {
+            self.tell_story(zone, event, frame, now)?;
+        }
+        for (zone, event) in events {
+            self.report(zone, event, frame, now)?;
+        }
+        Ok(())
+    }
+
+    /// A key frame that was decoded and on which nothing went on shows the place as it is.
+    pub(super) fn remember_calm(&mut self, unit: &Unit) {
+        if self.is_calm {
+            self.ring.calm(unit);
+        }
+    }
+
+    fn health(&mut self, impaired: Option<Impairment>) {
+        if self.impaired != impaired {
+            self.impaired = impaired;
+            self.tell_health();
+        }
+    }
+
+    fn report(
+        &mut self,
+        zone: usize,
+        event: dwell::Event,
+        frame: &VideoFrame,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        let mut sighting = self.sighting(zone, now);
+        match event {
+            dwell::Event::Empty { dwell } => {
+                sighting.dwell_us = dwell.as_micros() as u64;
+                let told = self
+                    .zones
+                    .get_mut(zone)
+                    .map(|z| std::mem::take(&mut z.told));
+                if told == Some(true) {
+                    let picture = self.picture(zone, Role::Cleared, frame, now.pts, &sighting)?;
+                    sighting.pictures.push(picture);
+                }
+            }
+            dwell::Event::Present {
+                track,
+                class,
+                score,
+                bbox,
+                dwell,
+                picture,
+            } => {
+                sighting.present = true;
+                sighting.label = self.labels.get(class).cloned().unwrap_or_default();
+                sighting.score = score;
+                sighting.bbox = bbox;
+                sighting.track = track;
+                sighting.dwell_us = dwell.as_micros() as u64;
+                if picture {
+                    let picture = self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
+                    sighting.pictures.push(picture);
+                    if let Some(zone) = self.zones.get_mut(zone) {
+                        zone.told = true;
+                    }
+                }
+            }
+        }
+        self.shared.out.send(&Report::Sighting(sighting));
+        Ok(())
+    }
+
+    fn tell_story(
+        &mut self,
+        zone: usize,
+        event: story::Event,
+        frame: &VideoFrame,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        // Media time and timestamps differ by what was not watched; here both are seconds old.
+        let pts_of = |at: Duration| now.pts - now.at.saturating_sub(at).as_micros() as i64;
+        match event {
+            story::Event::Noticed { story, since } => {
+                let drop = pts_of(since);
+                self.save(zone, story, Role::Before, drop);
+                self.save(zone, story, Role::Drop, drop);
+            }
+            story::Event::Left { story, at } => {
+                self.save(zone, story, Role::Leaving, pts_of(at));
+            }
+            story::Event::Over { story, told } => {
+                if let Some(zone) = self.zones.get_mut(zone) {
+                    zone.saved.remove(&story);
+                    zone.told |= told;
+                }
+            }
+            story::Event::Present {
+                story,
+                bbox,
+                dwell,
+                since,
+                actor,
+                picture,
+            } => {
+                let mut sighting = self.sighting(zone, now);
+                sighting.present = true;
+                sighting.label = OBJECT.into();
+                // That something is there is not a guess of a network.
+                sighting.score = 1.0;
+                sighting.bbox = bbox;
+                sighting.track = story;
+                sighting.dwell_us = dwell.as_micros() as u64;
+                let wall = |at: Duration| self.wall.wall(pts_of(at));
+                sighting.story = Some(wire::Story {
+                    appeared_us: wall(since),
+                    actor: actor.map(|actor| wire::Actor {
+                        label: self.labels.get(actor.class).cloned().unwrap_or_default(),
+                        track: actor.track,
+                        left_us: wall(actor.last_there),
+                    }),
+                });
+                if picture {
+                    let after = self.picture(zone, Role::After, frame, now.pts, &sighting)?;
+                    if let Some(zone) = self.zones.get_mut(zone) {
+                        sighting.pictures = zone.saved.remove(&story).unwrap_or_default();
+                        zone.told = true;
+                    }
+                    sighting.pictures.push(after);
+                    sighting.pictures.truncate(MAX_PICTURES);
+                }
+                self.shared.out.send(&Report::Sighting(sighting));
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves a picture of the past for a story that may be told later. One that cannot be had
+    /// any more is left out.
+    fn save(&mut self, zone: usize, story: u64, role: Role, pts: i64) {
+        let Some(format) = &self.format else { return };
+        let found = match role {
+            Role::Before => self.ring.calm_picture(format),
+            _ => self.ring.picture(format, pts),
+        };
+        let Some((frame, pts)) = found else { return };
+        let at = Duration::ZERO;
+        let sighting = self.sighting(zone, Moment { pts, at });
+        match self.picture(zone, role, &frame, pts, &sighting) {
+            Ok(picture) => {
+                if let Some(zone) = self.zones.get_mut(zone) {
+                    zone.saved.entry(story).or_default().push(picture);
+                }
+            }
+            Err(e) => tracing::warn!(camera = self.id, "picture of {}: {e}", role.slug()),
+        }
+    }
+
+    fn sighting(&self, zone: usize, now: Moment) -> Sighting {
+        Sighting {
+            camera: self.camera,
+            zone: zone as u16,
+            present: false,
+            label: String::new(),
+            score: 0.0,
+            bbox: [0.0; 4],
+            track: 0,
+            dwell_us: 0,
+            at_us: self.wall.wall(now.pts),
+            pictures: Vec::new(),
+            story: None,
+        }
+    }
+
+    fn picture(
+        &self,
+        zone: usize,
+        role: Role,
+        frame: &VideoFrame,
+        pts: i64,
+        sighting: &Sighting,
+    ) -> Result<Picture, Fault> {
+        let watched = self.zones.get(zone).ok_or("no such zone")?;
+        let at_us = self.wall.wall(pts);
+        let shared = &self.shared;
+        let caption = Caption {
+            camera: &self.id,
+            zone: &watched.id,
+            polygon: &watched.dwell.zone().polygon,
+            label: if sighting.present {
+                &sighting.label
+            } else {
+                role.slug()
+            },
+            score: sighting.score,
+            bbox: sighting.bbox,
+            dwell: Duration::from_micros(sighting.dwell_us).as_secs_f64(),
+            at_us,
+        };
+        let mut find = |canvas: &Canvas| {
+            let mut detector = shared
+                .detector
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            sensitive(canvas, &mut detector)
+        };
+        let jpeg = evidence::render(frame, &self.masks, &mut find, &caption, &shared.time_zone)?;
+        Ok(Picture { role, at_us, jpeg })
+    }
+}
+
+/// Faults of a view with which zones mean nothing, or nothing can be seen.
+fn blind(impairment: Impairment) -> bool {
+    !matches!(
+        impairment,
+        Impairment::OutOfFocus | Impairment::InfraredFailed
+    )
+}
+
+fn unsure(detection: &Detection) -> Visitor {
+    Visitor {
+        track: 0,
+        class: detection.class,
+        bbox: detection.bbox,
+        sure: false,
+    }
+}
+
+/// Indices of the labels that come and go by themselves.
+pub(super) fn visitors(labels: &[String]) -> Vec<usize> {
+    let comes = |label: &String| VISITORS.contains(&label.as_str());
+    let found = labels.iter().enumerate().filter(|(_, label)| comes(label));
+    found.map(|(class, _)| class).collect()
+}
+
+/// Packed pixels with the masked ones grey.
+fn masked<'p>(
+    pixels: &'p [u8],
+    stride: usize,
+    width: usize,
+    height: usize,
+    masks: &[Polygon],
+) -> Cow<'p, [u8]> {
+    if masks.is_empty() {
+        return Cow::Borrowed(pixels);
+    }
+    let mut pixels = pixels.to_vec();
+    for (y, line) in pixels.chunks_mut(stride.max(1)).take(height).enumerate() {
+        let row = (y as f32 + 0.5) / height as f32;
+        for (x, pixel) in line.chunks_exact_mut(3).take(width).enumerate() {
+            let point = [(x as f32 + 0.5) / width as f32, row];
+            if masks.iter().any(|mask| mask.contains(point)) {
+                pixel.fill(128);
+            }
+        }
+    }
+    Cow::Owned(pixels)
+}
+
+/// People and vehicles in a picture, small ones too.
+fn sensitive(canvas: &Canvas, detector: &mut Detector) -> Result<Vec<(Sensitive, Bbox)>, String> {
+    let labels = detector.manifest.labels.clone();
+    if !labels.iter().any(|label| label == PERSON) {
+        return Err("the model does not know people".into());
+    }
+    let mut parts = vec![[0.0, 0.0, 1.0, 1.0]];
+    if canvas.width as f32 > PARTS_FROM * detector.manifest.input.width as f32 {
+        let (low, high) = (0.5 - OVERLAP, 0.5 + OVERLAP);
+        parts.extend([
+            [0.0, 0.0, high, high],
+            [low, 0.0, 1.0, high],
+            [0.0, low, high, 1.0],
+            [low, low, 1.0, 1.0],
+        ]);
+    }
+    let mut found = Vec::new();
+    for [left, top, right, bottom] in parts {
+        let pixel = |fraction: f32, side: usize| ((fraction * side as f32) as usize).min(side);
+        let columns = pixel(left, canvas.width)..pixel(right, canvas.width);
+        let rows = pixel(top, canvas.height)..pixel(bottom, canvas.height);
+        let placement = Placement::new(&detector.manifest.input, columns.len(), rows.len());
+        let order = detector.packed();
+        let small = canvas.part(
+            columns,
+            rows,
+            placement.width,
+            placement.height,
+            order == Packed::Bgr,
+        );
+        let seen = detector
+            .look(&small, placement.width * 3, placement)
+            .map_err(|e| e.to_string())?;
+        for detection in seen {
+            let label = labels.get(detection.class).map_or("", String::as_str);
+            let what = match label {
+                PERSON => Sensitive::Person,
+                _ if VEHICLES.contains(&label) => Sensitive::Vehicle,
+                _ => continue,
+            };
+            let [l, t, r, b] = detection.bbox;
+            let (width, height) = (right - left, bottom - top);
+            let bbox = [
+                left + l * width,
+                top + t * height,
+                left + r * width,
+                top + b * height,
+            ];
+            found.push((what, bbox));
+        }
+    }
+    Ok(found)
+}
