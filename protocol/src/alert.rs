@@ -217,6 +217,9 @@ pub struct AlertSighting {
     /// How it came there, of something that is new and stays (`label` `object`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub story: Option<Story>,
+    /// Device id of a bin beside it that was full when this began: then it is an overflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_bin: Option<String>,
 }
 
 /// How something came to lie there.

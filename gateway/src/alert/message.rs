@@ -21,7 +21,9 @@ const MAX_WORD: usize = 64;
 pub(super) fn encode(event_id: &str, made: Timestamp, data: &mut AlertData) -> Vec<u8> {
     data.evidence.truncate(MAX_EVIDENCE);
     if let Some(sighting) = &mut data.sighting {
-        for word in [&mut sighting.zone, &mut sighting.label, &mut sighting.model] {
+        for word in [&mut sighting.zone, &mut sighting.label, &mut sighting.model]
+            .into_iter()
+            .chain(&mut sighting.full_bin) {
             cut(word, MAX_WORD);
         }
     }

@@ -208,6 +208,12 @@ fn shown(quantity: Quantity) -> (&'static str, &'static str) {
 
 fn seen(sighting: &AlertSighting) -> Text {
     let span = span(Duration::try_from_secs_f64(sighting.dwell_s).unwrap_or_default());
+    if let Some(bin) = &sighting.full_bin {
+        return text(
+            format!("旁边的垃圾箱{bin}已满,外溢{}", span.zh),
+            format!("beside it bin {bin} is full, there for {}", span.en),
+        );
+    }
     let Some(story) = &sighting.story else {
         return text(
             format!("{}停留{}", label_zh(&sighting.label), span.zh),

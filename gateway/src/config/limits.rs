@@ -44,6 +44,8 @@ pub const MAX_ZONES: usize = 32;
 pub const MAX_MASKS: usize = 16;
 /// Corners of a zone or mask.
 pub const CORNERS: RangeInclusive<usize> = 3..=64;
+/// Bins beside one zone.
+pub const MAX_BINS: usize = 16;
 /// Fixtures of one zone.
 pub const MAX_FIXTURES: usize = 16;
 /// Labels that one zone watches for.

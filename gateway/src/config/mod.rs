@@ -353,6 +353,8 @@ pub enum Condition {
         labels: Vec<String>,
         dwell: Duration,
         grace: Duration,
+        /// Devices: if one of them overflows, that is what the alert is about.
+        bins: Vec<Arc<str>>,
     },
     /// The device's own health, as its source reports it; its kind overrides the rule's.
     Health,

@@ -269,6 +269,11 @@ pub struct RawZone {
     #[serde(default)]
     #[schemars(length(max = limits::MAX_FIXTURES))]
     pub fixtures: Vec<Vec<[f64; 2]>>,
+    /// Bins (device ids) beside the zone: while one of them is full, what lies here is an overflow,
+    /// a fault of the service, and nobody is blamed.
+    #[serde(default)]
+    #[schemars(length(max = limits::MAX_BINS), extend("examples" = [["bin-1"]]))]
+    pub bins: Vec<String>,
     /// How long it must stay there; `20s` when left out.
     pub dwell: Option<DurationText>,
     /// How long the zone must be empty before the alert is cleared; `10s` when left out.

@@ -1,6 +1,10 @@
 //! Which conditions an observation concerns, and what to say when one changes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity};
@@ -18,6 +22,7 @@ use crate::{
     clock::Now,
     config::{Camera, Condition, Device, Rule},
     observation::{Health, Observation, Quality, Quantity, Sighting, Value},
+    vision::wire::Role,
 };
 
 /// Rule id of alerts about parts of the gateway itself, which have no configuration: any
@@ -33,6 +38,8 @@ pub struct Engine {
     index: HashMap<Arc<str>, usize>,
     subjects: Vec<Subject>,
     parts: usize,
+    /// Bins that overflow at the moment: rubbish beside one is the service's fault.
+    full: HashSet<Arc<str>>,
 }
 
 /// One device, camera or part of the gateway.
@@ -68,6 +75,13 @@ enum FigureState {
     NightFlow(NightFlow),
 }
 
+impl Figure {
+    /// Only a threshold says that a bin is full.
+    fn is_open(&self) -> bool {
+        matches!(&self.state, FigureState::Threshold(threshold) if threshold.is_open())
+    }
+}
+
 impl Engine {
     /// An engine for these subjects.
     ///
@@ -85,6 +99,7 @@ impl Engine {
             index: HashMap::new(),
             subjects: Vec::new(),
             parts: 0,
+            full: HashSet::new(),
         };
         for device in devices {
             engine.add(Subject::new(device.id.clone(), &device.rules, &tz, now));
@@ -93,13 +108,15 @@ impl Engine {
             engine.add(Subject::new(camera.id.clone(), &camera.rules, &tz, now));
         }
         for (subject, rule) in open {
-            let subject = match engine.index.get(subject) {
-                Some(&i) => engine.subjects.get_mut(i),
-                None if rule == PART_RULE => engine.add_part(subject, now),
-                None => None,
-            };
-            if let Some(subject) = subject {
+            if rule == PART_RULE && !engine.index.contains_key(subject) {
+                engine.add_part(subject, now);
+            }
+            let known = engine.index.get(subject);
+            if let Some(subject) = known.and_then(|&i| engine.subjects.get_mut(i)) {
                 subject.latch(rule);
+                if subject.overflows() {
+                    engine.full.insert(subject.id.clone());
+                }
             }
         }
         engine
@@ -109,14 +126,15 @@ impl Engine {
     ///
     /// Implausible values show that the device is alive and nothing else.
     pub fn step(&mut self, observation: &Observation, now: Now, out: &mut Vec<Finding>) {
-        let subject = match self.index.get(&observation.subject) {
-            Some(&i) => self.subjects.get_mut(i),
-            None if matches!(observation.value, Value::Health(_)) => {
-                self.add_part(&observation.subject, now)
-            }
-            None => None,
+        if matches!(observation.value, Value::Health(_))
+            && !self.index.contains_key(&observation.subject)
+        {
+            self.add_part(&observation.subject, now);
+        }
+        let known = self.index.get(&observation.subject);
+        let Some(subject) = known.and_then(|&i| self.subjects.get_mut(i)) else {
+            return;
         };
-        let Some(subject) = subject else { return };
         let at = match observation.quality {
             Quality::ClockSuspect => now.wall,
             Quality::Good | Quality::Implausible => observation.at,
@@ -138,9 +156,14 @@ impl Engine {
                     now,
                 };
                 subject.measured(*quantity, reading, out);
+                if !subject.overflows() {
+                    self.full.remove(&subject.id);
+                } else if !self.full.contains(&subject.id) {
+                    self.full.insert(subject.id.clone());
+                }
             }
             Value::Measurement { .. } => {}
-            Value::Sighting(sighting) => subject.seen(sighting, at, out),
+            Value::Sighting(sighting) => subject.seen(sighting, at, &self.full, out),
             Value::Health(health) => subject.said(health, at, out),
         }
     }
@@ -158,9 +181,9 @@ impl Engine {
         self.subjects.push(subject);
     }
 
-    fn add_part(&mut self, id: &Arc<str>, now: Now) -> Option<&mut Subject> {
+    fn add_part(&mut self, id: &Arc<str>, now: Now) {
         if self.parts == MAX_PARTS {
-            return None;
+            return;
         }
         self.parts += 1;
         let rule = Arc::new(Rule {
@@ -171,7 +194,6 @@ impl Engine {
             update_every: Duration::ZERO,
         });
         self.add(Subject::new(id.clone(), &[rule], &TimeZone::UTC, now));
-        self.subjects.last_mut()
     }
 }
 
@@ -237,8 +259,10 @@ impl Subject {
                 labels,
                 dwell,
                 grace,
+                bins,
             } => {
-                let condition = Presence::new(zone.clone(), labels.clone(), *dwell, *grace);
+                let condition =
+                    Presence::new(zone.clone(), labels.clone(), *dwell, *grace, bins.clone());
                 return self.presences.push(Ruled { rule, condition });
             }
             Condition::Health => {
@@ -248,6 +272,12 @@ impl Subject {
         };
         let condition = Figure { limit, state };
         self.figures[quantity as usize].push(Ruled { rule, condition });
+    }
+
+    /// A bin that is full, whichever rule found it.
+    fn overflows(&self) -> bool {
+        let mut figures = self.figures.iter().flatten();
+        figures.any(|f| f.rule.kind == EventKind::BinOverflow && f.condition.is_open())
     }
 
     fn latch(&mut self, rule: &str) {
@@ -308,12 +338,26 @@ impl Subject {
         }
     }
 
-    fn seen(&mut self, sighting: &Sighting, at: Timestamp, out: &mut Vec<Finding>) {
+    fn seen(
+        &mut self,
+        sighting: &Sighting,
+        at: Timestamp,
+        full: &HashSet<Arc<str>>,
+        out: &mut Vec<Finding>,
+    ) {
         for Ruled { rule, condition } in &mut self.presences {
             let Some(change) = condition.look(sighting, at) else {
                 continue;
             };
+            let bin = condition.full_bin(change, full);
+            let found = finding(&self.id, rule, change, at);
             out.push(Finding {
+                // Whoever found the bin full is not to be blamed for it.
+                kind: bin.as_ref().map_or(rule.kind, |_| EventKind::BinOverflow),
+                severity: match bin {
+                    Some(_) => severity(rule, EventKind::BinOverflow),
+                    None => rule.severity,
+                },
                 sighting: sighting.present.then(|| AlertSighting {
                     zone: sighting.zone.to_string(),
                     label: sighting.label.clone(),
@@ -324,10 +368,16 @@ impl Subject {
                     model: sighting.model.clone(),
                     model_hash: sighting.model_hash.clone(),
                     human_confirmed: false,
-                    story: sighting.story.clone(),
+                    story: sighting.story.clone().filter(|_| bin.is_none()),
+                    full_bin: bin.as_ref().map(ToString::to_string),
                 }),
-                evidence: sighting.evidence.clone(),
-                ..finding(&self.id, rule, change, at)
+                evidence: sighting
+                    .evidence
+                    .iter()
+                    .filter(|picture| bin.is_none() || !shows_people(&picture.role))
+                    .cloned()
+                    .collect(),
+                ..found
             });
         }
     }
@@ -389,6 +439,11 @@ impl Subject {
             }
         }
     }
+}
+
+/// Pictures of a story that show who brought something.
+fn shows_people(role: &str) -> bool {
+    [Role::Drop.slug(), Role::Leaving.slug()].contains(&role)
 }
 
 /// A kind that is not the rule's own brings its own severity.

@@ -67,6 +67,7 @@ pub(crate) fn stall(dwell: Duration, grace: Duration) -> Arc<Rule> {
         labels: vec!["umbrella".into(), "chair".into()],
         dwell,
         grace,
+        bins: Vec::new(),
     };
     rule("stall", EventKind::ShopOverflow, when)
 }

@@ -1,6 +1,6 @@
 //! Something that stays in a camera's zone.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::Change;
 use crate::observation::Sighting;
@@ -14,6 +14,10 @@ pub(super) struct Presence {
     labels: Vec<String>,
     dwell: Duration,
     grace: Duration,
+    /// Bins of which a full one explains what lies here.
+    bins: Vec<Arc<str>>,
+    /// The one that did when the present alert began.
+    full_bin: Option<Arc<str>>,
     state: State,
 }
 
@@ -32,12 +36,15 @@ impl Presence {
         labels: Vec<String>,
         dwell: Duration,
         grace: Duration,
+        bins: Vec<Arc<str>>,
     ) -> Self {
         Presence {
             zone,
             labels,
             dwell,
             grace,
+            bins,
+            full_bin: None,
             state: State::Clear,
         }
     }
@@ -45,6 +52,19 @@ impl Presence {
     /// Open from an earlier run.
     pub(super) fn latch(&mut self) {
         self.state = State::Open { told: self.dwell };
+    }
+
+    /// The full bin that explains what lies here: of those in `full` when it began, and the same
+    /// until it ends.
+    pub(super) fn full_bin(
+        &mut self,
+        change: Change,
+        full: &HashSet<Arc<str>>,
+    ) -> Option<Arc<str>> {
+        if matches!(change, Change::Began { .. }) {
+            self.full_bin = self.bins.iter().find(|bin| full.contains(*bin)).cloned();
+        }
+        self.full_bin.clone()
     }
 
     /// Looks at what was seen at `at`. New pictures, or twice the dwell that was last told,

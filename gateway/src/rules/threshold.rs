@@ -42,6 +42,10 @@ impl Threshold {
         self.state = State::Open(Told::new(None, self.raise));
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
     pub(super) fn look(&mut self, reading: Reading) -> Option<Change> {
         let (bad, good) = match self.side {
             Side::Above => (reading.value >= self.raise, reading.value < self.clear),

@@ -68,7 +68,8 @@ fn coarsen(canvas: &mut Canvas, [left, top, right, bottom]: Bbox, block: f32) {
         pixel(top, height) as usize,
         pixel(bottom, height).ceil() as usize,
     );
-    let block = block.max(LEAST_BLOCK) as usize;
+    // A block beyond the picture is the whole region.
+    let block = block.clamp(LEAST_BLOCK, LEAST_BLOCK.max(width as f32)) as usize;
     for by in (y0..y1).step_by(block) {
         for bx in (x0..x1).step_by(block) {
             let rows = by..(by + block).min(y1);

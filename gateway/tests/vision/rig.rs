@@ -201,6 +201,7 @@ pub fn camera(input: CameraInput) -> Camera {
             labels: vec!["person".into()],
             dwell: Duration::from_secs(2),
             grace: Duration::from_secs(5),
+            bins: vec![],
         },
         update_every: Duration::from_secs(60),
     };

@@ -47,6 +47,7 @@ fn huge(evidence: u8) -> (Config, Finding) {
         model_hash: long('f', 16),
         human_confirmed: false,
         story: None,
+        full_bin: None,
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,

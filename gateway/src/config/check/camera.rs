@@ -89,6 +89,14 @@ pub(super) fn model_loads(cx: &mut Checker<'_, '_>, vision: &Vision) {
     }
 }
 
+/// What a zone may refer to.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// Of the model; `None` when its manifest could not be read.
+    labels: Option<&'a BTreeSet<String>>,
+    devices: &'a [Arc<Device>],
+}
+
 pub(super) fn cameras(
     cx: &mut Checker<'_, '_>,
     raw: &RawConfig,
@@ -114,7 +122,8 @@ pub(super) fn cameras(
         }
         let labels = vision.and_then(|v| v.labels.as_ref());
         if let Some(input) = input(cx, at, raw) {
-            cameras.push(Arc::new(camera(cx, at, raw, id, input, station, labels)));
+            let known = Known { labels, devices };
+            cameras.push(Arc::new(camera(cx, at, raw, id, input, station, known)));
         }
     }
     cameras
@@ -127,13 +136,13 @@ fn camera(
     id: Arc<str>,
     input: CameraInput,
     station: &Station,
-    labels: Option<&BTreeSet<String>>,
+    known: Known<'_>,
 ) -> Camera {
     if let Some(grid) = &raw.unit_grid {
         station::unit_grid(cx, at.key("unit_grid"), grid);
     }
     device::half_a_place(cx, at, raw.lon, raw.lat);
-    let (zones, mut rules) = zones(cx, at, &raw.zone, labels);
+    let (zones, mut rules) = zones(cx, at, &raw.zone, known);
     if zones.is_empty() && raw.zone.is_empty() {
         let help = "add a `[[camera.zone]]` to look for something";
         cx.warn(
@@ -249,7 +258,7 @@ fn zones(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,
     raw: &[RawZone],
-    labels: Option<&BTreeSet<String>>,
+    known: Known<'_>,
 ) -> (Vec<Zone>, Vec<Arc<Rule>>) {
     let list = at.key("zone");
     let mut seen = Seen::new();
@@ -264,7 +273,8 @@ fn zones(
             .as_deref()
             .map(|corners| polygon::polygon(cx, at.key("polygon"), corners));
         let wanted = raw.labels.clone().unwrap_or_default();
-        zone_labels(cx, at.key("labels"), &wanted, labels);
+        zone_labels(cx, at.key("labels"), &wanted, known.labels);
+        let bins = bins(cx, at.key("bins"), &raw.bins, known.devices);
         let dwell = cx.duration(at.key("dwell"), raw.dwell.as_ref(), DWELL, &limits::DWELL);
         let grace = cx.duration(at.key("grace"), raw.grace.as_ref(), GRACE, &limits::GRACE);
         let (Some(kind), Some(polygon)) = (raw.kind, polygon) else {
@@ -299,6 +309,7 @@ fn zones(
                 labels: counts,
                 dwell,
                 grace,
+                bins,
             },
             update_every: rule::UPDATE_EVERY,
         }));
@@ -313,6 +324,33 @@ fn zones(
         });
     }
     (zones, rules)
+}
+
+/// Devices beside a zone.
+fn bins(
+    cx: &mut Checker<'_, '_>,
+    list: At<'_>,
+    wanted: &[String],
+    devices: &[Arc<Device>],
+) -> Vec<Arc<str>> {
+    let mut seen = Seen::new();
+    let mut found = Vec::new();
+    for (i, id) in wanted.iter().enumerate() {
+        let at = list.index(i);
+        cx.unique(&mut seen, at, "bin", id);
+        let Some(device) = devices.iter().find(|d| *d.id == **id) else {
+            let all = devices.iter().map(|d| &*d.id);
+            cx.unknown(at, "device named", id, all, "`[[device]]` tables");
+            continue;
+        };
+        if !device.rules.iter().any(|r| r.kind == EventKind::BinOverflow) {
+            let message = format!("device \"{id}\" has no rule that says when it is full");
+            let help = "name a bin, or give the device a rule with `kind = \"bin_overflow\"`";
+            cx.error(at, message, help);
+        }
+        found.push(Arc::clone(&device.id));
+    }
+    found
 }
 
 fn zone_labels(

@@ -178,11 +178,12 @@ fn cameras_get_a_rule_a_zone_and_one_for_their_health() {
         labels,
         dwell,
         grace,
+        bins,
     } = &presence.when
     else {
         panic!("{presence:?}");
     };
-    assert_eq!((&**zone, labels.len()), ("corner", 2));
+    assert_eq!((&**zone, labels.len(), bins.len()), ("corner", 2, 0));
     assert_eq!(
         (*dwell, *grace),
         (Duration::from_secs(30), Duration::from_secs(10))

@@ -1,3 +1,4 @@
+mod beside;
 mod figures;
 mod flow;
 mod properties;
