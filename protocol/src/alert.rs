@@ -223,7 +223,7 @@ pub struct AlertSighting {
 }
 
 /// How something came to lie there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Story {
     /// When it was first there, RFC 3339.
@@ -234,6 +234,26 @@ pub struct Story {
     /// Who or what did, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// What a model that knows rubbish thinks of it, where there is one. Evidence beside the
+    /// story, never the reason of an alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub litter: Option<Litter>,
+}
+
+/// A second opinion on what lies there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Litter {
+    /// Its best score at the place, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
+    pub score: f32,
+    /// The score is at or above the model's threshold.
+    pub likely: bool,
+    /// Model id from its manifest.
+    pub model: String,
+    /// First 16 hex digits of the weights' SHA-256.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::MODEL_HASH)))]
+    pub model_hash: String,
 }
 
 /// A person or vehicle that touched the place last before something lay there. No identity: a

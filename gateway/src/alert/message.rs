@@ -23,7 +23,8 @@ pub(super) fn encode(event_id: &str, made: Timestamp, data: &mut AlertData) -> V
     if let Some(sighting) = &mut data.sighting {
         for word in [&mut sighting.zone, &mut sighting.label, &mut sighting.model]
             .into_iter()
-            .chain(&mut sighting.full_bin) {
+            .chain(&mut sighting.full_bin)
+        {
             cut(word, MAX_WORD);
         }
     }

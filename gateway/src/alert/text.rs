@@ -227,9 +227,13 @@ fn seen(sighting: &AlertSighting) -> Text {
         ),
         None => ("未见责任人".into(), "no actor seen".into()),
     };
+    let (what_zh, what_en) = match &story.litter {
+        Some(litter) if litter.likely => ("新出现疑似袋装垃圾", "what looks like bagged rubbish"),
+        _ => ("新出现物品", "something new"),
+    };
     text(
-        format!("新出现物品滞留{},{who_zh}", span.zh),
-        format!("something new there for {}, {who_en}", span.en),
+        format!("{what_zh}滞留{},{who_zh}", span.zh),
+        format!("{what_en} there for {}, {who_en}", span.en),
     )
 }
 

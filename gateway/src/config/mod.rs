@@ -423,6 +423,8 @@ pub struct Zone {
 pub struct Vision {
     /// The model's manifest (TOML) beside its weights.
     pub model: PathBuf,
+    /// Manifest of a model that knows rubbish, for a second opinion.
+    pub litter_model: Option<PathBuf>,
     /// libonnxruntime.so
     pub onnxruntime: PathBuf,
     pub threads: usize,

@@ -287,6 +287,9 @@ pub struct RawVision {
     /// The model's manifest; the packaged one when left out, else the one that
     /// `cargo xtask setup` made.
     pub model: Option<String>,
+    /// Manifest of a model that knows rubbish, for a second opinion on what lies in a zone; the
+    /// packaged one when left out, else the one that `cargo xtask setup` made, else none.
+    pub litter_model: Option<String>,
     /// ONNX Runtime library; the packaged one when left out, else the one that
     /// `cargo xtask setup` fetched.
     pub onnxruntime: Option<String>,

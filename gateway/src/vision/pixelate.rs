@@ -69,7 +69,7 @@ fn coarsen(canvas: &mut Canvas, [left, top, right, bottom]: Bbox, block: f32) {
         pixel(bottom, height).ceil() as usize,
     );
     // A block beyond the picture is the whole region.
-    let block = block.clamp(LEAST_BLOCK, LEAST_BLOCK.max(width as f32)) as usize;
+    let block = block.max(LEAST_BLOCK).min(LEAST_BLOCK.max(width as f32)) as usize;
     for by in (y0..y1).step_by(block) {
         for bx in (x0..x1).step_by(block) {
             let rows = by..(by + block).min(y1);

@@ -20,6 +20,8 @@ pub const RTSP_PORT: u16 = 554;
 /// The one message to the child; afterwards the gateway only closes the socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
+    /// Manifest of a model that knows rubbish, for a second opinion.
+    pub litter_model: Option<PathBuf>,
     /// The model's manifest.
     pub model: PathBuf,
     /// libonnxruntime.so
@@ -204,6 +206,20 @@ pub struct Story {
     pub appeared_us: i64,
     /// Nobody, if none was seen.
     pub actor: Option<Actor>,
+    /// With pictures, where there is a model that knows rubbish.
+    pub litter: Option<Litter>,
+}
+
+/// What a model that knows rubbish thinks of something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Litter {
+    /// Its best score at the place.
+    pub score: f32,
+    /// Whether that reaches the model's threshold.
+    pub likely: bool,
+    pub model: String,
+    /// All 64 hex digits.
+    pub model_hash: String,
 }
 
 /// Who brought it.

@@ -3,6 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
+    time::Duration,
 };
 
 use wangge::{config::RtspTransport, observation::Sighting};
@@ -148,12 +150,19 @@ async fn frames_are_all_accounted_for() {
     let clip = place::clip("vtest-h264.mp4").unwrap();
     let mut rig = Rig::with(vec![camera(file(&clip, false))], vision());
     rig.picture().await;
-    let c = &rig.counters;
-    let (received, done) = (c.received.get(), c.accepted.get() + c.refused.get());
-    assert!(
-        received > 10 && done <= received,
-        "{received} in, {done} done"
-    );
-    assert!(done * 2 > received, "{received} in, {done} done");
-    rig.stop().await;
+    let counters = Arc::clone(&rig.counters);
+    let count = || {
+        let c = &counters;
+        (c.received.get(), c.accepted.get() + c.refused.get())
+    };
+    // On a slow machine a picture takes its time, and frames wait meanwhile: few in the end.
+    for _ in 0..60 {
+        let (received, done) = count();
+        assert!(done <= received, "{received} in, {done} done");
+        if received > 100 && (received - done) * 4 < received {
+            return rig.stop().await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("{:?} (in, done) after a minute", count());
 }

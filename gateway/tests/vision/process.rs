@@ -84,6 +84,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
         .unwrap();
     let vision = vision();
     let setup = wire::Setup {
+        litter_model: None,
         model: vision.model,
         onnxruntime: vision.onnxruntime,
         threads: 1,

@@ -183,6 +183,7 @@ fn keep(dir: PathBuf) -> Keep {
 pub fn vision() -> Vision {
     Vision {
         model: place::model().unwrap(),
+        litter_model: None,
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
         memory_limit: 1 << 30,

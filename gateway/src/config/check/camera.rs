@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::{
     Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
-    raw::{RawCamera, RawConfig, RawTransport, RawZone},
+    raw::{RawCamera, RawConfig, RawTransport, RawVision, RawZone},
 };
 use crate::vision::wire::OBJECT;
 
@@ -54,6 +54,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
+            litter_model: litter_model(cx, at, written),
             onnxruntime,
             threads: written.and_then(|v| v.threads).unwrap_or(1),
             memory_limit: cx.size(
@@ -65,6 +66,21 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
         },
         labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })
+}
+
+/// The manifest of a model that knows rubbish. Without one, stories go without its opinion.
+fn litter_model(
+    cx: &mut Checker<'_, '_>,
+    at: At<'_>,
+    written: Option<&RawVision>,
+) -> Option<PathBuf> {
+    let Some(given) = written.and_then(|v| v.litter_model.as_deref()) else {
+        return Some(installed::litter_model()).filter(|path| path.exists());
+    };
+    let at = at.key("litter_model");
+    let manifest = cx.read_text(at, given, limits::FILE_BYTES)?;
+    labels(cx, at, &manifest)?;
+    Some(cx.path(given))
 }
 
 /// Labels of a model's manifest; the weights are checked by whoever loads them.
@@ -343,7 +359,11 @@ fn bins(
             cx.unknown(at, "device named", id, all, "`[[device]]` tables");
             continue;
         };
-        if !device.rules.iter().any(|r| r.kind == EventKind::BinOverflow) {
+        if !device
+            .rules
+            .iter()
+            .any(|r| r.kind == EventKind::BinOverflow)
+        {
             let message = format!("device \"{id}\" has no rule that says when it is full");
             let help = "name a bin, or give the device a rule with `kind = \"bin_overflow\"`";
             cx.error(at, message, help);

@@ -4,11 +4,20 @@
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "/usr/share/wangge/models/nanodet_g_416.toml";
+const LITTER_MODEL: &str = "/usr/share/wangge/models/trash_bag.toml";
 const ONNXRUNTIME: &str = "/usr/lib/wangge/libonnxruntime.so";
 
 /// The default model's manifest.
 pub(super) fn model() -> PathBuf {
-    pick(MODEL, cache().and_then(|dir| kept_model(&dir)))
+    pick(MODEL, cache().and_then(|dir| kept_model(&dir, MODEL)))
+}
+
+/// The manifest of the model that knows rubbish; it need not be there.
+pub(super) fn litter_model() -> PathBuf {
+    pick(
+        LITTER_MODEL,
+        cache().and_then(|dir| kept_model(&dir, LITTER_MODEL)),
+    )
 }
 
 /// The ONNX Runtime library.
@@ -25,8 +34,10 @@ fn pick(packaged: &str, kept: Option<PathBuf>) -> PathBuf {
     }
 }
 
-fn kept_model(cache: &Path) -> Option<PathBuf> {
-    Some(cache.join("models/nanodet_g_416.toml")).filter(|path| path.exists())
+/// What set-up keeps under the name of a packaged model.
+fn kept_model(cache: &Path, packaged: &str) -> Option<PathBuf> {
+    let name = Path::new(packaged).file_name()?;
+    Some(cache.join("models").join(name)).filter(|path| path.exists())
 }
 
 /// The library of the newest version.
@@ -63,7 +74,7 @@ mod tests {
     #[test]
     fn what_set_up_keeps_is_found_and_a_package_goes_before_it() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(kept_model(dir.path()), None);
+        assert_eq!(kept_model(dir.path(), MODEL), None);
         assert_eq!(kept_library(dir.path()), None);
         for (folder, file) in [
             ("models", "nanodet_g_416.toml"),
@@ -74,7 +85,7 @@ mod tests {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
             std::fs::write(dir.path().join(folder).join(file), "").unwrap();
         }
-        let model = kept_model(dir.path()).unwrap();
+        let model = kept_model(dir.path(), MODEL).unwrap();
         assert!(model.ends_with("models/nanodet_g_416.toml"));
         let library = kept_library(dir.path()).unwrap();
         assert!(library.ends_with("libonnxruntime.so.1.32.0"));

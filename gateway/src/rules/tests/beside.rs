@@ -36,6 +36,7 @@ fn left_by_someone(dwell: Duration) -> Value {
             track: 3,
             left_at: "2026-11-22T06:00:05Z".into(),
         }),
+        litter: None,
     });
     Value::Sighting(sighting)
 }
@@ -57,7 +58,10 @@ fn beside_a_full_bin_it_is_an_overflow_without_an_actor_until_it_ends() {
         (EventKind::BinOverflow, Severity::Minor)
     );
     let sighting = finding.sighting.unwrap();
-    assert_eq!((sighting.full_bin.as_deref(), sighting.story), (Some("d"), None));
+    assert_eq!(
+        (sighting.full_bin.as_deref(), sighting.story),
+        (Some("d"), None)
+    );
     let roles: Vec<_> = finding.evidence.iter().map(|p| p.role.as_str()).collect();
     assert_eq!(roles, ["before", "after"], "nobody is shown");
 

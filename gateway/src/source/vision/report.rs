@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wangge_protocol::{Actor, EventKind, EvidenceRef, Story};
+use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Story};
 
 use crate::{
     clock::Clock,
@@ -32,6 +32,7 @@ const MAX_REASON: usize = 400;
 pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
     Setup {
         model: vision.model.clone(),
+        litter_model: vision.litter_model.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
         memory_limit: vision.memory_limit,
@@ -359,6 +360,15 @@ fn told(story: wire::Story, at: Timestamp) -> Story {
             track: actor.track,
             left_at: time(actor.left_us),
         }),
+        litter: story
+            .litter
+            .filter(|litter| (0.0..=1.0).contains(&litter.score))
+            .map(|litter| Litter {
+                score: litter.score,
+                likely: litter.likely,
+                model: sentence(&litter.model),
+                model_hash: litter.model_hash.chars().take(16).collect(),
+            }),
     }
 }
 

@@ -282,6 +282,7 @@ impl Watch {
                         track: actor.track,
                         left_us: wall(actor.last_there),
                     }),
+                    litter: None,
                 });
                 if picture {
                     let after = self.picture(zone, Role::After, frame, now.pts, &sighting)?;
