@@ -40,6 +40,9 @@ enum Command {
         /// Length of each measurement.
         #[arg(long, default_value_t = 20)]
         seconds: u64,
+        /// Cameras: climb until the quality of service is no longer given; takes half an hour.
+        #[arg(long)]
+        full: bool,
     },
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
@@ -62,7 +65,8 @@ fn main() -> ExitCode {
             what,
             peers,
             seconds,
-        } => bench::run(&what, peers.as_deref(), seconds),
+            full,
+        } => bench::run(&what, peers.as_deref(), seconds, full),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

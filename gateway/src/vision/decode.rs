@@ -215,6 +215,26 @@ impl Decoder {
     }
 }
 
+/// Decodes units from a key frame on with a decoder of their own; the last picture that comes
+/// out, if any does. A decoder is opened each time, because one that was emptied cannot go on,
+/// and one that waits for more keeps its picture buffers.
+///
+/// # Errors
+/// As [`Decoder::open`] and [`Decoder::decode`].
+pub fn last_picture<'u>(
+    format: &Format,
+    units: impl Iterator<Item = &'u Unit>,
+) -> Result<Option<VideoFrame>, DecodeError> {
+    let mut decoder = Decoder::open(format)?;
+    let mut last = None;
+    for unit in units {
+        decoder.decode(unit, |frame| last = Some(frame))?;
+    }
+    // What the decoder holds back is newer still.
+    decoder.finish(|frame| last = Some(frame))?;
+    Ok(last)
+}
+
 /// Presentation time of a decoded frame, µs.
 pub fn pts(frame: &VideoFrame) -> Option<i64> {
     [frame.pts(), frame.best_effort_timestamp()]
@@ -246,19 +266,23 @@ struct Conversion {
     to: (Packed, usize, usize),
 }
 
-/// Converts frames to packed pixels of one size; keeps its tables while frames stay alike.
+/// Sizes of cameras that a worker meets in turn; for more than so many, tables are made anew.
+const MAX_SCALERS: usize = 4;
+
+/// Converts frames to packed pixels; keeps its tables from camera to camera.
 #[derive(Default)]
-pub struct Scaler {
-    current: Option<(Conversion, VideoFrameScaler)>,
+pub struct Scalers {
+    /// The one used last comes first.
+    known: Vec<(Conversion, VideoFrameScaler)>,
 }
 
-impl std::fmt::Debug for Scaler {
+impl std::fmt::Debug for Scalers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scaler").finish_non_exhaustive()
+        f.debug_struct("Scalers").finish_non_exhaustive()
     }
 }
 
-impl Scaler {
+impl Scalers {
     /// A copy of `frame` with packed pixels, `width` × `height`.
     ///
     /// # Errors
@@ -274,26 +298,27 @@ impl Scaler {
             from: (frame.pixel_format(), frame.width(), frame.height()),
             to: (packed, width, height),
         };
-        if self
-            .current
-            .as_ref()
-            .is_none_or(|(known, _)| *known != wanted)
-        {
-            let scaler = VideoFrameScaler::builder()
-                .source_pixel_format(wanted.from.0)
-                .source_width(wanted.from.1)
-                .source_height(wanted.from.2)
-                .target_pixel_format(packed.pixel_format())
-                .target_width(width)
-                .target_height(height)
-                .algorithm(Algorithm::FastBilinear)
-                .build()
-                .map_err(during("scale picture"))?;
-            self.current = Some((wanted, scaler));
-        }
-        match &mut self.current {
-            Some((_, scaler)) => scaler.scale(frame).map_err(during("scale picture")),
-            None => unreachable!("set above"),
-        }
+        let mut entry = match self.known.iter().position(|(known, _)| *known == wanted) {
+            Some(index) => self.known.remove(index),
+            None => (wanted, scaler(&wanted)?),
+        };
+        let scaled = entry.1.scale(frame).map_err(during("scale picture"));
+        self.known.insert(0, entry);
+        self.known.truncate(MAX_SCALERS);
+        scaled
     }
+}
+
+fn scaler(wanted: &Conversion) -> Result<VideoFrameScaler, DecodeError> {
+    let (packed, width, height) = wanted.to;
+    VideoFrameScaler::builder()
+        .source_pixel_format(wanted.from.0)
+        .source_width(wanted.from.1)
+        .source_height(wanted.from.2)
+        .target_pixel_format(packed.pixel_format())
+        .target_width(width)
+        .target_height(height)
+        .algorithm(Algorithm::FastBilinear)
+        .build()
+        .map_err(during("scale picture"))
 }

@@ -67,6 +67,7 @@ pub struct Dwell {
     last_look: Option<Duration>,
     empty: Duration,
     empty_reported: bool,
+    measures: bool,
 }
 
 impl Dwell {
@@ -78,12 +79,19 @@ impl Dwell {
             last_look: None,
             empty: Duration::ZERO,
             empty_reported: false,
+            measures: true,
         }
     }
 
     /// What it looks for.
     pub fn zone(&self) -> &Zone {
         &self.zone
+    }
+
+    /// Whether presence or emptiness is being measured, so that looks must be at most
+    /// [`MAX_UNSEEN`] apart. What lies there without a class is not measured here.
+    pub fn measures(&self) -> bool {
+        self.measures
     }
 
     /// Takes all tracks after a look at media time `at`; those with `last_seen == at` were
@@ -94,18 +102,19 @@ impl Dwell {
         self.stays
             .retain(|s| at.saturating_sub(s.last_inside) <= FORGET);
 
-        let mut empty = !occupied;
+        let mut somebody = false;
         for track in tracks {
             let inside = track.last_seen == at
                 && track.confirmed()
                 && self.zone.classes.contains(&track.class)
                 && self.zone.polygon.contains(foot(track.bbox));
             if inside {
-                empty = false;
+                somebody = true;
                 out.extend(self.stay(track, at));
             }
         }
 
+        let empty = !somebody && !occupied;
         if !empty {
             self.empty = Duration::ZERO;
             self.empty_reported = false;
@@ -116,6 +125,7 @@ impl Dwell {
             self.empty_reported = true;
             out.push(Event::Empty { dwell: self.empty });
         }
+        self.measures = somebody || (empty && !self.empty_reported);
     }
 
     fn stay(&mut self, track: &Track, at: Duration) -> Option<Event> {
@@ -270,6 +280,37 @@ mod tests {
         assert_eq!(scene.look(2000, &[]), []);
         assert_eq!(scene.look(60_000, &[]), []);
         assert_eq!(scene.look(63_000, &[]).len(), 1);
+    }
+
+    #[test]
+    fn looks_must_be_close_only_while_time_is_measured() {
+        let mut scene = Scene::new(2000, 1000);
+        assert!(scene.dwell.measures(), "a zone not known to be empty");
+        for ms in (0..=1000).step_by(500) {
+            scene.look(ms, &[]);
+        }
+        assert!(!scene.dwell.measures(), "empty, and told");
+        // Rare looks at an empty zone change nothing, nor are they told again.
+        for ms in (16_000..=120_000).step_by(15_000) {
+            assert_eq!(scene.look(ms, &[]), []);
+            assert!(!scene.dwell.measures());
+        }
+        scene.look(130_000, &[(PERSON, 0.7)]);
+        scene.look(130_200, &[(PERSON, 0.7)]);
+        assert!(scene.dwell.measures(), "somebody");
+        scene.look(132_000, &[]);
+        assert!(scene.dwell.measures(), "gone, but for how long?");
+        assert_eq!(scene.look(133_500, &[]).len(), 1);
+        assert!(!scene.dwell.measures());
+        // What lies there without a class is the story's to measure.
+        scene.dwell.look(&[], true, at(140_000), &mut Vec::new());
+        assert!(!scene.dwell.measures());
+        scene.dwell.look(&[], false, at(142_000), &mut Vec::new());
+        assert!(scene.dwell.measures(), "it has gone");
+    }
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::{
-    decode::{DecodeError, Packed, Scaler},
+    decode::{DecodeError, Packed, Scalers},
     draw::{Canvas, Rgb, TextSize},
     pixelate::{self, Sensitive},
     zone::{Bbox, Polygon},
@@ -80,7 +80,7 @@ pub fn render(
     let side = |length: usize| ((length as f64 * scale).round() as usize).max(1);
     let (width, height) = (side(frame.width()), side(frame.height()));
     // A scaler of its own: pictures are rare, and its tables are not worth keeping.
-    let scaled = Scaler::default().scale(frame, Packed::Rgb, width, height)?;
+    let scaled = Scalers::default().scale(frame, Packed::Rgb, width, height)?;
     let mut canvas = Canvas::new(width, height);
     if let Some(plane) = scaled.planes().first() {
         let rows = canvas.pixels.chunks_exact_mut(width * 3);

@@ -1,67 +1,82 @@
 //! Which compressed frames are decoded at all.
 //!
 //! A camera mostly shows a scene in which nothing happens. Decoding every frame of it is where
-//! an ordinary recorder's processor time goes. Here, while a scene is quiet, only key frames are
-//! decoded (each stands alone) and the frames in between are kept compressed until the next.
-//! Two things end the quiet: a key frame shows movement, or the frames in between grow, because
-//! movement costs bits. Then the kept frames are decoded too, so that nothing is missed.
+//! an ordinary recorder's processor time goes. Here, while a scene is quiet, a key frame (each
+//! stands alone) is looked at every [`LOOK`], and all frames since the last key frame are kept
+//! compressed. What ends the quiet, or hastens the next look, are the sizes of what is not
+//! decoded ([`super::sizes`]): movement costs bits. Sizes that strike make the kept frames be
+//! decoded at once, so that nothing is missed; sizes that are merely suspicious make the next
+//! key frame be looked at.
+//!
+//! While something that a zone asks for is followed, looks are at most [`FOLLOW`] apart. Where
+//! key frames come more rarely than that, and where they are so rare or the frames between them
+//! so many that they cannot be kept, every frame is decoded: dear, and never blind.
 
 use std::time::Duration;
 
+use super::sizes::{Hint, Sizes};
+
 /// Without movement for so long (media time), a scene is quiet.
 pub const CALM: Duration = Duration::from_secs(4);
-/// Key frames farther apart than this do not do for looking: presence is measured between looks
-/// that are at most [`super::dwell::MAX_UNSEEN`] apart.
-pub const MAX_KEY_INTERVAL: Duration = Duration::from_millis(2500);
-/// Compressed bytes kept between two key frames; with more, the scene is not worth being called
+/// The same where only sizes said that something moves, and no picture has shown it.
+const CALM_UNPROVEN: Duration = Duration::from_secs(1);
+/// Longest media time between two looks at a quiet scene.
+pub const LOOK: Duration = Duration::from_secs(15);
+/// The same while something is followed: presence and emptiness are measured between looks that
+/// are at most [`super::dwell::MAX_UNSEEN`] apart.
+pub const FOLLOW: Duration = Duration::from_millis(2500);
+/// Key frames farther apart than this do not do for looking.
+pub const MAX_KEY_INTERVAL: Duration = Duration::from_secs(12);
+/// Compressed bytes kept since a key frame; with more, the scene is not worth being called
 /// quiet.
-pub const MAX_KEPT: usize = 4 << 20;
-/// Frames after a key frame whose usual size is remembered; 2.5 s at 60 a second.
-const MAX_PLACES: usize = 150;
-/// A frame is large if it is so many times the usual size, at first. Usual is what came at the
-/// same place after earlier key frames: encoders with a fixed bit rate starve the frames after a
-/// key frame and let them grow until the next.
-const LARGE: f64 = 2.0;
-/// Each false alarm makes it this much harder to be large, up to the limit.
-const HARDER: f64 = 1.5;
-const LARGE_LIMIT: f64 = 8.0;
-/// Frames in a row that must be large: one alone is a hiccup of the encoder.
-const IN_A_ROW: u32 = 2;
-/// Share of a frame in the usual size.
-const LEARN: f64 = 0.05;
+pub const MAX_KEPT: usize = 3 << 20;
+/// Frames kept since a key frame: more would take too long to catch up with.
+pub const MAX_KEPT_FRAMES: usize = 300;
 
 /// What to do with a compressed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Decode it.
+    /// Decode it after those before it.
     Decode,
-    /// A key frame of a quiet scene: what was kept is of no more use; decode it.
-    Refresh,
-    /// Keep it as it is.
+    /// A key frame of a quiet scene: what was kept is of no more use; look at it alone, and
+    /// keep it.
+    Look,
+    /// Keep it as it is; if it is a key frame, what was kept is of no more use.
     Keep,
     /// Something begins: decode what was kept, then this.
     CatchUp,
+}
+
+/// How closely a scene has to be watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Nothing goes on.
+    #[default]
+    Idle,
+    /// Something stays there, or a zone is about to be called empty: time is being measured.
+    Followed,
+    /// Something moves, or it is being found out how something came there: every frame.
+    Attention,
 }
 
 /// One camera's decision, from frame to frame.
 #[derive(Debug)]
 pub struct Gaze {
     quiet: bool,
-    /// This stream's key frames come out of the decoder at once and often enough.
+    /// This stream's key frames come out of the decoder alone.
     possible: bool,
+    /// No longer quiet, but what was kept is not decoded yet.
+    behind: bool,
+    need: Need,
     last_key: Option<i64>,
     key_interval: Option<i64>,
+    looked: Option<i64>,
     calm_since: Option<i64>,
     kept: usize,
-    /// Frames since the key frame.
-    place: usize,
-    /// Usual size at each place, and of all.
-    usual: Vec<f64>,
-    mean: f64,
-    large: f64,
-    in_a_row: u32,
-    /// Woken by size, and nobody knows yet whether rightly.
-    woken: bool,
+    kept_frames: usize,
+    sizes: Sizes,
+    /// What sizes said that no picture has confirmed yet.
+    hint: Hint,
 }
 
 impl Default for Gaze {
@@ -69,16 +84,16 @@ impl Default for Gaze {
         Gaze {
             quiet: false,
             possible: true,
+            behind: false,
+            need: Need::Idle,
             last_key: None,
             key_interval: None,
+            looked: None,
             calm_since: None,
             kept: 0,
-            place: 0,
-            usual: Vec::new(),
-            mean: 0.0,
-            large: LARGE,
-            in_a_row: 0,
-            woken: false,
+            kept_frames: 0,
+            sizes: Sizes::default(),
+            hint: Hint::Usual,
         }
     }
 }
@@ -87,106 +102,148 @@ impl Gaze {
     /// The next compressed frame.
     pub fn next(&mut self, pts: i64, bytes: usize, key: bool) -> Decision {
         if key {
-            return self.key(pts);
-        }
-        let large = self.large(bytes as f64);
-        self.in_a_row = if large { self.in_a_row + 1 } else { 0 };
-        if self.calm_since.is_some() && !large {
-            self.learn(bytes as f64);
-        }
-        self.place += 1;
-        if !self.quiet {
-            return Decision::Decode;
+            self.kept = 0;
+            self.kept_frames = 0;
         }
         self.kept += bytes;
+        self.kept_frames += 1;
+        if key {
+            self.key(pts, bytes)
+        } else {
+            self.between(pts, bytes)
+        }
+    }
+
+    fn between(&mut self, pts: i64, bytes: usize) -> Decision {
+        let hint = self.sizes.between(bytes, self.calm_since.is_some());
+        if !self.quiet {
+            return if std::mem::take(&mut self.behind) {
+                Decision::CatchUp
+            } else {
+                Decision::Decode
+            };
+        }
+        self.hint = self.hint.max(hint);
         let late = self
             .last_key
-            .is_none_or(|last| pts.saturating_sub(last) > micros(MAX_KEY_INTERVAL));
-        if self.in_a_row >= IN_A_ROW || late || self.kept > MAX_KEPT {
-            self.woken = self.in_a_row >= IN_A_ROW;
-            self.possible &= !late;
+            .is_none_or(|last| pts.saturating_sub(last) > micros(self.longest_interval()));
+        let many = self.kept > MAX_KEPT || self.kept_frames > MAX_KEPT_FRAMES;
+        if hint == Hint::Striking || late || many {
             self.wake();
+            self.behind = false;
             return Decision::CatchUp;
         }
         Decision::Keep
     }
 
-    fn large(&self, bytes: f64) -> bool {
-        // Where nothing was learnt yet, nothing is large.
-        let here = self.usual.get(self.place).filter(|usual| **usual > 0.0);
-        here.is_some_and(|here| bytes > here.max(self.mean) * self.large)
-    }
-
-    fn learn(&mut self, bytes: f64) {
-        let towards = |usual: &mut f64| match *usual {
-            0.0 => *usual = bytes,
-            _ => *usual += (bytes - *usual) * LEARN,
-        };
-        if self.place < MAX_PLACES && self.usual.len() <= self.place {
-            self.usual.resize(self.place + 1, 0.0);
-        }
-        if let Some(usual) = self.usual.get_mut(self.place) {
-            towards(usual);
-        }
-        towards(&mut self.mean);
-    }
-
-    fn key(&mut self, pts: i64) -> Decision {
-        self.place = 0;
+    fn key(&mut self, pts: i64, bytes: usize) -> Decision {
+        let hint = self.sizes.key(bytes, self.calm_since.is_some());
         self.key_interval = self.last_key.map(|last| pts.saturating_sub(last));
         self.last_key = Some(pts);
-        self.kept = 0;
-        self.in_a_row = 0;
+        self.behind = false;
         let often = self
             .key_interval
-            .is_some_and(|i| (0..=micros(MAX_KEY_INTERVAL)).contains(&i));
+            .is_some_and(|i| (0..=micros(self.longest_interval())).contains(&i));
+        let enough = if self.hint == Hint::Striking {
+            CALM_UNPROVEN
+        } else {
+            CALM
+        };
         let calm = self
             .calm_since
-            .is_some_and(|since| pts.saturating_sub(since) >= micros(CALM));
-        if self.possible && often && calm {
-            if self.woken {
-                self.woken = false;
-                self.large = (self.large * HARDER).min(LARGE_LIMIT);
+            .is_some_and(|since| pts.saturating_sub(since) >= micros(enough));
+        if !(self.possible && often && (self.quiet || calm) && self.kept <= MAX_KEPT) {
+            if self.quiet {
+                self.wake();
+                self.behind = false;
             }
+            return Decision::Decode;
+        }
+        if !self.quiet {
+            // All pictures until now were looked at, whatever the sizes said.
+            self.sizes.judged(self.hint, false);
+            self.hint = Hint::Usual;
             self.quiet = true;
-            return Decision::Refresh;
+        } else {
+            self.hint = self.hint.max(hint);
         }
-        if self.quiet {
-            self.wake();
+        if self.hint != Hint::Usual || self.due(pts) {
+            Decision::Look
+        } else {
+            Decision::Keep
         }
-        Decision::Decode
     }
 
-    /// A decoded picture was compared with the last one.
-    pub fn looked(&mut self, pts: i64, moved: bool) {
-        if moved {
-            if self.woken {
-                self.woken = false;
-                self.large = (self.large / HARDER).max(LARGE);
+    /// Whether the key frame after this one would come too late.
+    fn due(&self, pts: i64) -> bool {
+        let every = match self.need {
+            Need::Idle => LOOK,
+            Need::Followed | Need::Attention => FOLLOW,
+        };
+        self.looked.is_none_or(|last| {
+            let passed = pts.saturating_sub(last);
+            // Less than nothing: a new time base.
+            passed < 0 || passed + self.key_interval.unwrap_or(0) > micros(every)
+        })
+    }
+
+    fn longest_interval(&self) -> Duration {
+        match self.need {
+            Need::Idle => MAX_KEY_INTERVAL,
+            Need::Followed | Need::Attention => FOLLOW,
+        }
+    }
+
+    /// A decoded picture was looked at. `changed`: it differs from the one before.
+    pub fn looked(&mut self, pts: i64, changed: bool, need: Need) {
+        let asked = self.hint != Hint::Usual;
+        if changed || need == Need::Attention {
+            self.sizes.judged(self.hint, true);
+            self.hint = Hint::Usual;
+        } else if self.quiet {
+            self.sizes.judged(self.hint, false);
+            self.hint = Hint::Usual;
+            if !asked {
+                self.sizes.quiet_look();
             }
-            self.wake();
-        } else if self
-            .calm_since
-            // A loop or a new time base begins a new calm.
-            .is_none_or(|since| since > pts)
-        {
+        }
+        self.looked = Some(pts);
+        self.need = need;
+        if need == Need::Attention {
+            return self.wake();
+        }
+        // A loop or a new time base begins a new calm.
+        if self.calm_since.is_none_or(|since| since > pts) {
             self.calm_since = Some(pts);
         }
+        if self.quiet && self.key_interval > Some(micros(self.longest_interval())) {
+            self.wake();
+        }
+    }
+
+    /// Only key frames are looked at, each alone.
+    pub fn quiet(&self) -> bool {
+        self.quiet
     }
 
     /// A key frame alone gave no picture: this decoder needs what follows it.
     pub fn nothing_seen(&mut self) {
-        if self.quiet {
-            self.possible = false;
-            self.wake();
-        }
+        self.possible = false;
+        self.wake();
+    }
+
+    /// Key frames are too rare, or too large, for a quiet scene to be watched by them alone.
+    pub fn hopeless(&self) -> bool {
+        !self.possible
+            || self.kept > MAX_KEPT
+            || self.kept_frames > MAX_KEPT_FRAMES
+            || self.key_interval > Some(micros(MAX_KEY_INTERVAL))
     }
 
     fn wake(&mut self) {
+        self.behind |= self.quiet;
         self.quiet = false;
         self.calm_since = None;
-        self.in_a_row = 0;
-        self.kept = 0;
     }
 }
 
@@ -195,189 +252,4 @@ fn micros(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FRAME: i64 = 40_000;
-
-    /// A camera of 25 frames a second with a key frame every `gop` frames.
-    struct Stream {
-        gaze: Gaze,
-        gop: i64,
-        frame: i64,
-        decoded: usize,
-    }
-
-    impl Stream {
-        fn new(gop: i64) -> Self {
-            Stream {
-                gaze: Gaze::default(),
-                gop,
-                frame: 0,
-                decoded: 0,
-            }
-        }
-
-        /// Plays frames; all decoded ones are looked at. Returns the decisions.
-        fn play(&mut self, frames: i64, bytes: usize, moving: bool) -> Vec<Decision> {
-            (0..frames)
-                .map(|_| {
-                    let pts = self.frame * FRAME;
-                    let key = self.frame % self.gop == 0;
-                    self.frame += 1;
-                    let decision = self.gaze.next(pts, if key { 100_000 } else { bytes }, key);
-                    if decision != Decision::Keep {
-                        self.decoded += 1;
-                        self.gaze.looked(pts, moving);
-                    }
-                    decision
-                })
-                .collect()
-        }
-    }
-
-    #[test]
-    fn a_scene_without_movement_costs_key_frames_only() {
-        let mut stream = Stream::new(50);
-        stream.play(200, 10_000, false);
-        stream.decoded = 0;
-        let decisions = stream.play(1500, 10_000, false);
-        assert_eq!(stream.decoded, 30);
-        assert!(
-            decisions
-                .iter()
-                .all(|d| matches!(d, Decision::Keep | Decision::Refresh))
-        );
-    }
-
-    #[test]
-    fn movement_keeps_every_frame_decoded() {
-        let mut stream = Stream::new(50);
-        let decisions = stream.play(1500, 10_000, true);
-        assert!(decisions.iter().all(|d| *d == Decision::Decode));
-    }
-
-    #[test]
-    fn a_key_frame_that_shows_movement_ends_the_quiet() {
-        let mut stream = Stream::new(50);
-        stream.play(500, 10_000, false);
-        let decisions = stream.play(100, 10_000, true);
-        assert_eq!(decisions[0], Decision::Refresh);
-        assert!(decisions[1..].iter().all(|d| *d == Decision::Decode));
-    }
-
-    #[test]
-    fn frames_that_grow_end_the_quiet_before_the_next_key_frame() {
-        let mut stream = Stream::new(50);
-        stream.play(520, 10_000, false);
-        let decisions = stream.play(5, 25_000, true);
-        assert_eq!(
-            decisions,
-            [
-                Decision::Keep,
-                Decision::CatchUp,
-                Decision::Decode,
-                Decision::Decode,
-                Decision::Decode
-            ]
-        );
-    }
-
-    #[test]
-    fn sizes_that_rise_from_one_key_frame_to_the_next_are_usual() {
-        // As x264 gives a still scene at a fixed bit rate.
-        let mut stream = Stream::new(50);
-        let mut gop = || -> Vec<Decision> {
-            let sizes = (0..50).map(|i| 1000 + i * 400);
-            sizes
-                .flat_map(|bytes| stream.play(1, bytes, false))
-                .collect()
-        };
-        for _ in 0..5 {
-            gop();
-        }
-        let quiet = (0..5)
-            .flat_map(|_| gop())
-            .all(|d| d != Decision::CatchUp && d != Decision::Decode);
-        assert!(quiet);
-    }
-
-    #[test]
-    fn one_large_frame_is_a_hiccup() {
-        let mut stream = Stream::new(50);
-        stream.play(520, 10_000, false);
-        assert_eq!(stream.play(1, 50_000, false), [Decision::Keep]);
-        assert_eq!(stream.play(1, 10_000, false), [Decision::Keep]);
-    }
-
-    #[test]
-    fn false_alarms_by_size_become_rarer() {
-        let mut stream = Stream::new(50);
-        let mut alarms = 0;
-        for _ in 0..40 {
-            let mut decisions = stream.play(240, 10_000, false);
-            // As an encoder does at night: noise, then none.
-            decisions.extend(stream.play(10, 40_000, false));
-            alarms += decisions
-                .iter()
-                .filter(|d| **d == Decision::CatchUp)
-                .count();
-        }
-        assert!((1..=6).contains(&alarms), "{alarms}");
-    }
-
-    #[test]
-    fn key_frames_too_far_apart_keep_every_frame_decoded() {
-        for (gop, quiet) in [(62, true), (63, false), (620, false)] {
-            let mut stream = Stream::new(gop);
-            let decisions = stream.play(gop * 20, 10_000, false);
-            assert_eq!(decisions.contains(&Decision::Keep), quiet, "{gop}");
-        }
-    }
-
-    #[test]
-    fn a_key_frame_that_does_not_come_ends_the_quiet() {
-        let mut stream = Stream::new(50);
-        stream.play(500, 10_000, false);
-        stream.gop = 100_000;
-        let decisions = stream.play(100, 10_000, false);
-        assert_eq!(
-            decisions
-                .iter()
-                .filter(|d| **d == Decision::CatchUp)
-                .count(),
-            1
-        );
-        assert_eq!(decisions[99], Decision::Decode);
-    }
-
-    #[test]
-    fn what_is_kept_is_limited() {
-        for (bytes, quiet) in [(MAX_KEPT / 49, true), (MAX_KEPT / 48, false)] {
-            let mut stream = Stream::new(50);
-            let decisions = stream.play(2000, bytes, false);
-            assert_eq!(!decisions.contains(&Decision::CatchUp), quiet, "{bytes}");
-        }
-    }
-
-    #[test]
-    fn a_decoder_that_needs_more_than_a_key_frame_gets_every_frame() {
-        let mut stream = Stream::new(50);
-        stream.play(500, 10_000, false);
-        stream.gaze.nothing_seen();
-        let decisions = stream.play(500, 10_000, false);
-        assert!(decisions.iter().all(|d| *d == Decision::Decode));
-    }
-
-    #[test]
-    fn a_new_time_base_does_not_confuse_it() {
-        let mut stream = Stream::new(50);
-        stream.frame = 1_000_000;
-        stream.play(500, 10_000, false);
-        stream.frame = 0;
-        stream.play(500, 10_000, false);
-        stream.decoded = 0;
-        stream.play(500, 10_000, false);
-        assert_eq!(stream.decoded, 10);
-    }
-}
+mod tests;

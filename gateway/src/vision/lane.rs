@@ -1,26 +1,30 @@
 //! Lanes and the pool that works through them.
 //!
 //! Each camera has a lane of compressed frames; a few threads take turns through all lanes, so
-//! that no camera starves another and the number of threads does not grow with cameras. A lane
-//! that is too full loses what waits and goes on at the next key frame: what cannot be looked
-//! at in time is not looked at, and counted.
+//! that no camera starves another and the number of threads does not grow with cameras. What
+//! has waited for too long is passed over for a newer key frame; a lane that is too full loses
+//! what waits and goes on at the next key frame: what cannot be looked at in time is not looked
+//! at, and counted.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::counters::Counter;
 
 use super::{
-    decode::{Format, Unit},
+    decode::{Format, Scalers, Unit},
     watch::Watch,
 };
 
 /// Most compressed frames that wait per camera: four seconds at 25 a second.
 pub const MAX_WAITING: usize = 100;
-/// Most compressed bytes that wait per camera.
-pub const MAX_WAITING_BYTES: usize = 16 << 20;
+/// Most compressed bytes that wait per camera: four seconds at 8 Mbit/s.
+pub const MAX_WAITING_BYTES: usize = 4 << 20;
+/// A frame that has waited for so long is passed over if a newer key frame waits too.
+pub const MAX_AGE: Duration = Duration::from_millis(1500);
 
 /// What a camera's feed brings.
 #[derive(Debug)]
@@ -57,7 +61,8 @@ pub struct Lane {
 
 #[derive(Debug, Default)]
 struct Queue {
-    items: VecDeque<Item>,
+    /// What waits, and since when.
+    items: VecDeque<(Instant, Item)>,
     bytes: usize,
     /// In the pool's list or being worked on.
     scheduled: bool,
@@ -69,12 +74,12 @@ impl Queue {
     fn waiting(&self) -> usize {
         self.items
             .iter()
-            .filter(|i| matches!(i, Item::Unit(_)))
+            .filter(|(_, i)| matches!(i, Item::Unit(_)))
             .count()
     }
 
     /// Adds an item; returns how many frames were dropped for it, itself included.
-    fn add(&mut self, item: Item) -> u64 {
+    fn add(&mut self, item: Item, now: Instant) -> u64 {
         let mut dropped = 0;
         match &item {
             Item::Unit(unit) => {
@@ -84,7 +89,7 @@ impl Queue {
                 let bytes = unit.bytes();
                 if self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES {
                     dropped = self.waiting() as u64;
-                    self.items.retain(|i| !matches!(i, Item::Unit(_)));
+                    self.items.retain(|(_, i)| !matches!(i, Item::Unit(_)));
                     self.bytes = 0;
                     if !unit.key {
                         self.resync = true;
@@ -97,16 +102,40 @@ impl Queue {
             Item::Start(_) => self.resync = false,
             Item::Fault(_) | Item::End => {}
         }
-        self.items.push_back(item);
+        self.items.push_back((now, item));
         dropped
     }
 
-    fn next(&mut self) -> Option<Item> {
-        let item = self.items.pop_front()?;
-        if let Item::Unit(unit) = &item {
+    /// The next item; and how many frames were passed over because they had waited too long.
+    fn next(&mut self, now: Instant) -> (Option<Item>, u64) {
+        let dropped = self.pass_over(now);
+        let item = self.items.pop_front().map(|(_, item)| item);
+        if let Some(Item::Unit(unit)) = &item {
             self.bytes = self.bytes.saturating_sub(unit.bytes());
         }
-        Some(item)
+        (item, dropped)
+    }
+
+    fn pass_over(&mut self, now: Instant) -> u64 {
+        let late = self.items.front().is_some_and(|(since, item)| {
+            matches!(item, Item::Unit(_)) && now.saturating_duration_since(*since) > MAX_AGE
+        });
+        let is_key = |(_, item): &(Instant, Item)| matches!(item, Item::Unit(unit) if unit.key);
+        let Some(newest_key) = self.items.iter().rposition(is_key).filter(|_| late) else {
+            return 0;
+        };
+        let before = self.waiting();
+        let mut index = 0;
+        self.items.retain(|(_, item)| {
+            index += 1;
+            index > newest_key || !matches!(item, Item::Unit(_))
+        });
+        let bytes = |(_, item): &(Instant, Item)| match item {
+            Item::Unit(unit) => unit.bytes(),
+            _ => 0,
+        };
+        self.bytes = self.items.iter().map(bytes).sum();
+        (before - self.waiting()) as u64
     }
 }
 
@@ -127,7 +156,7 @@ impl Lane {
             self.counters.received.add_one();
         }
         let mut queue = lock(&self.queue);
-        self.counters.dropped.add(queue.add(item));
+        self.counters.dropped.add(queue.add(item, Instant::now()));
         if !queue.scheduled && !queue.items.is_empty() {
             queue.scheduled = true;
             drop(queue);
@@ -146,13 +175,19 @@ impl Lane {
         lock(&self.queue).waiting() as u64
     }
 
-    fn work(self: Arc<Self>) {
-        let item = lock(&self.queue).next();
-        if let Some(item) = item {
-            lock(&self.watch).take(item, &self.counters);
+    fn work(self: Arc<Self>, scalers: &mut Scalers) {
+        let mut watch = lock(&self.watch);
+        if !watch.catch_up(scalers, &self.counters) {
+            let (item, dropped) = lock(&self.queue).next(Instant::now());
+            self.counters.dropped.add(dropped);
+            if let Some(item) = item {
+                watch.take(item, scalers, &self.counters);
+            }
         }
+        let behind = watch.behind();
+        drop(watch);
         let mut queue = lock(&self.queue);
-        if queue.items.is_empty() {
+        if queue.items.is_empty() && !behind {
             queue.scheduled = false;
         } else {
             drop(queue);
@@ -177,6 +212,7 @@ impl Pool {
 
     /// Works for ever; one call per thread.
     pub fn work(&self) -> ! {
+        let mut scalers = Scalers::default();
         loop {
             let mut ready = lock(&self.ready);
             let lane = loop {
@@ -191,7 +227,7 @@ impl Pool {
                 }
             };
             drop(ready);
-            lane.work();
+            lane.work(&mut scalers);
         }
     }
 }
@@ -213,49 +249,105 @@ mod tests {
         Item::Unit(Unit::from_rtp(&unit, 90_000))
     }
 
-    #[test]
-    fn a_lane_holds_its_limit_and_then_begins_again_at_a_key_frame() {
+    fn key(bytes: usize) -> Item {
+        unit(true, bytes)
+    }
+
+    fn full(now: Instant) -> Queue {
         let mut queue = Queue::default();
         for _ in 0..MAX_WAITING {
-            assert_eq!(queue.add(unit(false, 10)), 0);
+            assert_eq!(queue.add(unit(false, 10), now), 0);
         }
+        queue
+    }
+
+    #[test]
+    fn a_lane_holds_its_limit_and_then_begins_again_at_a_key_frame() {
+        let now = Instant::now();
+        let mut queue = full(now);
         // One more empties the lane; nothing is taken until a key frame comes.
-        assert_eq!(queue.add(unit(false, 10)), MAX_WAITING as u64 + 1);
+        assert_eq!(queue.add(unit(false, 10), now), MAX_WAITING as u64 + 1);
         for _ in 0..MAX_WAITING * 10 {
-            assert_eq!(queue.add(unit(false, 10)), 1);
+            assert_eq!(queue.add(unit(false, 10), now), 1);
         }
-        assert_eq!(queue.add(unit(true, 10)), 0);
-        assert_eq!(queue.add(unit(false, 10)), 0);
+        assert_eq!(queue.add(key(10), now), 0);
+        assert_eq!(queue.add(unit(false, 10), now), 0);
         assert_eq!((queue.waiting(), queue.bytes), (2, 20));
     }
 
     #[test]
     fn a_key_frame_that_meets_a_full_lane_is_kept() {
-        let mut queue = Queue::default();
-        for _ in 0..MAX_WAITING {
-            queue.add(unit(false, 10));
-        }
-        assert_eq!(queue.add(unit(true, 10)), MAX_WAITING as u64);
+        let now = Instant::now();
+        let mut queue = full(now);
+        assert_eq!(queue.add(key(10), now), MAX_WAITING as u64);
         assert_eq!((queue.waiting(), queue.resync), (1, false));
     }
 
     #[test]
     fn bytes_are_limited_too() {
-        for (bytes, dropped) in [(MAX_WAITING_BYTES - 10, 0), (MAX_WAITING_BYTES - 9, 1)] {
+        for (bytes, dropped) in [
+            (MAX_WAITING_BYTES - 10, 0),
+            (MAX_WAITING_BYTES - 9, 1),
+            (MAX_WAITING_BYTES * 10, 1),
+        ] {
             let mut queue = Queue::default();
-            queue.add(unit(false, 10));
-            assert_eq!(queue.add(unit(true, bytes)), dropped);
+            queue.add(unit(false, 10), Instant::now());
+            assert_eq!(queue.add(key(bytes), Instant::now()), dropped);
         }
     }
 
     #[test]
     fn what_is_no_frame_is_never_dropped() {
+        let now = Instant::now();
         let mut queue = Queue::default();
-        queue.add(Item::Fault("gone".into()));
+        queue.add(Item::Fault("gone".into()), now);
         for _ in 0..=MAX_WAITING {
-            queue.add(unit(false, 10));
+            queue.add(unit(false, 10), now);
         }
-        assert!(matches!(queue.next(), Some(Item::Fault(_))));
+        assert!(matches!(queue.next(now), (Some(Item::Fault(_)), 0)));
         assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn what_has_waited_too_long_is_passed_over_for_the_newest_key_frame() {
+        let begun = Instant::now();
+        for (age, dropped) in [
+            (MAX_AGE, 0),
+            (MAX_AGE + Duration::from_millis(1), 7),
+            (MAX_AGE * 10, 7),
+        ] {
+            let mut queue = Queue::default();
+            for item in [
+                unit(false, 10),
+                key(10),
+                unit(false, 10),
+                Item::Fault("gone".into()),
+                key(10),
+                unit(false, 10),
+                unit(false, 10),
+                unit(false, 10),
+                key(30),
+                unit(false, 5),
+            ] {
+                queue.add(item, begun);
+            }
+            let (first, passed_over) = queue.next(begun + age);
+            assert_eq!(passed_over, dropped, "{age:?}");
+            assert_eq!(matches!(first, Some(Item::Fault(_))), dropped > 0);
+            assert_eq!(queue.bytes, if dropped > 0 { 35 } else { 95 });
+        }
+    }
+
+    #[test]
+    fn without_a_newer_key_frame_what_waits_is_still_worked_through() {
+        let begun = Instant::now();
+        let mut queue = Queue::default();
+        queue.add(key(10), begun);
+        queue.add(unit(false, 10), begun);
+        for _ in 0..2 {
+            let (item, dropped) = queue.next(begun + MAX_AGE * 10);
+            assert!(item.is_some());
+            assert_eq!(dropped, 0);
+        }
     }
 }

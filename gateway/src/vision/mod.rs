@@ -5,7 +5,7 @@
 //! socket. Camera passwords reach it over the socket: never by argument, environment or file.
 //!
 //! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`gaze`] (decode it
-//! at all?) -> [`decode`] -> [`scene`] (does
+//! at all? [`sizes`] tell) -> [`decode`] -> [`scene`] (does
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
@@ -25,11 +25,13 @@ mod luma;
 mod media;
 mod nms;
 mod out;
+mod pace;
 mod pixelate;
 mod ring;
 mod rtsp;
 mod sandbox;
 mod scene;
+mod sizes;
 mod story;
 mod track;
 mod view;
@@ -53,6 +55,7 @@ use self::{
     detect::{Detector, Runtime},
     lane::{Item, Lane, Pool},
     out::Out,
+    pace::Pace,
     watch::{Shared, Watch},
     wire::{CameraProgress, CameraSetup, Input, Report, Setup},
 };
@@ -145,6 +148,7 @@ fn work(
     };
     let shared = Arc::new(Shared {
         detector: Mutex::new(detector),
+        pace: Mutex::new(Pace::new(setup.cameras.len())),
         out,
         time_zone: TimeZone::system(),
     });

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use ac_ffmpeg::codec::video::VideoFrame;
 
-use super::decode::{Decoder, Format, Unit, pts};
+use super::decode::{Format, Unit, last_picture, pts};
 
 /// Compressed bytes kept per camera.
 pub const MAX_BYTES: usize = 3 << 20;
@@ -89,7 +89,7 @@ impl Ring {
     /// The picture of the place when nothing went on, and its time.
     pub fn calm_picture(&self, format: &Format) -> Option<(VideoFrame, i64)> {
         let unit = self.calm.as_ref()?;
-        let frame = decode_last(format, std::slice::from_ref(unit).iter())?;
+        let frame = last_picture(format, std::iter::once(unit)).ok()??;
         Some((frame, unit.pts))
     }
 
@@ -102,22 +102,10 @@ impl Ring {
             .find(|i| self.units.get(*i).is_some_and(|u| u.key))?;
         // Too far from a key frame, the key frame itself has to do.
         let upto = if upto - key >= MAX_DECODED { key } else { upto };
-        let frame = decode_last(format, self.units.range(key..=upto))?;
+        let frame = last_picture(format, self.units.range(key..=upto)).ok()??;
         let time = pts(&frame).unwrap_or_else(|| self.units.get(upto).map_or(at, |u| u.pts));
         Some((frame, time))
     }
-}
-
-/// Decodes units from a key frame on; the last picture that comes out.
-fn decode_last<'u>(format: &Format, units: impl Iterator<Item = &'u Unit>) -> Option<VideoFrame> {
-    let mut decoder = Decoder::open(format).ok()?;
-    let mut last = None;
-    for unit in units {
-        decoder.decode(unit, |frame| last = Some(frame)).ok()?;
-    }
-    // What the decoder holds back is newer still.
-    decoder.finish(|frame| last = Some(frame)).ok()?;
-    last
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     background::{Blob, Change},
+    gaze::Need,
     zone::{Bbox, Polygon, iou},
 };
 
@@ -114,9 +115,19 @@ impl Stories {
         !self.stories.is_empty()
     }
 
-    /// Something lies there of which it is not yet known what there is to tell.
-    pub fn undecided(&self) -> bool {
-        self.stories.iter().any(|story| !story.left)
+    /// How closely to watch: every frame while whoever brought something is still about, and
+    /// often until it has been told of.
+    pub fn need(&self) -> Need {
+        let needs = self.stories.iter().map(|story| {
+            if !story.left {
+                Need::Attention
+            } else if !story.told {
+                Need::Followed
+            } else {
+                Need::Idle
+            }
+        });
+        needs.max().unwrap_or_default()
     }
 
     /// Takes the scene's blobs and who is to be seen at media time `at`.
@@ -417,6 +428,30 @@ mod tests {
         assert!((told[0].0 - 40.5).abs() < 0.5);
         let actor = told[0].1.unwrap();
         assert_eq!((actor.track, actor.class), (7, 0));
+    }
+
+    #[test]
+    fn it_is_watched_closely_until_it_has_been_told_of() {
+        let mut zone = zone();
+        assert_eq!(zone.need(), Need::Idle);
+        let lies = |at: f32| {
+            let blobs = if at >= 12.5 {
+                vec![blob(1, BAG, 10.5)]
+            } else {
+                vec![]
+            };
+            (blobs, walker(at))
+        };
+        play(&mut zone, 0..13, lies);
+        assert_eq!(zone.need(), Need::Attention, "the walker is still near");
+        play(&mut zone, 13..25, lies);
+        assert_eq!(
+            zone.need(),
+            Need::Followed,
+            "gone; until it has lain long enough"
+        );
+        play(&mut zone, 25..45, lies);
+        assert_eq!(zone.need(), Need::Idle, "told");
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Tracker {
         &self.tracks
     }
 
+    /// All that are not over.
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
     /// Whether anything of these classes is being followed.
     pub fn follows(&self, classes: &[usize]) -> bool {
         self.tracks.iter().any(|t| classes.contains(&t.class))

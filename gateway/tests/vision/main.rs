@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 mod cameras;
+mod economy;
 mod faults;
 mod models;
 mod process;

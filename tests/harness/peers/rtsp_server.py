@@ -6,10 +6,12 @@
 Each FILE (MP4, H.264 or H.265) is at rtsp://127.0.0.1:PORT/NAME, in real time, over UDP or TCP.
 Every client sees it from its beginning; time stamps go on over each repeat, as a camera's do.
 `--once` ends the stream with the file. With a user the server asks for Digest credentials.
-Prints `READY PORT` when it listens.
+Prints `READY PORT` when it listens, and `PLAYS NAME TIME` when a client begins to be played a clip;
+TIME (Unix seconds) is when its first picture is due.
 """
 import argparse
 import pathlib
+import time
 
 import gi
 
@@ -84,13 +86,25 @@ class Feed:
         source.emit("push-buffer", buffer)
 
 
-def factory(clip, once):
+def say_when_it_plays(media, state, name):
+    if state != Gst.State.PLAYING:
+        return
+    # The media's element lies in a pipeline that has the clock.
+    pipeline = media.get_element()
+    while pipeline.get_parent():
+        pipeline = pipeline.get_parent()
+    running = pipeline.get_clock().get_time() - pipeline.get_base_time()
+    print("PLAYS", name, f"{time.time() - running / Gst.SECOND:.3f}", flush=True)
+
+
+def factory(name, clip, once):
     made = GstRtspServer.RTSPMediaFactory.new()
     made.set_launch(f"( appsrc name=clip ! {clip.codec}parse ! rtp{clip.codec}pay name=pay0 pt=96 config-interval=-1 )")
 
     def configure(_factory, media):
         # The feed lives as long as the media that asks it for data.
         media.feed = Feed(clip, once, media.get_element().get_by_name("clip"))
+        media.connect("new-state", say_when_it_plays, name)
 
     made.connect("media-configure", configure)
     return made
@@ -122,10 +136,14 @@ def main():
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service(str(a.port))
-    factories = []
+    factories, clips = [], {}
     for arg in a.clip:
         name, _, path = arg.partition("=")
-        factories.append(factory(Clip(pathlib.Path(path).resolve()), a.once))
+        # Many cameras may show the same.
+        path = pathlib.Path(path).resolve()
+        if path not in clips:
+            clips[path] = Clip(path)
+        factories.append(factory(name, clips[path], a.once))
         server.get_mount_points().add_factory("/" + name, factories[-1])
     if a.user:
         require_login(server, factories, a.user, a.password)

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the gateway does and costs, against what the machine can do, or
 //! against other gateways in the same run.
 
-mod camera;
+mod cameras;
 mod limits;
 mod line;
 mod load;
@@ -33,8 +33,8 @@ pub enum Bench {
     Modbus,
     /// A serial line at 9600 baud against its own limit.
     Rtu,
-    /// One camera against ffmpeg decoding the same stream at 5 frames a second.
-    Camera,
+    /// 1080p cameras, quiet, busy and mixed, against ffmpeg decoding at 5 frames a second.
+    Cameras,
 }
 
 impl Bench {
@@ -43,7 +43,7 @@ impl Bench {
         Bench::Throughput,
         Bench::Modbus,
         Bench::Rtu,
-        Bench::Camera,
+        Bench::Cameras,
     ];
 }
 
@@ -52,7 +52,7 @@ impl Bench {
 ///
 /// # Errors
 /// Set-up, the build or a measurement fails.
-pub fn run(benches: &[Bench], side_by_side: Option<&Path>, seconds: u64) -> Result<()> {
+pub fn run(benches: &[Bench], side_by_side: Option<&Path>, seconds: u64, full: bool) -> Result<()> {
     let kit = setup::kit(Purpose::Test)?;
     build::release()?;
     if let Some(folder) = side_by_side {
@@ -69,7 +69,7 @@ pub fn run(benches: &[Bench], side_by_side: Option<&Path>, seconds: u64) -> Resu
         serde_json::json!({ "fdatasync_per_s": limits::syncs_per_second()?.round() }),
     );
     for bench in benches {
-        measure(*bench, &kit, seconds, &mut results)?;
+        measure(*bench, &kit, seconds, full, &mut results)?;
     }
     let file = wangge_tests::place::root().join("target/xtask-bench/results.json");
     fs::write(&file, serde_json::to_vec_pretty(&results.rows)?)?;
@@ -77,13 +77,13 @@ pub fn run(benches: &[Bench], side_by_side: Option<&Path>, seconds: u64) -> Resu
     Ok(())
 }
 
-fn measure(bench: Bench, kit: &Kit, seconds: u64, results: &mut Results) -> Result<()> {
+fn measure(bench: Bench, kit: &Kit, seconds: u64, full: bool, results: &mut Results) -> Result<()> {
     match bench {
         Bench::Mqtt => mqtt::latency(seconds, results),
         Bench::Throughput => mqtt::throughput(seconds, results),
         Bench::Modbus => modbus::tcp(seconds, results),
         Bench::Rtu => modbus::rtu(seconds, results),
-        Bench::Camera => camera::run(kit, seconds, results),
+        Bench::Cameras => cameras::run(kit, seconds, full, results),
     }
 }
 

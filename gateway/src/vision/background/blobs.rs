@@ -83,6 +83,11 @@ impl Blobs {
         self.known.iter().map(|k| k.blob.clone()).collect()
     }
 
+    /// Whether anything known may have gone.
+    pub fn going(&self) -> bool {
+        self.known.iter().any(|known| known.gone_since.is_some())
+    }
+
     /// The scene was learnt anew with everything in it.
     pub fn part_of_the_scene(&mut self, at: Duration) {
         for known in &mut self.known {
@@ -176,6 +181,18 @@ impl Blobs {
         });
         (self.kept(), accepted)
     }
+}
+
+/// Whether any of these cells hang together as a thing's would.
+pub fn anything(frame: &Frame<'_>, cells: &[bool]) -> bool {
+    let mut inside = vec![false; cells.len()];
+    components(frame, cells).iter().any(|found| {
+        inside.fill(false);
+        for cell in found {
+            inside[*cell] = true;
+        }
+        found.len() >= MIN_CELLS && !thin(frame, found, &inside)
+    })
 }
 
 /// Whether the place has looked like the scene for long enough. A place that cannot be seen is

@@ -65,6 +65,7 @@ pub struct Background {
     begun: Duration,
     last: Option<Duration>,
     settling: Option<Duration>,
+    unsettled: bool,
     blobs: blobs::Blobs,
 }
 
@@ -86,14 +87,22 @@ impl Background {
             begun: Duration::ZERO,
             last: None,
             settling: None,
+            unsettled: true,
             blobs: blobs::Blobs::default(),
         }
+    }
+
+    /// Whether the last look left a question that only another one soon after can answer: has
+    /// what differs come to stay, has what lay there gone?
+    pub fn unsettled(&self) -> bool {
+        self.unsettled
     }
 
     /// Compares the picture with the scene at media time `at`. `occupied` are boxes of what is
     /// known to be there and will go again (people, vehicles): nothing is learnt or reported
     /// there.
     pub fn look(&mut self, luma: &Luma, at: Duration, occupied: &[Bbox]) -> Vec<Blob> {
+        self.unsettled = true;
         if luma.pixels.is_empty() {
             return Vec::new();
         }
@@ -161,6 +170,10 @@ impl Background {
             .map(|i| self.changed[i] && self.asked[i] && self.still[i] >= STILL_FOR && !covered[i])
             .collect();
         let (found, accepted) = self.blobs.find(&frame, &self.changed, &candidate, at);
+        let fresh: Vec<bool> = (0..fitted.len())
+            .map(|i| self.changed[i] && self.asked[i] && self.still[i] < STILL_FOR && !covered[i])
+            .collect();
+        self.unsettled = self.blobs.going() || blobs::anything(&frame, &fresh);
         for cell in accepted {
             self.scene[cell] = self.present[cell];
         }

@@ -356,6 +356,25 @@ fn seldom_looks_find_it_too() {
 }
 
 #[test]
+fn a_change_asks_for_another_look_soon_and_a_scene_without_none() {
+    let mut street = Street::new();
+    assert!(!street.background.unsettled(), "learnt");
+    let mut seldom = |paint: &dyn Fn(usize, f32) -> Option<f32>, frames: u64| {
+        street.frame += frames - 1;
+        let found = street.look(&[], paint);
+        (found.len(), street.background.unsettled())
+    };
+    assert_eq!(seldom(&|_, _| None, FPS * 15), (0, false));
+    // It came between two looks: two seconds later it is known to stay.
+    assert_eq!(seldom(&bag(70, 50, 6, 5), FPS * 15), (0, true));
+    assert_eq!(seldom(&bag(70, 50, 6, 5), FPS * 2), (1, false));
+    assert_eq!(seldom(&bag(70, 50, 6, 5), FPS * 15), (1, false));
+    // And went between two.
+    assert_eq!(seldom(&|_, _| None, FPS * 15), (1, true));
+    assert_eq!(seldom(&|_, _| None, FPS * 2), (0, false));
+}
+
+#[test]
 fn another_size_begins_anew_and_no_size_is_nothing() {
     let mut street = Street::new();
     street.run(10, bag(70, 50, 6, 5));

@@ -3,18 +3,19 @@
 use std::{
     borrow::Cow,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ac_ffmpeg::codec::video::VideoFrame;
 
 use super::{Counters, Watch};
 use crate::vision::{
-    decode::{Packed, Unit},
-    detect::{Detector, Placement},
+    decode::{Packed, Scalers, Unit},
+    detect::{DetectError, Detector, Placement},
     draw::Canvas,
     dwell,
     evidence::{self, Caption},
+    gaze::Need,
     luma::Luma,
     nms::Detection,
     pixelate::Sensitive,
@@ -25,11 +26,13 @@ use crate::vision::{
     zone::{Bbox, Polygon},
 };
 
-/// While something that a zone asks for is followed, the detector looks at least this often
-/// (media time), so that one who stands still is not taken for one who left.
-const RECHECK: Duration = Duration::from_secs(1);
-/// While nothing is there and nothing moves, this often.
-const RECHECK_EMPTY: Duration = Duration::from_secs(3);
+/// While something that a zone asks for is followed and nothing moves, the detector looks again
+/// after the first time (media time), and each further time after twice as long, up to the
+/// last: one who stands still is not taken for one who left, nor a picture that does not change
+/// looked at for ever.
+const RECHECK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+/// The same while nothing is there.
+const RECHECK_EMPTY: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// Labels that come and go by themselves: they bring things, and explain what is under them.
 const VISITORS: &[&str] = &[
     "person",
@@ -66,6 +69,7 @@ impl Watch {
         &mut self,
         frame: &VideoFrame,
         pts: i64,
+        scalers: &mut Scalers,
         counters: &Counters,
     ) -> Result<(), Fault> {
         // The decoder may hold frames back: this one's media time lies before the newest's.
@@ -87,7 +91,7 @@ impl Watch {
             (placement, detector.packed())
         };
         let (width, height) = (placement.width, placement.height);
-        let scaled = self.scaler.scale(frame, packed, width, height)?;
+        let scaled = scalers.scale(frame, packed, width, height)?;
         let planes = scaled.planes();
         let plane = planes.first().ok_or("a picture without pixels")?;
         let stride = plane.line_size();
@@ -98,35 +102,40 @@ impl Watch {
         let impaired = self.view.look(&luma, at);
         self.health(impaired);
         if self.zones.is_empty() || self.impaired.is_some_and(blind) {
-            self.gaze.looked(pts, false);
+            self.gaze.looked(pts, false, Need::Idle);
             return Ok(());
         }
         let thumbnail = Thumbnail::of(&pixels, width, height, stride);
-        let followed = self
-            .zones
-            .iter()
-            .any(|zone| self.tracker.follows(&zone.dwell.zone().classes));
-        let every = if followed { RECHECK } else { RECHECK_EMPTY };
+        let (first, longest) = if self.follows() {
+            RECHECK
+        } else {
+            RECHECK_EMPTY
+        };
         let moved = self.scene.moved(&thumbnail);
+        let every = if moved { first } else { self.recheck };
+        let every = every.clamp(first, longest);
         let overdue = self
             .last_look
             .is_none_or(|last| at.saturating_sub(last) >= every);
-        let tracks = match previous {
-            Some(previous) if !overdue && !moved => self.tracker.hold(previous, at),
+        match previous {
+            Some(previous) if !overdue && !moved => {
+                self.tracker.hold(previous, at);
+            }
             _ => {
-                let found = lock().look(&pixels, stride, placement)?;
+                let found = self.detect(&pixels, stride, placement)?;
                 counters.detected.add_one();
                 self.scene.looked(thumbnail);
                 self.last_look = Some(at);
-                let tracks = self.tracker.update(&found, at);
+                self.recheck = if moved { first } else { every * 2 };
+                self.tracker.update(&found, at);
                 self.doubtful = found
                     .iter()
                     .filter(|d| self.visitors.contains(&d.class))
                     .map(unsure)
                     .collect();
-                tracks
             }
-        };
+        }
+        let tracks = self.tracker.tracks();
 
         let present = tracks.iter().filter(|t| t.last_seen == at);
         let mut visitors: Vec<Visitor> = present
@@ -141,17 +150,20 @@ impl Watch {
         visitors.extend(&self.doubtful);
         let mut events = Vec::new();
         let mut stories = Vec::new();
-        let mut attention = false;
+        let mut need = self.need(moved, !visitors.is_empty());
         if let Some(background) = &mut self.background {
             let occupied: Vec<Bbox> = visitors.iter().map(|v| v.bbox).collect();
             let blobs = background.look(&luma, at, &occupied);
+            if background.unsettled() {
+                need = need.max(Need::Followed);
+            }
             for (index, zone) in self.zones.iter_mut().enumerate() {
                 let Some(known) = &mut zone.stories else {
                     continue;
                 };
                 let mut told = Vec::new();
                 known.look(&blobs, &visitors, at, &mut told);
-                attention |= known.undecided();
+                need = need.max(known.need());
                 stories.extend(told.into_iter().map(|event| (index, event)));
             }
         }
@@ -159,11 +171,14 @@ impl Watch {
             let occupied = zone.stories.as_ref().is_some_and(|s| s.occupied());
             let mut seen = Vec::new();
             zone.dwell.look(tracks, occupied, at, &mut seen);
+            if zone.dwell.measures() {
+                need = need.max(Need::Followed);
+            }
             events.extend(seen.into_iter().map(|event| (index, event)));
         }
-        self.gaze.looked(pts, moved || attention);
-        let calm = !moved && visitors.is_empty() && stories.is_empty() && !attention;
-        self.is_calm = calm;
+        self.gaze.looked(pts, moved, need);
+        let calm = !moved && visitors.is_empty() && stories.is_empty();
+        self.is_calm = calm && need != Need::Attention;
         for (zone, event) in stories {
             self.tell_story(zone, event, frame, now)?;
         }
@@ -173,9 +188,49 @@ impl Watch {
         Ok(())
     }
 
+    fn detect(
+        &self,
+        pixels: &[u8],
+        stride: usize,
+        placement: Placement,
+    ) -> Result<Vec<Detection>, DetectError> {
+        let mut detector = self
+            .shared
+            .detector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // What others used it for is no cost of this look.
+        let begun = Instant::now();
+        let found = detector.look(pixels, stride, placement)?;
+        let now = Instant::now();
+        let pace = self.shared.pace.lock();
+        pace.unwrap_or_else(PoisonError::into_inner)
+            .used(self.camera, now, now - begun);
+        Ok(found)
+    }
+
+    /// Something that a zone asks for is about.
+    fn follows(&self) -> bool {
+        let mut zones = self.zones.iter().map(|zone| zone.dwell.zone());
+        zones.any(|zone| self.tracker.follows(&zone.classes))
+    }
+
+    /// How closely to watch, by what moves and who is there.
+    fn need(&self, moved: bool, visitors: bool) -> Need {
+        // Between two looks at a quiet scene the light may have changed, or something have come
+        // to lie there. Nobody being there, further looks tell as much as every frame.
+        if moved && (visitors || !self.gaze.quiet()) {
+            Need::Attention
+        } else if moved || self.follows() {
+            Need::Followed
+        } else {
+            Need::Idle
+        }
+    }
+
     /// A key frame that was decoded and on which nothing went on shows the place as it is.
     pub(super) fn remember_calm(&mut self, unit: &Unit) {
-        if self.is_calm {
+        if self.is_calm && self.background.is_some() {
             self.ring.calm(unit);
         }
     }

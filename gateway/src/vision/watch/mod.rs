@@ -3,7 +3,7 @@
 mod inspect;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,13 +13,14 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     background::Background,
-    decode::{self, Decoder, Format, Scaler, Unit},
+    decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
     detect::Detector,
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     lane::{Counters, Item},
     media::{MediaClock, WallMap},
     out::Out,
+    pace::Pace,
     ring::Ring,
     scene::Scene,
     story::{Stories, Visitor},
@@ -40,6 +41,8 @@ const INTERRUPTED: Duration = Duration::from_secs(10);
 pub struct Shared {
     /// One network for all cameras.
     pub detector: Mutex<Detector>,
+    /// How often each may use it.
+    pub pace: Mutex<Pace>,
     /// The way to the gateway.
     pub out: Out,
     /// For captions.
@@ -59,6 +62,14 @@ struct Watched {
     told: bool,
 }
 
+/// Compressed frames since the last key frame of a quiet scene.
+#[derive(Debug, Default)]
+struct Kept {
+    units: VecDeque<Unit>,
+    /// The first of them was looked at, and counted.
+    looked: bool,
+}
+
 /// A camera's whole state.
 #[derive(Debug)]
 pub struct Watch {
@@ -74,11 +85,14 @@ pub struct Watch {
     shared: Arc<Shared>,
 
     format: Option<Format>,
+    /// Follows the stream while the scene is not quiet; a quiet camera has none.
     decoder: Option<Decoder>,
     gaze: Gaze,
-    /// Compressed frames since the last key frame of a quiet scene.
-    kept: Vec<Unit>,
-    scaler: Scaler,
+    kept: Kept,
+    /// What was kept and is decoded now.
+    backlog: Kept,
+    /// Dear, and said once a stream.
+    warned: bool,
     ring: Ring,
     /// Nothing went on in the newest inspected frame.
     is_calm: bool,
@@ -96,6 +110,8 @@ pub struct Watch {
     /// Newest inspected frame: its timestamp and its media time.
     inspected: Option<(i64, Duration)>,
     last_look: Option<Duration>,
+    /// Media time after which the detector looks again although nothing moves.
+    recheck: Duration,
     /// When (monotonic, since the process began) the newest frame came.
     last_arrival: Option<Instant>,
     undecoded_since: Option<Instant>,
@@ -157,8 +173,9 @@ impl Watch {
             format: None,
             decoder: None,
             gaze: Gaze::default(),
-            kept: Vec::new(),
-            scaler: Scaler::default(),
+            kept: Kept::default(),
+            backlog: Kept::default(),
+            warned: false,
             ring: Ring::default(),
             is_calm: false,
             scene,
@@ -172,6 +189,7 @@ impl Watch {
             wall: WallMap::default(),
             inspected: None,
             last_look: None,
+            recheck: Duration::ZERO,
             last_arrival: None,
             undecoded_since: None,
             state: None,
@@ -179,28 +197,47 @@ impl Watch {
     }
 
     /// Takes the next thing that the camera's feed has.
-    pub fn take(&mut self, item: Item, counters: &Counters) {
+    pub fn take(&mut self, item: Item, scalers: &mut Scalers, counters: &Counters) {
         match item {
             Item::Start(format) => self.start(format, counters),
-            Item::Unit(unit) => self.unit(unit, counters),
+            Item::Unit(unit) => self.unit(unit, scalers, counters),
             Item::Fault(reason) => {
-                counters.skipped.add(self.kept.len() as u64);
-                self.begin_again();
+                self.begin_again(counters);
                 self.tell(CameraState::Fault(reason));
             }
             Item::End => {
-                self.finish(counters);
+                self.finish(scalers, counters);
                 self.tell(CameraState::Ended);
             }
         }
+    }
+
+    /// Decodes one frame of what was kept in a quiet time, so that the cameras beside this one
+    /// get their turns in between. False when nothing is left to catch up with.
+    pub fn catch_up(&mut self, scalers: &mut Scalers, counters: &Counters) -> bool {
+        let Some(unit) = self.backlog.units.pop_front() else {
+            return false;
+        };
+        let counted = std::mem::take(&mut self.backlog.looked);
+        if self.decoder.is_none() && !unit.key {
+            counters.dropped.add_one();
+        } else {
+            self.follow(&unit, counted, scalers, counters);
+        }
+        true
+    }
+
+    /// Whether there is something to catch up with.
+    pub fn behind(&self) -> bool {
+        !self.backlog.units.is_empty()
     }
 
     fn start(&mut self, format: Format, counters: &Counters) {
         tracing::debug!(camera = self.id, ?format, "stream begins");
         self.format = Some(format);
         self.ring.forget();
-        counters.skipped.add(self.kept.len() as u64);
-        self.begin_again();
+        self.begin_again(counters);
+        self.warned = false;
         self.clock.restart();
         self.wall.restart();
         self.inspected = None;
@@ -210,7 +247,7 @@ impl Watch {
         }
     }
 
-    fn unit(&mut self, unit: Unit, counters: &Counters) {
+    fn unit(&mut self, unit: Unit, scalers: &mut Scalers, counters: &Counters) {
         self.last_arrival = Some(Instant::now());
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
@@ -219,47 +256,86 @@ impl Watch {
         }
         self.wall
             .observe(unit.pts, Timestamp::now().as_microsecond());
-        let decision = match self.decoder {
-            Some(_) => self.gaze.next(unit.pts, unit.bytes(), unit.key),
-            // Nothing to keep up with: a decoder begins at a key frame.
-            None if unit.key => Decision::Decode,
-            None => return counters.skipped.add_one(),
-        };
-        match decision {
-            Decision::Keep => return self.kept.push(unit),
-            Decision::Refresh | Decision::Decode => {
-                counters.skipped.add(self.kept.len() as u64);
-                self.kept.clear();
+        match self.gaze.next(unit.pts, unit.bytes(), unit.key) {
+            Decision::Keep => self.keep(unit, counters),
+            Decision::Look => {
+                self.keep(unit.clone(), counters);
+                self.kept.looked = true;
+                self.look(&unit, scalers, counters);
             }
             Decision::CatchUp => {
                 tracing::debug!(camera = self.id, "the scene wakes");
-                for kept in std::mem::take(&mut self.kept) {
-                    if self.decoder.is_some() {
-                        self.decode(&kept, counters);
-                    } else {
-                        counters.dropped.add_one();
-                    }
+                self.backlog = std::mem::take(&mut self.kept);
+                self.backlog.units.push_back(unit);
+            }
+            Decision::Decode => {
+                self.forget_kept(counters);
+                if self.decoder.is_none() && !unit.key {
+                    // Nothing to keep up with: a decoder begins at a key frame.
+                    return counters.skipped.add_one();
                 }
+                self.warn_of_costs();
+                self.follow(&unit, false, scalers, counters);
             }
         }
+    }
+
+    fn warn_of_costs(&mut self) {
+        if !self.warned && self.gaze.hopeless() {
+            self.warned = true;
+            tracing::warn!(
+                camera = self.id,
+                "every frame has to be decoded, because key frames are too rare or too large; \
+                 set the camera's key frame interval (I 帧间隔) to 2 s"
+            );
+        }
+    }
+
+    fn keep(&mut self, unit: Unit, counters: &Counters) {
+        if unit.key {
+            self.forget_kept(counters);
+            // Its picture buffers are the largest part of a camera's memory.
+            self.decoder = None;
+        }
+        self.kept.units.push_back(unit);
+    }
+
+    fn forget_kept(&mut self, counters: &Counters) {
+        for kept in [&mut self.kept, &mut self.backlog] {
+            let counted = usize::from(std::mem::take(&mut kept.looked));
+            let passed_over = kept.units.len().saturating_sub(counted);
+            counters.skipped.add(passed_over as u64);
+            kept.units.clear();
+        }
+    }
+
+    /// Looks at a key frame of a quiet scene, alone.
+    fn look(&mut self, unit: &Unit, scalers: &mut Scalers, counters: &Counters) {
+        let Some(format) = &self.format else { return };
+        match decode::last_picture(format, std::iter::once(unit)) {
+            Ok(picture) => {
+                counters.decoded.add_one();
+                match &picture {
+                    Some(frame) => self.frame(frame, scalers, counters),
+                    None => self.gaze.nothing_seen(),
+                }
+                self.decoded(picture.is_some());
+                if picture.is_some() {
+                    self.remember_calm(unit);
+                }
+            }
+            Err(e) => self.damaged(&e, false, counters),
+        }
+    }
+
+    /// Decodes what comes after what was decoded last. `counted`: it was looked at before.
+    fn follow(&mut self, unit: &Unit, counted: bool, scalers: &mut Scalers, counters: &Counters) {
         // Nothing else needs a disposable picture; if it is not due, it need not be decoded.
         if unit.disposable && !self.due(unit.pts) {
             return counters.skipped.add_one();
         }
-        let frames = self.decode(&unit, counters);
-        if unit.key && frames > 0 && self.background.is_some() {
-            self.remember_calm(&unit);
-        }
-        if decision == Decision::Refresh && frames == 0 {
-            self.gaze.nothing_seen();
-        }
-    }
-
-    /// Decodes a unit; returns how many pictures that gave.
-    fn decode(&mut self, unit: &Unit, counters: &Counters) -> u64 {
         let Some(format) = &self.format else {
-            counters.skipped.add_one();
-            return 0;
+            return counters.skipped.add_one();
         };
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
@@ -269,71 +345,86 @@ impl Watch {
             Ok(decoder) => decoder,
             Err(e) => {
                 counters.dropped.add_one();
-                self.tell(CameraState::Fault(e.to_string()));
-                return 0;
+                return self.tell(CameraState::Fault(e.to_string()));
             }
         };
         let mut frames = 0;
-        let decoded = decoder.decode(unit, |frame| {
+        let outcome = decoder.decode(unit, |frame| {
             frames += 1;
-            self.frame(&frame, counters);
+            self.frame(&frame, scalers, counters);
         });
-        match decoded {
+        match outcome {
             Ok(()) => {
-                counters.decoded.add_one();
+                if !counted {
+                    counters.decoded.add_one();
+                }
                 self.decoder = Some(decoder);
             }
-            Err(e) => {
-                tracing::debug!(camera = self.id, "{e}");
-                counters.dropped.add_one();
-                // What follows refers to what is missing: begin again at a key frame.
-                self.begin_again();
-            }
+            // What follows refers to what is missing: begin again at a key frame.
+            Err(e) => self.damaged(&e, counted, counters),
         }
-        if frames > 0 {
+        self.decoded(frames > 0);
+        if unit.key && frames > 0 {
+            self.remember_calm(unit);
+        }
+    }
+
+    fn damaged(&mut self, e: &DecodeError, counted: bool, counters: &Counters) {
+        tracing::debug!(camera = self.id, "{e}");
+        if !counted {
+            counters.dropped.add_one();
+        }
+        self.begin_again(counters);
+    }
+
+    /// Something was decoded, and did or did not give a picture.
+    fn decoded(&mut self, picture: bool) {
+        if picture {
             self.undecoded_since = None;
-            self.tell_health();
-        } else if self
-            .undecoded_since
-            .get_or_insert_with(Instant::now)
-            .elapsed()
-            > UNDECODABLE
-        {
+            return self.tell_health();
+        }
+        let since = self.undecoded_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > UNDECODABLE {
             self.tell(CameraState::Fault(
                 "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)".into(),
             ));
         }
-        frames
     }
 
-    fn begin_again(&mut self) {
+    fn begin_again(&mut self, counters: &Counters) {
         self.decoder = None;
         self.gaze = Gaze::default();
-        self.kept.clear();
+        self.forget_kept(counters);
     }
 
     fn due(&self, pts: i64) -> bool {
+        let pace = self.shared.pace.lock();
+        let fair = pace
+            .unwrap_or_else(PoisonError::into_inner)
+            .interval(Instant::now());
+        let interval = self.interval.max(fair.as_micros() as i64);
         // A tenth of leeway, or a stream of exactly twice the rate would lose every third.
         self.inspected.is_none_or(|(last, _)| {
             let passed = pts.saturating_sub(last);
-            passed >= self.interval - self.interval / 10 || passed < -self.interval
+            passed >= interval - interval / 10 || passed < -interval
         })
     }
 
-    fn finish(&mut self, counters: &Counters) {
+    fn finish(&mut self, scalers: &mut Scalers, counters: &Counters) {
+        self.forget_kept(counters);
         if let Some(mut decoder) = self.decoder.take()
-            && let Err(e) = decoder.finish(|frame| self.frame(&frame, counters))
+            && let Err(e) = decoder.finish(|frame| self.frame(&frame, scalers, counters))
         {
             tracing::debug!(camera = self.id, "{e}");
         }
     }
 
-    fn frame(&mut self, frame: &VideoFrame, counters: &Counters) {
+    fn frame(&mut self, frame: &VideoFrame, scalers: &mut Scalers, counters: &Counters) {
         let pts = decode::pts(frame).unwrap_or(self.newest_pts);
         if !self.due(pts) {
             return;
         }
-        if let Err(e) = self.inspect(frame, pts, counters) {
+        if let Err(e) = self.inspect(frame, pts, scalers, counters) {
             tracing::warn!(camera = self.id, "{e}");
             counters.dropped.add_one();
         }

@@ -1,0 +1,112 @@
+//! How often each camera may use the one network that all share.
+//!
+//! When more cameras are busy than the network can serve at their full rate, all look less
+//! often, by the same measure; nobody queues, so no look is ever of an old picture.
+
+use std::time::{Duration, Instant};
+
+/// A camera that used the network within this time will want it again.
+const ACTIVE: Duration = Duration::from_secs(2);
+/// Share of the time in which the network may be busy with looks; the rest is for pictures, in
+/// which people are looked for before they are stored.
+const SHARE: f64 = 0.6;
+/// Share of the newest run in the cost of one.
+const LEARN: f64 = 0.1;
+
+/// The network's use; pure but for the moments it is given.
+#[derive(Debug)]
+pub struct Pace {
+    /// When each camera last used it.
+    last: Vec<Option<Instant>>,
+    /// What a look takes, s.
+    cost: f64,
+}
+
+impl Pace {
+    /// Of so many cameras.
+    pub fn new(cameras: usize) -> Self {
+        Pace {
+            last: vec![None; cameras],
+            cost: 0.0,
+        }
+    }
+
+    /// A camera used the network for `took`.
+    pub fn used(&mut self, camera: u16, now: Instant, took: Duration) {
+        if let Some(last) = self.last.get_mut(usize::from(camera)) {
+            *last = Some(now);
+        }
+        let took = took.as_secs_f64();
+        self.cost = if self.cost == 0.0 {
+            took
+        } else {
+            self.cost + (took - self.cost) * LEARN
+        };
+    }
+
+    /// Least time between two looks of one camera.
+    pub fn interval(&self, now: Instant) -> Duration {
+        let active = |last: &&Instant| now.saturating_duration_since(**last) <= ACTIVE;
+        let cameras = self.last.iter().flatten().filter(active).count();
+        Duration::from_secs_f64(self.cost * cameras as f64 / SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(48);
+
+    #[test]
+    fn cameras_that_are_busy_share_evenly() {
+        let now = Instant::now();
+        let mut pace = Pace::new(36);
+        assert_eq!(pace.interval(now), Duration::ZERO);
+        for (camera, millis) in [(0, 80), (1, 160), (2, 240), (3, 320)] {
+            pace.used(camera, now, TOOK);
+            pace.used(camera, now, TOOK);
+            assert_eq!(pace.interval(now).as_millis(), millis);
+        }
+    }
+
+    #[test]
+    fn a_camera_that_has_become_quiet_leaves_its_share_to_the_others() {
+        let now = Instant::now();
+        let mut pace = Pace::new(2);
+        pace.used(0, now, TOOK);
+        let later = now + ACTIVE;
+        pace.used(1, later, TOOK);
+        assert_eq!(pace.interval(later).as_millis(), 160);
+        let after = later + Duration::from_millis(1);
+        assert_eq!(pace.interval(after).as_millis(), 80);
+    }
+
+    #[test]
+    fn however_many_are_busy_the_network_is_not_asked_for_more_than_it_can() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(40);
+        let mut due = vec![now; 40];
+        let (begun, mut used) = (now, Duration::ZERO);
+        for _ in 0..3000 {
+            now += Duration::from_millis(10);
+            for (camera, due) in due.iter_mut().enumerate() {
+                if *due <= now {
+                    pace.used(camera as u16, now, TOOK);
+                    used += TOOK;
+                    *due = now + pace.interval(now);
+                }
+            }
+        }
+        let share = used.as_secs_f64() / (now - begun).as_secs_f64();
+        assert!((0.4..0.75).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_changes_nothing() {
+        let now = Instant::now();
+        let mut pace = Pace::new(1);
+        pace.used(7, now, TOOK);
+        assert_eq!(pace.interval(now), Duration::ZERO);
+    }
+}

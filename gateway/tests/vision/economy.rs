@@ -1,0 +1,128 @@
+//! A quiet camera is hardly decoded, costs little memory, and misses nothing that stays.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use wangge::config::{Camera as CameraConfig, RtspTransport};
+use wangge_tests::{place, rtsp::Camera, usage};
+
+use crate::rig::{Rig, camera, file, rtsp, sighting};
+
+/// The first picture of the footage, with a sensor's noise, through `filter`; a key frame every
+/// `gop` frames.
+fn still(dir: &Path, filter: &str, fps: u32, gop: u32) -> PathBuf {
+    let clip = place::clip("vtest-h264.mp4").unwrap();
+    let made = dir.join("still.mp4");
+    let gop = gop.to_string();
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-i"])
+        .arg(clip)
+        .args(["-filter_complex", filter, "-r", &fps.to_string(), "-an"])
+        .args([
+            "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", &gop,
+        ])
+        .args(["-keyint_min", &gop, "-sc_threshold", "0"])
+        .arg(&made)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    made
+}
+
+/// A zone on the lawn, in which anything new counts and nobody walks.
+fn lawn(input: wangge::config::CameraInput) -> CameraConfig {
+    let mut camera = camera(input);
+    camera.masks.clear();
+    camera.zones[0].objects = true;
+    camera.zones[0].polygon = vec![[0.0, 0.6], [0.4, 0.7], [0.5, 1.0], [0.0, 1.0]];
+    camera
+}
+
+/// Seconds after the beginning of the clip at which something lies on the lawn, from one frame
+/// to the next and with nobody about (synthetic: a piece of the parked van).
+const LEFT_AT: u64 = 25;
+
+#[tokio::test]
+async fn what_is_left_in_a_quiet_scene_is_found_at_the_next_look_at_the_latest() {
+    // Key frames every 2 s; and every 10 s, as smart codecs send them.
+    for gop in [20, 100] {
+        let dir = tempfile::tempdir().unwrap();
+        let filter = format!(
+            "trim=end_frame=1,loop=loop=799:size=1,setpts=N/10/TB,split[a][b];\
+             [b]crop=56:44:656:48[van];[a][van]overlay=120:440:enable='gte(t,{LEFT_AT})',\
+             noise=alls=4:allf=t,format=yuv420p"
+        );
+        let clip = still(dir.path(), &filter, 10, gop);
+        let mut rig = Rig::start(vec![lawn(file(&clip, false))]);
+        rig.well().await;
+        let begun = Instant::now();
+        let (seen, after) = rig
+            .until("what was left", |a| {
+                let seen = sighting(a).filter(|s| s.present)?;
+                Some((seen, begun.elapsed()))
+            })
+            .await;
+        assert_eq!(&*seen.label, "object", "{seen:?}");
+        let story = seen.story.expect("a story");
+        assert!(story.actor.is_none(), "{story:?}");
+        // Fifteen seconds to the next look and some to be sure that it stays.
+        let limits = LEFT_AT - 2..LEFT_AT + 15 + 8;
+        assert!(limits.contains(&after.as_secs()), "{gop}: {after:?}");
+        rig.stop().await;
+    }
+}
+
+/// Resident bytes of a child that watches so many 1080p cameras for `time`, and what it grew by
+/// in as long again.
+async fn resident(clip: &Path, cameras: usize, time: Duration) -> (u64, i64) {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..cameras).map(|i| format!("cam-{i}")).collect();
+    let clips: Vec<(&str, &Path)> = names.iter().map(|n| (n.as_str(), clip)).collect();
+    let server = Camera::start(&clips, 0, None, &dir.path().join("log")).unwrap();
+    let configured = names.iter().map(|name| {
+        let mut camera = lawn(rtsp(&server.url(name), None, RtspTransport::Tcp));
+        camera.id = name.as_str().into();
+        camera.fps = 1.0;
+        camera
+    });
+    let mut rig = Rig::start(configured.collect());
+    let pid = rig.child_started().await as u32;
+    let mut measured = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            // The arrivals have to be taken, or the child waits.
+            let _ = tokio::time::timeout(Duration::from_millis(200), rig.arrivals.recv()).await;
+        }
+        measured.push(usage::of(pid).resident);
+    }
+    assert_eq!(rig.child(), Some(pid as i32), "the child was restarted");
+    rig.stop().await;
+    (measured[0], measured[1] as i64 - measured[0] as i64)
+}
+
+#[tokio::test]
+async fn a_quiet_1080p_camera_takes_six_megabytes_at_most_and_no_more_with_time() {
+    const MORE: usize = 8;
+    const MB: u64 = 1_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let filter = "trim=end_frame=1,loop=loop=149:size=1,setpts=N/15/TB,scale=1920:1080,\
+                  noise=alls=5:allf=t,format=yuv420p";
+    let clip = still(dir.path(), filter, 15, 30);
+    let time = Duration::from_secs(45);
+    let (one, _) = resident(&clip, 1, time).await;
+    let (many, growth) = resident(&clip, 1 + MORE, time).await;
+    let each = many.saturating_sub(one) / MORE as u64;
+    println!(
+        "one camera: {} MB, each more: {} MB, growth {growth} B",
+        one / MB,
+        each / MB
+    );
+    assert!(each <= 6 * MB, "{each} bytes for each further camera");
+    assert!(one <= 156 * MB, "{one} bytes with one camera");
+    let per_camera = growth / (1 + MORE as i64);
+    assert!(per_camera < MB as i64, "grew by {growth} bytes");
+}
