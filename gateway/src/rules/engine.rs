@@ -325,6 +325,7 @@ impl Subject {
                     model_hash: sighting.model_hash.clone(),
                     human_confirmed: false,
                     story: sighting.story.clone(),
+                    overrun: sighting.overrun,
                 }),
                 evidence: sighting.evidence.clone(),
                 ..finding(&self.id, rule, change, at)

@@ -8,6 +8,7 @@
 
 mod cameras;
 mod faults;
+mod ground;
 mod models;
 mod process;
 mod rig;

@@ -116,7 +116,12 @@ fn ground(survey: &Survey, still: Option<&Still>) -> Result<Canvas, ChartError> 
         let scale = (WIDTH as f64 / width).min(WIDTH as f64 / height);
         [width, height].map(|side| ((side * scale).round() as usize).max(1))
     };
-    let Some(Still { width, height, pixels }) = still else {
+    let Some(Still {
+        width,
+        height,
+        pixels,
+    }) = still
+    else {
         let [width, height] = shape(survey.picture[0], survey.picture[1]);
         let mut canvas = Canvas::new(width, height);
         for pixel in canvas.pixels.chunks_exact_mut(3) {
@@ -170,7 +175,10 @@ fn grid(canvas: &mut Canvas, survey: &Survey, plane: &Plane) -> f64 {
     for axis in 0..2 {
         let (low, high) = ranges[axis];
         let (from, to) = ranges[1 - axis];
-        let (first, last) = ((low / spacing).ceil() as i64, (high / spacing).floor() as i64);
+        let (first, last) = (
+            (low / spacing).ceil() as i64,
+            (high / spacing).floor() as i64,
+        );
         for line in first..=last {
             let place = |i: usize| {
                 let mut metres = [0.0; 2];

@@ -65,11 +65,17 @@ pub enum FrontError {
     Length(f64),
     #[error("points {} and {} of the shop-front are the same place", .0, .0 + 1)]
     Twice(usize),
-    #[error("`road` is {distance:.2} m from the shop-front, within the limit of {limit:.2} m: give a place that is surely on the road")]
+    #[error(
+        "`road` is {distance:.2} m from the shop-front, within the limit of {limit:.2} m: give a place that is surely on the road"
+    )]
     Road { distance: f64, limit: f64 },
-    #[error("the line {limit:.2} m in front of the shop is nowhere in the picture: are the metres those of `ground`?")]
+    #[error(
+        "the line {limit:.2} m in front of the shop is nowhere in the picture: are the metres those of `ground`?"
+    )]
     OutOfSight { limit: f64 },
-    #[error("cannot measure here: along the whole line the error is ± {least:.2} m or more, and the tolerance is {tolerance:.2} m")]
+    #[error(
+        "cannot measure here: along the whole line the error is ± {least:.2} m or more, and the tolerance is {tolerance:.2} m"
+    )]
     Hopeless { least: f64, tolerance: f64 },
     #[error("corner {} is above the horizon, where no ground is", .0 + 1)]
     Horizon(usize),
@@ -113,7 +119,12 @@ impl Measure {
     /// Metres along the line, and the half-width of their error.
     pub fn along(&self) -> (f64, f64) {
         let length = self.spans.iter().map(|s| s.to - s.from).sum();
-        let error = self.spans.iter().map(|s| s.error.powi(2)).sum::<f64>().sqrt();
+        let error = self
+            .spans
+            .iter()
+            .map(|s| s.error.powi(2))
+            .sum::<f64>()
+            .sqrt();
         (length, error)
     }
 
@@ -210,7 +221,10 @@ impl Front {
         polygon: Option<Vec<[f32; 2]>>,
     ) -> Result<Self, FrontError> {
         let ends = line.points.windows(2);
-        if let Some(i) = ends.clone().position(|pair| matches!(pair, [a, b] if distance(*a, *b) < 0.01)) {
+        if let Some(i) = ends
+            .clone()
+            .position(|pair| matches!(pair, [a, b] if distance(*a, *b) < 0.01))
+        {
             return Err(FrontError::Twice(i + 1));
         }
         let pixel = plane.picture()[0] / ANALYSED;
@@ -262,8 +276,8 @@ impl Front {
 
     /// The width of the picture that the detector really looks at, pixels.
     #[must_use]
-    pub fn analysed_at(mut self, width: usize) -> Self {
-        self.pixel = self.plane.picture()[0] / width.max(1) as f64;
+    pub fn analysed_at(mut self, width: u32) -> Self {
+        self.pixel = self.plane.picture()[0] / f64::from(width.max(1));
         self
     }
 
@@ -289,7 +303,10 @@ impl Front {
 
     /// Of the shop-front, metres.
     pub fn length(&self) -> f64 {
-        self.points.windows(2).map(|pair| distance(pair[0], pair[1])).sum()
+        self.points
+            .windows(2)
+            .map(|pair| distance(pair[0], pair[1]))
+            .sum()
     }
 
     /// A detector's box: its lower edge. The depth of the thing is not guessed. `None` where the
@@ -302,11 +319,17 @@ impl Front {
         let deviation = |side: f32, of: f64| (BOX_ERROR * f64::from(side) * of).max(self.pixel);
         let place = |i: usize| {
             let share = i as f64 / (SAMPLES - 1) as f64;
-            [f64::from(left) + share * f64::from(right - left), f64::from(bottom)]
+            [
+                f64::from(left) + share * f64::from(right - left),
+                f64::from(bottom),
+            ]
         };
         Some(Footprint {
             rim: (0..SAMPLES).map(place).collect(),
-            deviation: [deviation(right - left, width), deviation(bottom - top, height)],
+            deviation: [
+                deviation(right - left, width),
+                deviation(bottom - top, height),
+            ],
         })
     }
 
@@ -463,7 +486,12 @@ impl Front {
         let (_, segment, share) = self.project(place)?;
         let (a, b) = (*self.points.get(segment)?, *self.points.get(segment + 1)?);
         let length = distance(a, b);
-        let before: f64 = self.points.windows(2).take(segment).map(|p| distance(p[0], p[1])).sum();
+        let before: f64 = self
+            .points
+            .windows(2)
+            .take(segment)
+            .map(|p| distance(p[0], p[1]))
+            .sum();
         let corner = match share {
             s if s < 0.0 && segment > 0 => Some(segment),
             s if s > 1.0 && segment + 2 < self.points.len() => Some(segment + 1),
@@ -546,9 +574,9 @@ impl Front {
             let image = |away: f64| self.near(self.plane.image(self.at(along, away)?.0)?);
             let Some(near) = image(from) else { continue };
             // Part of the way, where the whole leads behind the camera.
-            let far = (1..=PARTS).rev().find_map(|part| {
-                image(from + (to - from) * f64::from(part) / f64::from(PARTS))
-            });
+            let far = (1..=PARTS)
+                .rev()
+                .find_map(|part| image(from + (to - from) * f64::from(part) / f64::from(PARTS)));
             inner.push(near);
             outer.push(far.unwrap_or(near));
         }
@@ -558,7 +586,10 @@ impl Front {
     }
 
     fn near(&self, image: Point) -> Option<[f32; 2]> {
-        image.iter().all(|v| AROUND.contains(v)).then(|| image.map(|v| v as f32))
+        image
+            .iter()
+            .all(|v| AROUND.contains(v))
+            .then(|| image.map(|v| v as f32))
     }
 }
 

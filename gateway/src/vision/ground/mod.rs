@@ -9,7 +9,10 @@
 //! lines a little, and how exactly the lower edge of the measured thing is seen. What it does not
 //! cover: ground that is not flat, a thing whose foot is hidden, a camera that was moved.
 
+mod anchor;
 pub mod chart;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod front;
 mod matrix;
 mod plane;
@@ -17,7 +20,10 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use front::{Footprint, Front, FrontError, Line, Measure, Seen, Span, limits as front_limits};
+pub(super) use anchor::Anchor;
+pub use front::{
+    Footprint, Front, FrontError, Line, Measure, Seen, Span, Station, limits as front_limits,
+};
 pub use plane::{Located, Plane};
 pub use survey::{Fit, Marked, Residual, Survey, SurveyError, limits};
 

@@ -88,7 +88,8 @@ impl Plane {
             &[[x, 0.0], [0.0, y]],
         );
         let back = matrix::inverse(&by_place)?;
-        let covariance = matrix::carried(&back, &seen).map(|row| row.map(|v| v * self.scale.powi(2)));
+        let covariance =
+            matrix::carried(&back, &seen).map(|row| row.map(|v| v * self.scale.powi(2)));
         Some(Located { metres, covariance })
     }
 

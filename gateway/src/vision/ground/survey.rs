@@ -110,7 +110,9 @@ pub enum SurveyError {
     },
     #[error("the metres of points {} and {} seem to be exchanged: the points do not go around in the picture as they do on the ground", .a + 1, .b + 1)]
     Exchanged { a: usize, b: usize },
-    #[error("the points do not go around in the picture as they do on the ground: the metres of one of them belong elsewhere")]
+    #[error(
+        "the points do not go around in the picture as they do on the ground: the metres of one of them belong elsewhere"
+    )]
     Order,
     #[error("point {} is {:.2} m ({:.0} pixels) from where the others have it: measured or typed wrong? they put it at [{:.2}, {:.2}] m", .point + 1, .metres, .pixels, .instead[0], .instead[1])]
     Mistaken {
@@ -126,7 +128,9 @@ pub enum SurveyError {
         pixels: f64,
         metres: f64,
     },
-    #[error("the lens bends straight lines too much ({lens:+.2}): correct the picture in the camera (\"lens correction\"), or use a longer lens")]
+    #[error(
+        "the lens bends straight lines too much ({lens:+.2}): correct the picture in the camera (\"lens correction\"), or use a longer lens"
+    )]
     Lens { lens: f64 },
     #[error("no plane goes through these points: they span too little")]
     None,
@@ -158,7 +162,9 @@ impl Survey {
     pub fn fit(&self) -> Result<Fit, SurveyError> {
         self.sound()?;
         let n = self.points.len();
-        let mut best = self.solve(&self.points, LENS_DOUBT).ok_or(SurveyError::None)?;
+        let mut best = self
+            .solve(&self.points, LENS_DOUBT)
+            .ok_or(SurveyError::None)?;
         let mut degrees = 2 * n - 8;
         let mut lens = None;
         if n >= LENS_POINTS
@@ -217,12 +223,18 @@ impl Survey {
             (&on_ground, 2.0 * self.tape_error, "on the ground"),
         ] {
             for (b, there) in places.iter().enumerate() {
-                if let Some(a) = places[..b].iter().position(|here| distance(*here, *there) <= least) {
+                if let Some(a) = places[..b]
+                    .iter()
+                    .position(|here| distance(*here, *there) <= least)
+                {
                     return Err(SurveyError::Same { a, b, in_what });
                 }
             }
         }
-        for (places, in_what) in [(&in_picture, "in the picture"), (&on_ground, "on the ground")] {
+        for (places, in_what) in [
+            (&in_picture, "in the picture"),
+            (&on_ground, "on the ground"),
+        ] {
             if let Some(apart) = one_line(places) {
                 return Err(SurveyError::OneLine { in_what, apart });
             }
@@ -396,7 +408,9 @@ fn linear(pairs: &[(Point, Point)]) -> Option<[f64; UNKNOWNS]> {
     let mut unknowns = [0.0; UNKNOWNS];
     unknowns[..8].copy_from_slice(&found);
     // All points must be in front of the camera.
-    let all = pairs.iter().all(|(place, _)| plane::forward(&unknowns, *place).is_some());
+    let all = pairs
+        .iter()
+        .all(|(place, _)| plane::forward(&unknowns, *place).is_some());
     all.then_some(unknowns)
 }
 
@@ -519,14 +533,22 @@ fn one_line(places: &[Point]) -> Option<Option<usize>> {
 /// front of a camera. Three that are nearly on a line say nothing.
 fn around(in_picture: &[Point], on_ground: &[Point]) -> bool {
     let mut way = 0.0;
-    let pairs: Vec<(Point, Point)> = in_picture.iter().copied().zip(on_ground.iter().copied()).collect();
+    let pairs: Vec<(Point, Point)> = in_picture
+        .iter()
+        .copied()
+        .zip(on_ground.iter().copied())
+        .collect();
     for (i, a) in pairs.iter().enumerate() {
         for (j, b) in pairs.iter().enumerate().skip(i + 1) {
             for c in pairs.iter().skip(j + 1) {
                 let clear = |a: Point, b: Point, c: Point| {
                     let longest = distance(a, b).max(distance(a, c)).max(distance(b, c));
                     let turn = turn(a, b, c);
-                    if turn.abs() > LEVEL * longest.powi(2) { turn.signum() } else { 0.0 }
+                    if turn.abs() > LEVEL * longest.powi(2) {
+                        turn.signum()
+                    } else {
+                        0.0
+                    }
                 };
                 let same = clear(a.0, b.0, c.0) * clear(a.1, b.1, c.1);
                 if same * way < 0.0 {

@@ -101,6 +101,7 @@ impl Watch {
             self.gaze.looked(pts, false);
             return Ok(());
         }
+        let steady = self.steady(&luma, at);
         let thumbnail = Thumbnail::of(&pixels, width, height, stride);
         let followed = self
             .zones
@@ -142,20 +143,32 @@ impl Watch {
         let mut events = Vec::new();
         let mut stories = Vec::new();
         let mut attention = false;
+        let mut blobs = Vec::new();
+        let cells = [luma.width, luma.height];
         if let Some(background) = &mut self.background {
             let occupied: Vec<Bbox> = visitors.iter().map(|v| v.bbox).collect();
-            let blobs = background.look(&luma, at, &occupied);
+            blobs = background.look(&luma, at, &occupied);
             for (index, zone) in self.zones.iter_mut().enumerate() {
-                let Some(known) = &mut zone.stories else {
+                let metric = zone.dwell.zone().front.is_some();
+                let Some(known) = zone.stories.as_mut().filter(|_| steady || !metric) else {
                     continue;
                 };
                 let mut told = Vec::new();
+                if let Some(front) = &zone.dwell.zone().front {
+                    known.measured(front, cells);
+                }
                 known.look(&blobs, &visitors, at, &mut told);
                 attention |= known.undecided();
                 stories.extend(told.into_iter().map(|event| (index, event)));
             }
         }
+        let mut weakness = None;
         for (index, zone) in self.zones.iter_mut().enumerate() {
+            if !steady && zone.dwell.zone().front.is_some() {
+                zone.measure = None;
+                continue;
+            }
+            weakness = zone.measure(tracks, &blobs, cells, at).or(weakness);
             let occupied = zone.stories.as_ref().is_some_and(|s| s.occupied());
             let mut seen = Vec::new();
             zone.dwell.look(tracks, occupied, at, &mut seen);
@@ -164,6 +177,7 @@ impl Watch {
         self.gaze.looked(pts, moved || attention);
         let calm = !moved && visitors.is_empty() && stories.is_empty() && !attention;
         self.is_calm = calm;
+        self.admit(weakness);
         for (zone, event) in stories {
             self.tell_story(zone, event, frame, now)?;
         }
@@ -221,6 +235,7 @@ impl Watch {
                 sighting.bbox = bbox;
                 sighting.track = track;
                 sighting.dwell_us = dwell.as_micros() as u64;
+                sighting.overrun = self.overrun(zone);
                 if picture {
                     let picture = self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
                     sighting.pictures.push(picture);
@@ -274,6 +289,7 @@ impl Watch {
                 sighting.bbox = bbox;
                 sighting.track = story;
                 sighting.dwell_us = dwell.as_micros() as u64;
+                sighting.overrun = self.overrun(zone);
                 let wall = |at: Duration| self.wall.wall(pts_of(at));
                 sighting.story = Some(wire::Story {
                     appeared_us: wall(since),
@@ -332,6 +348,7 @@ impl Watch {
             at_us: self.wall.wall(now.pts),
             pictures: Vec::new(),
             story: None,
+            overrun: None,
         }
     }
 
@@ -350,6 +367,11 @@ impl Watch {
             camera: &self.id,
             zone: &watched.id,
             polygon: &watched.dwell.zone().polygon,
+            front: watched.dwell.zone().front.as_ref(),
+            measure: watched
+                .measure
+                .as_ref()
+                .filter(|_| sighting.overrun.is_some()),
             label: if sighting.present {
                 &sighting.label
             } else {
