@@ -161,6 +161,8 @@ pub struct Sighting {
     pub evidence: Vec<EvidenceRef>,
     /// How it came there, of something without a class.
     pub story: Option<wangge_protocol::Story>,
+    /// How far everything in the zone together stands out over its line.
+    pub overrun: Option<wangge_protocol::Overrun>,
 }
 
 /// The state of a device, camera or part of the gateway.

@@ -220,6 +220,33 @@ pub struct AlertSighting {
     /// Device id of a bin beside it that was full when this began: then it is an overflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_bin: Option<String>,
+    /// How far things stand out over the zone's line, in a zone that has one. Of everything there
+    /// together, not only of what `label` and `bbox` name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrun: Option<Overrun>,
+}
+
+/// How far things stand out over a line on the ground, in metres. Errors are half-widths: in 95
+/// of 100 cases the truth is within figure ± error. An overrun is only told when it is larger
+/// than its error.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Overrun {
+    /// Greatest distance beyond the limit, m.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub metres: f64,
+    /// Its error, m.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub error_m: f64,
+    /// Along how much of the line something stands out, m.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1_000)))]
+    pub along_m: f64,
+    /// Its error, m.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1_000)))]
+    pub along_error_m: f64,
+    /// The limit: how far from the shop-front things may stand, m.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub limit_m: f64,
 }
 
 /// How something came to lie there.

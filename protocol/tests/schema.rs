@@ -209,11 +209,19 @@ fn sighting_is_checked() {
         json!({
             "zone": "door", "label": "person", "score": 0.5, "bbox": [0.1, 0.1, 0.2, 0.9],
             "dwell_s": 31.5, "track": 7, "model": "m", "model_hash": "0123456789abcdef",
-            "human_confirmed": false
+            "human_confirmed": false,
+            "overrun": {
+                "metres": 0.62, "error_m": 0.15, "along_m": 4.0, "along_error_m": 0.2, "limit_m": 1.0
+            }
         }),
     );
     schema.validate(&doc).unwrap();
     for (pointer, value) in [
+        ("/data/sighting/overrun/metres", json!(-0.1)),
+        ("/data/sighting/overrun/metres", json!(100.1)),
+        ("/data/sighting/overrun/error_m", Value::Null),
+        ("/data/sighting/overrun/along_m", json!(1000.1)),
+        ("/data/sighting/overrun/limit_m", json!("1m")),
         ("/data/sighting/score", json!(1.5)),
         ("/data/sighting/bbox", json!([0.1, 0.1, 0.2])),
         ("/data/sighting/bbox", json!([0.1, 0.1, 0.2, 1.2])),

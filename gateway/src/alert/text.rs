@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wangge_protocol::{AlertMeasurement, AlertSighting, AlertState, EventKind, SourceKind, Text};
+use wangge_protocol::{
+    AlertMeasurement, AlertSighting, AlertState, EventKind, Overrun, SourceKind, Text,
+};
 
 use super::directory::Listed;
 use crate::{config::Condition, observation::Quantity, rules::Finding};
@@ -214,6 +216,9 @@ fn seen(sighting: &AlertSighting) -> Text {
             format!("beside it bin {bin} is full, there for {}", span.en),
         );
     }
+    if let Some(overrun) = &sighting.overrun {
+        return over_line(overrun, &span);
+    }
     let Some(story) = &sighting.story else {
         return text(
             format!("{}停留{}", label_zh(&sighting.label), span.zh),
@@ -234,6 +239,26 @@ fn seen(sighting: &AlertSighting) -> Text {
     text(
         format!("{what_zh}滞留{},{who_zh}", span.zh),
         format!("{what_en} there for {}, {who_en}", span.en),
+    )
+}
+
+fn over_line(overrun: &Overrun, span: &Text) -> Text {
+    let (metres, error) = (overrun.metres, overrun.error_m);
+    // The line of one metre has a name of its own.
+    let line = match number(overrun.limit_m).as_str() {
+        "0" => "门前界线".to_owned(),
+        "1" => "一米线".to_owned(),
+        limit => format!("{limit}米线"),
+    };
+    text(
+        format!(
+            "超出{line} {metres:.2} m ± {error:.2} m, 沿街 {:.1} m, 持续 {}",
+            overrun.along_m, span.en
+        ),
+        format!(
+            "{metres:.2} m ± {error:.2} m over the line along {:.1} m for {}",
+            overrun.along_m, span.en
+        ),
     )
 }
 
@@ -315,6 +340,30 @@ mod tests {
             (172_800, "2天", "2 d"),
         ] {
             assert_eq!(span(Duration::from_secs(seconds)), text(zh, en));
+        }
+    }
+
+    #[test]
+    fn metres_over_a_line_are_told_with_their_error() {
+        let over = |limit_m| Overrun {
+            metres: 0.618,
+            error_m: 0.151,
+            along_m: 3.96,
+            along_error_m: 0.2,
+            limit_m,
+        };
+        let seven = span(Duration::from_secs(7 * 60 + 20));
+        let told = over_line(&over(1.0), &seven);
+        assert_eq!(
+            told.zh,
+            "超出一米线 0.62 m ± 0.15 m, 沿街 4.0 m, 持续 7 min"
+        );
+        assert_eq!(
+            told.en,
+            "0.62 m ± 0.15 m over the line along 4.0 m for 7 min"
+        );
+        for (limit, zh) in [(0.0, "超出门前界线 "), (1.5, "超出1.5米线 ")] {
+            assert!(over_line(&over(limit), &seven).zh.starts_with(zh));
         }
     }
 

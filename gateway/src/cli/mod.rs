@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the exit code of each answer.
 
 mod check;
+mod ground;
 mod run;
 mod spool;
 mod status;
@@ -85,6 +86,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say how exactly a camera's taped points measure metres on the ground.
+    ///
+    /// For the shop-front line: what is left of each point's error, the error along the line,
+    /// and a picture to look at.
+    #[command(after_help = EXIT_CODES)]
+    Ground(ground::GroundArgs),
     /// Print what helps to write a configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -149,6 +156,7 @@ impl Cli {
         let code = match self.command {
             Command::Run { file, log_json } => run::run(&file.config, log_json),
             Command::Check { file, json } => check::check(&file.config, json),
+            Command::Ground(args) => ground::ground(&args),
             Command::Config(ConfigCommand::Sample) => print(config::sample()),
             Command::Config(ConfigCommand::Schema) => print(&format!("{:#}\n", config::schema())),
             Command::Spool(SpoolCommand::Check { path, file }) => {

@@ -5,6 +5,7 @@
 
 mod camera;
 mod device;
+mod ground;
 mod installed;
 mod link;
 mod polygon;

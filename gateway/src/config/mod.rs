@@ -19,7 +19,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
-use crate::observation::Quantity;
+use crate::{
+    observation::Quantity,
+    vision::ground::{Fit, Front, Survey},
+};
 
 pub use faults::{Fault, Faults, Level};
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
@@ -377,6 +380,8 @@ pub struct Camera {
     pub masks: Vec<Vec<[f32; 2]>>,
     /// Frames per second given to the detector while something moves.
     pub fps: f32,
+    /// Taped points, and the ground plane that they give.
+    pub ground: Option<(Survey, Fit)>,
     /// Rules: one presence rule a zone, and camera health.
     pub rules: Vec<Arc<Rule>>,
     pub unit_grid: String,
@@ -410,6 +415,8 @@ pub struct Zone {
     pub kind: EventKind,
     /// At least three points, not crossing itself, fractions of width and height.
     pub polygon: Vec<[f32; 2]>,
+    /// A line on the ground that things must stand out over, if that is what counts.
+    pub front: Option<Arc<Front>>,
     pub labels: Vec<String>,
     /// Whether anything new that stays counts, whatever it is.
     pub objects: bool,

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use wangge_protocol::{EventKind, Severity};
 
 use super::limits;
+use crate::vision::ground;
 pub use device::{RawBus, RawDevice, RawParity, RawUnitId};
 pub use profile::{
     RawMapping, RawOrder, RawPart, RawPayload, RawPoint, RawProfile, RawRule, RawRuleType, RawSide,
@@ -213,6 +214,8 @@ pub struct RawCamera {
     #[serde(default)]
     #[schemars(length(max = limits::MAX_MASKS))]
     pub masks: Vec<Vec<[f64; 2]>>,
+    /// Taped points of the ground, for zones with a `line`.
+    pub ground: Option<RawGround>,
     /// Where to look, for what.
     #[serde(default)]
     #[schemars(length(max = limits::MAX_ZONES))]
@@ -227,6 +230,67 @@ pub struct RawCamera {
     pub address: Option<String>,
     /// Unit grid, the station's when left out.
     pub unit_grid: Option<String>,
+}
+
+/// Points of the ground that somebody taped, each with its place in the picture. They belong to
+/// this very view: mark and tape again when the camera was moved or zoomed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGround {
+    /// Four or more that span the ground that is watched; six or more tell how the lens bends
+    /// straight lines, and find a mistyped figure.
+    #[schemars(
+        required,
+        length(min = *ground::limits::POINTS.start(), max = *ground::limits::POINTS.end())
+    )]
+    pub points: Option<Vec<RawGroundPoint>>,
+    /// Width and height of the picture that the points were marked in, pixels; `[1920, 1080]`
+    /// when left out.
+    pub picture: Option<[u32; 2]>,
+    /// How exactly a point was marked in that picture, pixels (standard deviation); 2 when left
+    /// out.
+    #[schemars(range(
+        min = *ground::limits::POINT_ERROR.start(), max = *ground::limits::POINT_ERROR.end()
+    ))]
+    pub point_error: Option<f64>,
+    /// How exactly a point was taped (standard deviation); `2cm` when left out.
+    pub tape_error: Option<LengthText>,
+}
+
+/// A point of the ground.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGroundPoint {
+    /// Where it is in the picture, as fractions of width and height.
+    #[schemars(required, extend("examples" = [[0.31, 0.72]]))]
+    pub image: Option<[f64; 2]>,
+    /// Where it is on the ground, metres from any origin, in any two directions at right angles.
+    #[schemars(required, extend("examples" = [[0.0, 0.0]]))]
+    pub metres: Option<[f64; 2]>,
+}
+
+/// A shop-front and how far things may stand out of it (出店一米线), in the metres of the
+/// camera's `ground`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLine {
+    /// Along the shop-front, in metres; two points for a straight one.
+    #[schemars(
+        required,
+        length(min = *ground::front_limits::POINTS.start(), max = *ground::front_limits::POINTS.end()),
+        extend("examples" = [[[0.0, 0.0], [6.0, 0.0]]])
+    )]
+    pub points: Option<Vec<[f64; 2]>>,
+    /// Any place on the road side, in metres, farther from the shop-front than `limit`.
+    #[schemars(required, extend("examples" = [[3.0, 5.0]]))]
+    pub road: Option<[f64; 2]>,
+    /// How far from the shop-front things may stand.
+    #[schemars(required, example = &"1m")]
+    pub limit: Option<LengthText>,
+    /// Largest error of a figure; where it is larger, nothing is measured. `0.3m` when left out.
+    pub tolerance: Option<LengthText>,
+    /// How far beyond the limit things are looked for; `3m` when left out.
+    pub reach: Option<LengthText>,
 }
 
 /// How the camera sends its pictures.
@@ -252,17 +316,21 @@ pub struct RawZone {
     /// Severity of its alerts; the kind's own when left out.
     pub severity: Option<Severity>,
     /// Corners as fractions of width and height, from `[0, 0]` top left to `[1, 1]` bottom right.
+    /// May be left out with a `line`: the ground from the shop-front to `reach` beyond the limit.
     #[schemars(
-        required,
         length(min = *limits::CORNERS.start(), max = *limits::CORNERS.end()),
         extend("examples" = [[[0.1, 0.5], [0.9, 0.5], [0.9, 1.0], [0.1, 1.0]]])
     )]
     pub polygon: Option<Vec<[f64; 2]>>,
+    /// A shop-front on the ground: only what stands out over its limit counts, and the alert
+    /// says by how many metres. The camera needs `ground`.
+    pub line: Option<RawLine>,
     /// What the detector must see there, by the model's labels; may be left out with `objects`.
     #[schemars(length(min = 1, max = limits::MAX_LABELS), extend("examples" = [["person"]]))]
     pub labels: Option<Vec<String>>,
     /// Whether anything new that stays counts, whatever it is: bags, rubble, furniture. When left
-    /// out, it does for `illegal_dumping`, `garbage_exposed` and `material_pile` without `labels`.
+    /// out, it does for `illegal_dumping`, `garbage_exposed` and `material_pile`, and with
+    /// a `line`, if there are no `labels`.
     pub objects: Option<bool>,
     /// Polygons in the zone whose contents belong there whatever they are (bins, a bench), as
     /// fractions of width and height; for `objects`.

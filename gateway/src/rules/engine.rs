@@ -370,6 +370,7 @@ impl Subject {
                     human_confirmed: false,
                     story: sighting.story.clone().filter(|_| bin.is_none()),
                     full_bin: bin.as_ref().map(ToString::to_string),
+                    overrun: sighting.overrun,
                 }),
                 evidence: sighting
                     .evidence

@@ -110,6 +110,7 @@ pub(crate) fn camera(id: &str, rules: Vec<Arc<Rule>>) -> Arc<Camera> {
         zones: Vec::new(),
         masks: Vec::new(),
         fps: 2.0,
+        ground: None,
         rules,
         unit_grid: "530102001002001".into(),
         lon: 102.7,
@@ -154,6 +155,7 @@ pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>)
         model_hash: "0123456789abcdef".into(),
         evidence,
         story: None,
+        overrun: None,
     }))
 }
 

@@ -140,6 +140,34 @@ impl Canvas {
         }
     }
 
+    /// Draws a path through points given in fractions of the picture.
+    pub fn stroke_path(&mut self, points: &[[f32; 2]], width: f32, colour: Rgb) {
+        let size = [self.width as f32, self.height as f32];
+        let pixel = |p: &[f32; 2]| [p[0] * size[0], p[1] * size[1]];
+        for pair in points.windows(2) {
+            if let [from, to] = pair {
+                self.line(pixel(from), pixel(to), width, colour);
+            }
+        }
+    }
+
+    /// Hatches a polygon given in fractions of the picture.
+    pub fn hatch_polygon(&mut self, polygon: &Polygon, colour: Rgb) {
+        /// Distance and width of the lines, pixels.
+        const HATCH: (i64, i64) = (12, 4);
+        let (width, height) = (self.width as f32, self.height as f32);
+        let [left, top, right, bottom] = polygon.bounds();
+        for y in span(top * height, bottom * height, self.height) {
+            for x in span(left * width, right * width, self.width) {
+                let middle = [(x as f32 + 0.5) / width, (y as f32 + 0.5) / height];
+                if polygon.contains(middle) {
+                    let line = (x + y) % HATCH.0 < HATCH.1;
+                    self.blend(x, y, colour, if line { 0.9 } else { 0.25 });
+                }
+            }
+        }
+    }
+
     /// A line with round ends, smooth at the edges.
     fn line(&mut self, from: [f32; 2], to: [f32; 2], width: f32, colour: Rgb) {
         let reach = width / 2.0 + 1.0;

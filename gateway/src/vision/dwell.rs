@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::{
+    ground::{Front, Seen},
     track::Track,
-    zone::{Polygon, foot},
+    zone::{Bbox, Polygon, foot},
 };
 
 /// Two sightings farther apart than this (media time) do not make what lies between them
@@ -23,12 +24,39 @@ pub const FORGET: Duration = Duration::from_secs(10);
 pub struct Zone {
     /// Where.
     pub polygon: Polygon,
+    /// A line on the ground that things must stand out over, if that is what counts.
+    pub front: Option<Front>,
     /// Classes that count.
     pub classes: Vec<usize>,
     /// When a picture is due.
     pub dwell: Duration,
     /// When an empty zone is reported.
     pub grace: Duration,
+}
+
+/// Whether a thing counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    In,
+    /// Perhaps: it begins nothing, and keeps the zone from being empty.
+    Between,
+    Out,
+}
+
+impl Zone {
+    fn place(&self, bbox: Bbox) -> Place {
+        let Some(front) = &self.front else {
+            return match self.polygon.contains(foot(bbox)) {
+                true => Place::In,
+                false => Place::Out,
+            };
+        };
+        match front.of_box(bbox).map(|footprint| front.look(&footprint)) {
+            Some(Seen::Over(_)) => Place::In,
+            Some(Seen::Unsure) => Place::Between,
+            Some(Seen::Clear | Seen::Blind { .. }) | None => Place::Out,
+        }
+    }
 }
 
 /// Something to report.
@@ -104,13 +132,19 @@ impl Dwell {
 
         let mut somebody = false;
         for track in tracks {
-            let inside = track.last_seen == at
+            let counts = track.last_seen == at
                 && track.confirmed()
-                && self.zone.classes.contains(&track.class)
-                && self.zone.polygon.contains(foot(track.bbox));
-            if inside {
-                somebody = true;
-                out.extend(self.stay(track, at));
+                && self.zone.classes.contains(&track.class);
+            if !counts {
+                continue;
+            }
+            match self.zone.place(track.bbox) {
+                Place::In => {
+                    somebody = true;
+                    out.extend(self.stay(track, at));
+                }
+                Place::Between => somebody = true,
+                Place::Out => {}
             }
         }
 
@@ -192,6 +226,7 @@ mod tests {
                 tracker: Tracker::new(0.4),
                 dwell: Dwell::new(Zone {
                     polygon: Polygon::new(vec![[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]),
+                    front: None,
                     classes: vec![PERSON],
                     dwell: Duration::from_millis(dwell_ms),
                     grace: Duration::from_millis(grace_ms),
@@ -358,5 +393,40 @@ mod tests {
         }
         let back = walk(&mut scene, 0.2, 0.7);
         assert!(dwell_of(&back[0]) <= 3000, "{back:?}");
+    }
+
+    /// A box whose lower edge is there (share of the picture's height), seen to some pixels.
+    fn boxed(bottom: f32) -> Detection {
+        Detection {
+            class: PERSON,
+            score: 0.6,
+            bbox: [0.4, bottom - 0.1, 0.5, bottom],
+        }
+    }
+
+    #[test]
+    fn over_a_line_begins_when_sure_and_ends_when_the_best_estimate_is_within() {
+        let mut zone = Scene::new(1000, 1000).dwell.zone().clone();
+        zone.front = Some(super::super::ground::fixtures::front());
+        let mut tracker = Tracker::new(0.4);
+        let mut dwell = Dwell::new(zone);
+        let mut ms = 0;
+        let mut look = |bottom: f32| {
+            let mut out = Vec::new();
+            for _ in 0..20 {
+                ms += 200;
+                let at = Duration::from_millis(ms);
+                dwell.look(tracker.update(&[boxed(bottom)], at), false, at, &mut out);
+            }
+            let present = out.iter().any(|e| matches!(e, Event::Present { .. }));
+            let empty = out.iter().any(|e| matches!(e, Event::Empty { .. }));
+            (present, empty)
+        };
+        // The line is at 0.375; a hundredth of the picture is 4 cm, and so is the error's order.
+        assert_eq!(look(0.36), (false, true), "within");
+        assert_eq!(look(0.38), (false, false), "over by less than the error");
+        assert_eq!(look(0.45), (true, false), "surely over");
+        assert_eq!(look(0.38), (false, false), "goes on being unsure");
+        assert_eq!(look(0.36), (false, true), "within again");
     }
 }

@@ -11,6 +11,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use super::{
     decode::{DecodeError, Packed, Scalers},
     draw::{Canvas, Rgb, TextSize},
+    ground::{Front, Measure, chart},
     pixelate::{self, Sensitive},
     zone::{Bbox, Polygon},
 };
@@ -51,6 +52,9 @@ pub struct Caption<'a> {
     pub zone: &'a str,
     /// Where the zone is.
     pub polygon: &'a Polygon,
+    /// The zone's line on the ground, and how far something stands out over it.
+    pub front: Option<&'a Front>,
+    pub measure: Option<&'a Measure>,
     /// What was seen.
     pub label: &'a str,
     /// How surely, 0 to 1.
@@ -120,6 +124,10 @@ fn draw(canvas: &mut Canvas, caption: &Caption<'_>, time_zone: &TimeZone) {
     canvas.stroke_polygon(caption.polygon, line + 2.0, BAR);
     canvas.stroke_polygon(caption.polygon, line, ZONE);
 
+    if let Some(front) = caption.front {
+        chart::overlay(canvas, front, caption.measure);
+    }
+
     let (width, height) = (canvas.width as f32, canvas.height as f32);
     let [left, top, right, bottom] = caption.bbox;
     let rect = [left * width, top * height, right * width, bottom * height];
@@ -181,7 +189,12 @@ fn bottom_bar(
     canvas.text(when_left, text_top, size, &when, WHITE);
 
     let place = format!("{} / {}", short(caption.camera), short(caption.zone));
-    let stay = format!("{}  {} s", place, caption.dwell.floor());
+    let mut stay = format!("{}  {} s", place, caption.dwell.floor());
+    if let Some(measure) = caption.measure {
+        // The built-in font has no ±.
+        let over = format!("  {:.2} m +/- {:.2} over", measure.metres, measure.error);
+        stay.push_str(&over);
+    }
     // The time matters most, then the place.
     let room = (when_left - 24.0).max(0.0) as usize / size.advance().max(1);
     let left = if stay.chars().count() <= room {
@@ -242,6 +255,8 @@ mod tests {
             camera: "gate-1",
             zone: "kerb",
             polygon,
+            front: None,
+            measure: None,
             label: "person",
             score: 0.87,
             bbox: [0.6, 0.3, 0.7, 0.6],

@@ -20,6 +20,7 @@ mod file;
 pub mod fuzz;
 mod gaze;
 mod gfl;
+pub mod ground;
 mod lane;
 mod luma;
 mod media;

@@ -8,9 +8,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+mod line;
+
 use super::{
     background::{Blob, Change},
     gaze::Need,
+    ground::Front,
     zone::{Bbox, Polygon, iou},
 };
 
@@ -94,6 +97,8 @@ struct Story {
 #[derive(Debug)]
 pub struct Stories {
     polygon: Polygon,
+    /// A line on the ground that things must stand out over, and the cells of the scene model.
+    front: Option<(Front, [usize; 2])>,
     dwell: Duration,
     stories: Vec<Story>,
     boxes: VecDeque<(Duration, Visitor)>,
@@ -104,6 +109,7 @@ impl Stories {
     pub fn new(polygon: Polygon, dwell: Duration) -> Self {
         Stories {
             polygon,
+            front: None,
             dwell,
             stories: Vec::new(),
             boxes: VecDeque::new(),
@@ -140,10 +146,9 @@ impl Stories {
     ) {
         self.remember(visitors, at);
         let mut gone = Vec::new();
+        let front = self.front.as_ref();
         self.stories.retain(|story| {
-            let there = blobs
-                .iter()
-                .any(|b| b.id == story.id && b.change == Change::Appeared);
+            let there = line::stays(front, blobs, story.id);
             if !there {
                 gone.push((story.id, story.told));
             }
@@ -158,7 +163,7 @@ impl Stories {
             let explained = self.explained(blob, at);
             let index = match known {
                 Some(index) => index,
-                None if explained || !self.inside(blob.bbox) => continue,
+                None if explained || !self.inside(blob) => continue,
                 None if self.stories.len() >= MAX_STORIES => continue,
                 None => {
                     self.stories.push(Story {
@@ -167,7 +172,7 @@ impl Stories {
                         bbox: blob.bbox,
                         area: blob.area,
                         actor: self.actor(blob),
-                        left: false,
+                        left: self.front.is_some(),
                         told: false,
                         reported: None,
                     });
@@ -179,14 +184,14 @@ impl Stories {
                 }
             };
             let there = self.there(blob.bbox, at);
-            let dwell = self.dwell;
+            let (dwell, surely) = (self.dwell, self.surely(blob));
             let Some(story) = self.stories.get_mut(index) else {
                 continue;
             };
             story.bbox = blob.bbox;
             story.advance(there, at, out);
             // Whom it waits for, or what covers it, is not counted against it.
-            if !explained || story.told {
+            if surely && (!explained || story.told) {
                 story.report(blob.area, dwell, at, out);
             }
         }
@@ -202,8 +207,13 @@ impl Stories {
         self.boxes.drain(..many);
     }
 
-    /// The middle of its lower half: a heap in the zone may reach above it.
-    fn inside(&self, [left, top, right, bottom]: Bbox) -> bool {
+    /// The middle of its lower half: a heap in the zone may reach above it. With a line, what
+    /// surely stands out.
+    fn inside(&self, blob: &Blob) -> bool {
+        if self.front.is_some() {
+            return self.surely(blob);
+        }
+        let [left, top, right, bottom] = blob.bbox;
         self.polygon
             .contains([(left + right) / 2.0, (top + 3.0 * bottom) / 4.0])
     }
@@ -344,15 +354,16 @@ mod tests {
 
     const BAG: Bbox = [0.50, 0.60, 0.55, 0.66];
 
-    fn zone() -> Stories {
+    pub(super) fn zone() -> Stories {
         let polygon = Polygon::new(vec![[0.2, 0.4], [0.8, 0.4], [0.8, 0.9], [0.2, 0.9]]);
         Stories::new(polygon, Duration::from_secs(30))
     }
 
-    fn blob(id: u64, bbox: Bbox, since: f32) -> Blob {
+    pub(super) fn blob(id: u64, bbox: Bbox, since: f32) -> Blob {
         Blob {
             id,
             bbox,
+            rim: Vec::new(),
             area: (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]),
             change: Change::Appeared,
             since: Duration::from_secs_f32(since),
@@ -360,7 +371,7 @@ mod tests {
         }
     }
 
-    fn person(track: u64, x: f32) -> Visitor {
+    pub(super) fn person(track: u64, x: f32) -> Visitor {
         Visitor {
             track,
             class: 0,
@@ -370,7 +381,7 @@ mod tests {
     }
 
     /// Five looks a second; `scene` gives blobs and visitors of a moment.
-    fn play(
+    pub(super) fn play(
         zone: &mut Stories,
         seconds: std::ops::Range<u32>,
         scene: impl Fn(f32) -> (Vec<Blob>, Vec<Visitor>),
@@ -386,7 +397,7 @@ mod tests {
         all
     }
 
-    fn told(events: &[(f32, Event)]) -> Vec<(f32, Option<Actor>)> {
+    pub(super) fn told(events: &[(f32, Event)]) -> Vec<(f32, Option<Actor>)> {
         events
             .iter()
             .filter_map(|(at, e)| match e {

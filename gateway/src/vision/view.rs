@@ -118,6 +118,11 @@ impl View {
         self.told
     }
 
+    /// The newest picture shows another view, whether that lasts or not.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.saying, Some((Some(Impairment::Moved), _)))
+    }
+
     fn judge(&mut self, luma: &Luma, passed: Duration) -> Option<Impairment> {
         let (mean, contrast) = spread(luma);
         if mean < BLACK && contrast < BLACK_CONTRAST {

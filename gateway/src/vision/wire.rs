@@ -11,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::ground::Front;
+
 /// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
@@ -102,6 +104,8 @@ pub struct ZoneSetup {
     pub id: String,
     /// Fractions of width and height.
     pub polygon: Vec<[f32; 2]>,
+    /// A line on the ground that things must stand out over, if that is what counts.
+    pub front: Option<Front>,
     /// Labels that count.
     pub labels: Vec<String>,
     /// Whether anything new that stays counts, whatever it is.
@@ -152,6 +156,19 @@ pub struct Sighting {
     pub pictures: Vec<Picture>,
     /// How it came there, of something without a class.
     pub story: Option<Story>,
+    /// How far everything in the zone together stands out over its line.
+    pub overrun: Option<Overrun>,
+}
+
+/// How far things stand out over a line, metres; errors are half-widths that hold 95 of 100.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overrun {
+    /// Beyond the line.
+    pub metres: f64,
+    pub error: f64,
+    /// Along the line.
+    pub along: f64,
+    pub along_error: f64,
 }
 
 /// Label of something that is new and stays, whatever it is.
@@ -323,6 +340,7 @@ mod tests {
                 jpeg: vec![7; picture],
             }],
             story: None,
+            overrun: None,
         })
     }
 

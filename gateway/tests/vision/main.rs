@@ -9,6 +9,7 @@
 mod cameras;
 mod economy;
 mod faults;
+mod ground;
 mod models;
 mod process;
 mod rig;

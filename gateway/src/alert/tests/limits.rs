@@ -48,6 +48,13 @@ fn huge(evidence: u8) -> (Config, Finding) {
         human_confirmed: false,
         story: None,
         full_bin: None,
+        overrun: Some(wangge_protocol::Overrun {
+            metres: 99.123_456_789_012_34,
+            error_m: 99.123_456_789_012_34,
+            along_m: 999.123_456_789_012_3,
+            along_error_m: 99.123_456_789_012_34,
+            limit_m: 19.123_456_789_012_34,
+        }),
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,

@@ -6,7 +6,7 @@ use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
 use super::{
-    At, Checker, Seen, device, installed, limits,
+    At, Checker, Seen, device, ground, installed, limits,
     link::{self, Keys},
     polygon, rule, station,
 };
@@ -158,7 +158,12 @@ fn camera(
         station::unit_grid(cx, at.key("unit_grid"), grid);
     }
     device::half_a_place(cx, at, raw.lon, raw.lat);
-    let (zones, mut rules) = zones(cx, at, &raw.zone, known);
+    let ground = ground::ground(cx, at.key("ground"), raw.ground.as_ref());
+    let on = ground::Camera {
+        ground: ground.as_ref(),
+        asked: raw.ground.is_some() || cx.was_reported(at.key("ground")),
+    };
+    let (zones, mut rules) = zones(cx, at, &raw.zone, known, on);
     if zones.is_empty() && raw.zone.is_empty() {
         let help = "add a `[[camera.zone]]` to look for something";
         cx.warn(
@@ -187,6 +192,7 @@ fn camera(
         zones,
         masks,
         fps: raw.fps.unwrap_or(FPS) as f32,
+        ground,
         rules,
         unit_grid: raw.unit_grid.as_ref().unwrap_or(&station.unit_grid).clone(),
         lon: raw.lon.unwrap_or(station.lon),
@@ -275,6 +281,7 @@ fn zones(
     at: At<'_>,
     raw: &[RawZone],
     known: Known<'_>,
+    camera: ground::Camera<'_>,
 ) -> (Vec<Zone>, Vec<Arc<Rule>>) {
     let list = at.key("zone");
     let mut seen = Seen::new();
@@ -284,10 +291,8 @@ fn zones(
         let at = list.index(i);
         let id = cx.id(at.key("id"), raw.id.as_ref());
         cx.unique(&mut seen, at.key("id"), "zone", &id);
-        let polygon = raw
-            .polygon
-            .as_deref()
-            .map(|corners| polygon::polygon(cx, at.key("polygon"), corners));
+        let front = ground::front(cx, at, raw, camera);
+        let polygon = ground::area(cx, at, raw, front.as_ref());
         let wanted = raw.labels.clone().unwrap_or_default();
         zone_labels(cx, at.key("labels"), &wanted, known.labels);
         let bins = bins(cx, at.key("bins"), &raw.bins, known.devices);
@@ -300,7 +305,8 @@ fn zones(
             kind,
             EventKind::IllegalDumping | EventKind::GarbageExposed | EventKind::MaterialPile
         );
-        let objects = raw.objects.unwrap_or(left_behind && raw.labels.is_none());
+        let anything = left_behind || raw.line.is_some();
+        let objects = raw.objects.unwrap_or(anything && raw.labels.is_none());
         if wanted.is_empty() && !objects && !cx.was_reported(at.key("labels")) {
             let help =
                 "name `labels` of the model, or set `objects = true` for anything new that stays";
@@ -333,6 +339,7 @@ fn zones(
             id,
             kind,
             polygon,
+            front: front.map(Arc::new),
             labels: wanted,
             objects,
             fixtures,

@@ -2,6 +2,7 @@
 
 mod camera;
 mod device;
+mod ground;
 mod link;
 mod rule;
 mod shape;

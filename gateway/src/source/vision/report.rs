@@ -6,11 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Story};
+use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story};
 
 use crate::{
     clock::Clock,
-    config::{Camera, CameraInput, Condition, RtspTransport, Vision},
+    config::{Camera, CameraInput, Condition, RtspTransport, Vision, Zone},
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
     vision::wire::{
@@ -25,6 +25,9 @@ use super::Keep;
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// A camera's time that differs more from ours is not believed.
 const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
+/// Metres over a line, and along one, that a child is believed.
+const MAX_OVERRUN: f64 = 100.0;
+const MAX_ALONG: f64 = 1_000.0;
 /// Longest sentence that is taken from the child, letters.
 const MAX_REASON: usize = 400;
 
@@ -44,6 +47,7 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
     let zones = camera.zones.iter().map(|zone| ZoneSetup {
         id: zone.id.to_string(),
         polygon: zone.polygon.clone(),
+        front: zone.front.as_deref().cloned(),
         labels: zone.labels.clone(),
         objects: zone.objects,
         fixtures: zone.fixtures.clone(),
@@ -280,6 +284,7 @@ impl Reporter {
         if fractions.into_iter().any(|v| !(0.0..=1.0).contains(v)) {
             return Err("box or score out of range".into());
         }
+        let overrun = seen.overrun.map(|o| measured(o, zone)).transpose()?;
         let now = self.clock.now().wall;
         let (at, quality) = match believable(seen.at_us, now) {
             Some(at) => (at, Quality::Good),
@@ -314,6 +319,7 @@ impl Reporter {
                 model_hash,
                 evidence,
                 story: seen.story.map(|story| told(story, at)),
+                overrun,
             })),
             quality,
         };
@@ -342,6 +348,29 @@ fn believable(at_us: i64, now: Timestamp) -> Option<Timestamp> {
     Timestamp::from_microsecond(at_us)
         .ok()
         .filter(|at| at.duration_since(now).unsigned_abs() <= MAX_CLOCK_ERROR)
+}
+
+/// Metres that can be: in range, larger than their error, and not less exact than the zone asks.
+fn measured(seen: wire::Overrun, zone: &Zone) -> Result<Overrun, String> {
+    let front = zone
+        .front
+        .as_ref()
+        .ok_or("metres in a zone without a line")?;
+    let good = |value: f64, most: f64| (0.0..=most).contains(&value);
+    let sure = good(seen.metres, MAX_OVERRUN) && seen.metres > seen.error;
+    if !sure || !good(seen.error, front.tolerance()) {
+        return Err("metres over the line out of range".into());
+    }
+    if !good(seen.along, MAX_ALONG) || !good(seen.along_error, MAX_ALONG) {
+        return Err("metres along the line out of range".into());
+    }
+    Ok(Overrun {
+        metres: seen.metres,
+        error_m: seen.error,
+        along_m: seen.along,
+        along_error_m: seen.along_error,
+        limit_m: front.limit(),
+    })
 }
 
 /// Times of a story lie before its telling, as far as a day: a thing lies long.

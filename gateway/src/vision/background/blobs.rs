@@ -23,6 +23,11 @@ const SHADE_SPREAD: f32 = 0.09;
 const TEXTURE_KEPT: f32 = 0.6;
 /// Contrast of a texture (standard deviation of brightness steps) that can be told from noise.
 const TEXTURE: f32 = 1.3;
+/// Columns lower than this share of the highest hang over (a table's top, an umbrella's edge) or
+/// are rounded off: they do not show where the thing touches the ground.
+const STANDS: f32 = 0.25;
+/// The rim of something is measured anew while it has about the size that it was found with.
+const SAME_SIZE: std::ops::RangeInclusive<f32> = 0.8..=GROWN;
 /// Step at the border, as share of the difference inside, below which there is no edge.
 const SOFT: f32 = 0.4;
 
@@ -41,6 +46,9 @@ pub struct Blob {
     /// Stays the same while the thing lies there, and grows.
     pub id: u64,
     pub bbox: Bbox,
+    /// Its lower rim: left, right and lower end of each column of cells that reaches the ground,
+    /// fractions of the picture.
+    pub rim: Vec<[f32; 3]>,
     /// Share of the picture.
     pub area: f32,
     pub change: Change,
@@ -145,7 +153,10 @@ impl Blobs {
                         known.grown_at = at;
                         known.blob.area = area;
                         known.blob.bbox = bounds(frame, &cells);
+                        known.blob.rim = rim(frame, &cells);
                         known.blob.change = change;
+                    } else if SAME_SIZE.contains(&(area / known.blob.area)) {
+                        known.blob.rim = rim(frame, &cells);
                     }
                     for cell in &known.cells {
                         inside[*cell] = false;
@@ -158,6 +169,7 @@ impl Blobs {
                         blob: Blob {
                             id: self.next,
                             bbox: bounds(frame, &cells),
+                            rim: rim(frame, &cells),
                             area,
                             change,
                             since: at.saturating_sub(super::STILL_FOR),
@@ -259,6 +271,29 @@ fn bounds(frame: &Frame<'_>, cells: &[usize]) -> Bbox {
         right as f32 / frame.width as f32,
         bottom as f32 / frame.height as f32,
     ]
+}
+
+/// The lower end of each column of cells, without columns that hang over.
+fn rim(frame: &Frame<'_>, cells: &[usize]) -> Vec<[f32; 3]> {
+    let mut columns = std::collections::BTreeMap::new();
+    for cell in cells {
+        let (x, y) = (cell % frame.width, cell / frame.width);
+        let (top, bottom) = columns.entry(x).or_insert((y, y + 1));
+        (*top, *bottom) = ((*top).min(y), (*bottom).max(y + 1));
+    }
+    let highest = columns.values().map(|(top, bottom)| bottom - top).max();
+    let least = STANDS * highest.unwrap_or(0) as f32;
+    columns
+        .into_iter()
+        .filter(|(_, (top, bottom))| (bottom - top) as f32 >= least)
+        .map(|(x, (_, bottom))| {
+            [
+                x as f32 / frame.width as f32,
+                (x + 1) as f32 / frame.width as f32,
+                bottom as f32 / frame.height as f32,
+            ]
+        })
+        .collect()
 }
 
 /// Nowhere three cells wide: the edge of a shadow that creeps, a wire in the wind.

@@ -105,6 +105,7 @@ impl Watch {
             self.gaze.looked(pts, false, Need::Idle);
             return Ok(());
         }
+        let steady = self.steady(&luma, at);
         let thumbnail = Thumbnail::of(&pixels, width, height, stride);
         let (first, longest) = if self.follows() {
             RECHECK
@@ -151,23 +152,35 @@ impl Watch {
         let mut events = Vec::new();
         let mut stories = Vec::new();
         let mut need = self.need(moved, !visitors.is_empty());
+        let mut blobs = Vec::new();
+        let cells = [luma.width, luma.height];
         if let Some(background) = &mut self.background {
             let occupied: Vec<Bbox> = visitors.iter().map(|v| v.bbox).collect();
-            let blobs = background.look(&luma, at, &occupied);
+            blobs = background.look(&luma, at, &occupied);
             if background.unsettled() {
                 need = need.max(Need::Followed);
             }
             for (index, zone) in self.zones.iter_mut().enumerate() {
-                let Some(known) = &mut zone.stories else {
+                let metric = zone.dwell.zone().front.is_some();
+                let Some(known) = zone.stories.as_mut().filter(|_| steady || !metric) else {
                     continue;
                 };
                 let mut told = Vec::new();
+                if let Some(front) = &zone.dwell.zone().front {
+                    known.measured(front, cells);
+                }
                 known.look(&blobs, &visitors, at, &mut told);
                 need = need.max(known.need());
                 stories.extend(told.into_iter().map(|event| (index, event)));
             }
         }
+        let mut weakness = None;
         for (index, zone) in self.zones.iter_mut().enumerate() {
+            if !steady && zone.dwell.zone().front.is_some() {
+                zone.measure = None;
+                continue;
+            }
+            weakness = zone.measure(tracks, &blobs, cells, at).or(weakness);
             let occupied = zone.stories.as_ref().is_some_and(|s| s.occupied());
             let mut seen = Vec::new();
             zone.dwell.look(tracks, occupied, at, &mut seen);
@@ -179,6 +192,7 @@ impl Watch {
         self.gaze.looked(pts, moved, need);
         let calm = !moved && visitors.is_empty() && stories.is_empty();
         self.is_calm = calm && need != Need::Attention;
+        self.admit(weakness);
         for (zone, event) in stories {
             self.tell_story(zone, event, frame, now)?;
         }
@@ -276,6 +290,7 @@ impl Watch {
                 sighting.bbox = bbox;
                 sighting.track = track;
                 sighting.dwell_us = dwell.as_micros() as u64;
+                sighting.overrun = self.overrun(zone);
                 if picture {
                     let picture = self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
                     sighting.pictures.push(picture);
@@ -329,6 +344,7 @@ impl Watch {
                 sighting.bbox = bbox;
                 sighting.track = story;
                 sighting.dwell_us = dwell.as_micros() as u64;
+                sighting.overrun = self.overrun(zone);
                 let wall = |at: Duration| self.wall.wall(pts_of(at));
                 sighting.story = Some(wire::Story {
                     appeared_us: wall(since),
@@ -388,6 +404,7 @@ impl Watch {
             at_us: self.wall.wall(now.pts),
             pictures: Vec::new(),
             story: None,
+            overrun: None,
         }
     }
 
@@ -406,6 +423,11 @@ impl Watch {
             camera: &self.id,
             zone: &watched.id,
             polygon: &watched.dwell.zone().polygon,
+            front: watched.dwell.zone().front.as_ref(),
+            measure: watched
+                .measure
+                .as_ref()
+                .filter(|_| sighting.overrun.is_some()),
             label: if sighting.present {
                 &sighting.label
             } else {

@@ -1,6 +1,7 @@
 //! One camera from compressed frames to sightings.
 
 mod inspect;
+mod measure;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,6 +18,7 @@ use super::{
     detect::Detector,
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
+    ground::{Anchor, Measure},
     lane::{Counters, Item},
     media::{MediaClock, WallMap},
     out::Out,
@@ -60,6 +62,10 @@ struct Watched {
     saved: HashMap<u64, Vec<Picture>>,
     /// Something was told with a picture, so its end deserves one.
     told: bool,
+    /// How far everything there together stood out over the zone's line at the last look.
+    measure: Option<Measure>,
+    /// Media time since which something is where the line cannot be measured.
+    unmeasured: Option<Duration>,
 }
 
 /// Compressed frames since the last key frame of a quiet scene.
@@ -100,7 +106,13 @@ pub struct Watch {
     /// Where any zone asks for what is new and stays.
     background: Option<Background>,
     view: View,
+    /// Where any zone measures metres.
+    anchor: Option<Anchor>,
     impaired: Option<Impairment>,
+    /// The view is not quite the one that was surveyed.
+    shifted: bool,
+    /// Where this camera's set-up does not do what it was made for, in one sentence.
+    weakness: Option<String>,
     tracker: Tracker,
     /// What the last look of the detector was not sure of.
     doubtful: Vec<Visitor>,
@@ -121,7 +133,7 @@ pub struct Watch {
 impl Watch {
     /// A camera that has not sent anything yet.
     pub fn new(camera: u16, setup: &CameraSetup, shared: Arc<Shared>) -> Self {
-        let (labels, threshold) = {
+        let (labels, threshold, width) = {
             let detector = shared
                 .detector
                 .lock()
@@ -129,6 +141,7 @@ impl Watch {
             (
                 detector.manifest.labels.clone(),
                 detector.manifest.threshold,
+                detector.manifest.input.width,
             )
         };
         let zones: Vec<_> = setup
@@ -138,17 +151,21 @@ impl Watch {
                 let class = |label: &String| labels.iter().position(|l| l == label);
                 let polygon = Polygon::new(zone.polygon.clone());
                 let dwell = Duration::from_micros(zone.dwell_us);
+                let front = zone.front.clone().map(|front| front.analysed_at(width));
                 Watched {
                     id: zone.id.clone(),
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
                         polygon,
+                        front,
                         classes: zone.labels.iter().filter_map(class).collect(),
                         dwell,
                         grace: Duration::from_micros(zone.grace_us),
                     }),
                     saved: HashMap::new(),
                     told: false,
+                    measure: None,
+                    unmeasured: None,
                 }
             })
             .collect();
@@ -181,7 +198,14 @@ impl Watch {
             scene,
             background,
             view: View::default(),
+            anchor: setup
+                .zones
+                .iter()
+                .any(|zone| zone.front.is_some())
+                .then(Anchor::default),
             impaired: None,
+            shifted: false,
+            weakness: None,
             tracker: Tracker::new(threshold),
             doubtful: Vec::new(),
             clock: MediaClock::default(),
@@ -433,7 +457,10 @@ impl Watch {
     fn tell_health(&mut self) {
         self.tell(match self.impaired {
             Some(impairment) => CameraState::Fault(format!("camera {}", impairment.sentence())),
-            None => CameraState::Playing,
+            None => match self.unmeasurable() {
+                Some(reason) => CameraState::Fault(reason),
+                None => CameraState::Playing,
+            },
         });
     }
 

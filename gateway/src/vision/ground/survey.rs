@@ -1,0 +1,564 @@
+//! From taped points to a plane, or to a sentence that says why not.
+//!
+//! Weighted least squares on where the points are in the picture: a point's weight follows from
+//! how exactly it was marked (pixels) and taped (metres, carried into the picture). The lens's
+//! one coefficient is held near zero unless there are points enough to tell it.
+
+use super::{
+    LEVEL, Point, distance,
+    matrix::{self, Matrix},
+    plane::{self, LENS, Plane, UNKNOWNS},
+    turn,
+};
+
+/// Limits of a survey.
+pub mod limits {
+    use std::ops::RangeInclusive;
+
+    /// Points of one survey.
+    pub const POINTS: RangeInclusive<usize> = 4..=32;
+    /// Width and height of the picture that was marked, pixels.
+    pub const PICTURE: RangeInclusive<u32> = 64..=16_384;
+    /// How exactly a point was marked, pixels.
+    pub const POINT_ERROR: RangeInclusive<f64> = 0.1..=50.0;
+    /// How exactly a point was taped, mm.
+    pub const TAPE_ERROR_MM: RangeInclusive<f64> = 1.0..=1_000.0;
+    /// Metres from the origin of the tape, either way.
+    pub const METRES: f64 = 1_000.0;
+}
+
+/// A lens may displace the picture's corners by so much (share of half the diagonal, standard
+/// deviation) without anybody having measured it; it is within the stated error.
+const LENS_DOUBT: f64 = 0.01;
+/// Of a lens that the points can tell: no doubt worth the name.
+const LENS_FREE: f64 = 10.0;
+/// So many points can tell the lens.
+const LENS_POINTS: usize = 6;
+/// A lens is believed if it lowers the sum of squares by so much: one of a thousand straight
+/// lenses would (chi-squared with one degree of freedom).
+const LENS_GAIN: f64 = 10.83;
+/// Beyond this the picture is one of a fisheye, which this model does not describe.
+const LENS_MOST: f64 = 0.4;
+/// Residuals larger than in one of a thousand surveys are a mistake; the normal quantile.
+const MISTAKE: f64 = 3.09;
+/// Rounds of weighting, and steps within each.
+const ROUNDS: usize = 6;
+const STEPS: usize = 30;
+
+/// A point of the ground that can be seen in the picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Marked {
+    /// Fractions of width and height.
+    pub image: Point,
+    /// Metres.
+    pub metres: Point,
+}
+
+/// What an installer taped and marked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Within [`limits::POINTS`].
+    pub points: Vec<Marked>,
+    /// Width and height of the picture that was marked, pixels.
+    pub picture: Point,
+    /// Standard deviation of a mark, pixels.
+    pub point_error: f64,
+    /// Standard deviation of a taped figure, metres.
+    pub tape_error: f64,
+}
+
+/// How far a point is from where the plane has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Residual {
+    /// In the picture, pixels.
+    pub pixels: f64,
+    /// On the ground, metres.
+    pub metres: f64,
+}
+
+/// A survey's plane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    pub plane: Plane,
+    /// One a point.
+    pub residuals: Vec<Residual>,
+    /// The lens's coefficient, if the points told one: at the picture's corner it displaces by
+    /// about this share of half the diagonal; negative for a barrel.
+    pub lens: Option<f64>,
+    /// How much larger than stated the errors were found to be, 1 or more.
+    pub inflation: f64,
+}
+
+/// Why a survey gives no plane. Points are counted from 1 in sentences and from 0 in fields.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SurveyError {
+    #[error("{0} points: four are needed, and more than {most} do not help", most = limits::POINTS.end())]
+    Count(usize),
+    #[error("point {} has no usable numbers: the place in the picture is a fraction from 0 to 1, the place on the ground at most {most} m from the origin", .0 + 1, most = limits::METRES)]
+    Range(usize),
+    #[error("points {} and {} are the same place {in_what}", .a + 1, .b + 1)]
+    Same {
+        a: usize,
+        b: usize,
+        in_what: &'static str,
+    },
+    #[error("all points{but} are on one line {in_what}, which says nothing about the ground beside it: tape points that span an area", but = but_one(.apart))]
+    OneLine {
+        in_what: &'static str,
+        /// The only point beside the line.
+        apart: Option<usize>,
+    },
+    #[error("the metres of points {} and {} seem to be exchanged: the points do not go around in the picture as they do on the ground", .a + 1, .b + 1)]
+    Exchanged { a: usize, b: usize },
+    #[error(
+        "the points do not go around in the picture as they do on the ground: the metres of one of them belong elsewhere"
+    )]
+    Order,
+    #[error("point {} is {:.2} m ({:.0} pixels) from where the others have it: measured or typed wrong? they put it at [{:.2}, {:.2}] m", .point + 1, .metres, .pixels, .instead[0], .instead[1])]
+    Mistaken {
+        point: usize,
+        pixels: f64,
+        metres: f64,
+        /// Where the others put it, metres.
+        instead: Point,
+    },
+    #[error("the points do not fit together; the worst is point {}, {:.2} m ({:.0} pixels) off: tape again, or state a larger `point_error`", .point + 1, .metres, .pixels)]
+    Disagree {
+        point: usize,
+        pixels: f64,
+        metres: f64,
+    },
+    #[error(
+        "the lens bends straight lines too much ({lens:+.2}): correct the picture in the camera (\"lens correction\"), or use a longer lens"
+    )]
+    Lens { lens: f64 },
+    #[error("no plane goes through these points: they span too little")]
+    None,
+}
+
+impl SurveyError {
+    /// The point that it is about.
+    pub fn point(&self) -> Option<usize> {
+        match self {
+            SurveyError::Range(point)
+            | SurveyError::Mistaken { point, .. }
+            | SurveyError::Disagree { point, .. } => Some(*point),
+            SurveyError::Same { b, .. } | SurveyError::Exchanged { b, .. } => Some(*b),
+            SurveyError::OneLine { apart, .. } => *apart,
+            _ => None,
+        }
+    }
+}
+
+fn but_one(apart: &Option<usize>) -> String {
+    apart.map_or_else(String::new, |point| format!(" but point {}", point + 1))
+}
+
+impl Survey {
+    /// The plane of these points.
+    ///
+    /// # Errors
+    /// Points that are no plane, or contradict each other by more than they may.
+    pub fn fit(&self) -> Result<Fit, SurveyError> {
+        self.sound()?;
+        let n = self.points.len();
+        let mut best = self
+            .solve(&self.points, LENS_DOUBT)
+            .ok_or(SurveyError::None)?;
+        let mut degrees = 2 * n - 8;
+        let mut lens = None;
+        if n >= LENS_POINTS
+            && let Some(bent) = self.solve(&self.points, LENS_FREE)
+        {
+            let spread = (bent.squares / (degrees - 1) as f64).max(1.0);
+            if best.squares - bent.squares > LENS_GAIN * spread {
+                lens = Some(bent.unknowns[LENS]);
+                degrees -= 1;
+                best = bent;
+            }
+        }
+        let residuals = self.residuals(&best)?;
+        if degrees > 0 && best.squares > quantile(degrees) {
+            return Err(self.mistake(&residuals));
+        }
+        if let Some(lens) = lens.filter(|k| k.abs() > LENS_MOST) {
+            return Err(SurveyError::Lens { lens });
+        }
+        let inflation = match degrees {
+            0 => 1.0,
+            _ => (best.squares / degrees as f64).max(1.0),
+        };
+        let covariance = matrix::inverse(&best.information).ok_or(SurveyError::None)?;
+        Ok(Fit {
+            plane: Plane {
+                covariance: covariance.map(|row| row.map(|v| v * inflation)),
+                ..self.plane(&best)
+            },
+            residuals,
+            lens,
+            inflation: inflation.sqrt(),
+        })
+    }
+
+    /// What can be said before anything is computed.
+    fn sound(&self) -> Result<(), SurveyError> {
+        let points = &self.points;
+        if !limits::POINTS.contains(&points.len()) {
+            return Err(SurveyError::Count(points.len()));
+        }
+        let usable = |p: &Marked| {
+            p.image.iter().all(|v| (0.0..=1.0).contains(v))
+                && p.metres.iter().all(|v| v.abs() <= limits::METRES)
+        };
+        if let Some(point) = points.iter().position(|p| !usable(p)) {
+            return Err(SurveyError::Range(point));
+        }
+        let in_picture: Vec<Point> = points
+            .iter()
+            .map(|p| [p.image[0] * self.picture[0], p.image[1] * self.picture[1]])
+            .collect();
+        let on_ground: Vec<Point> = points.iter().map(|p| p.metres).collect();
+        for (places, least, in_what) in [
+            (&in_picture, 2.0 * self.point_error, "in the picture"),
+            (&on_ground, 2.0 * self.tape_error, "on the ground"),
+        ] {
+            for (b, there) in places.iter().enumerate() {
+                if let Some(a) = places[..b]
+                    .iter()
+                    .position(|here| distance(*here, *there) <= least)
+                {
+                    return Err(SurveyError::Same { a, b, in_what });
+                }
+            }
+        }
+        for (places, in_what) in [
+            (&in_picture, "in the picture"),
+            (&on_ground, "on the ground"),
+        ] {
+            if let Some(apart) = one_line(places) {
+                return Err(SurveyError::OneLine { in_what, apart });
+            }
+        }
+        if around(&in_picture, &on_ground) {
+            return Ok(());
+        }
+        let mut mended = Vec::new();
+        for b in 0..points.len() {
+            for a in 0..b {
+                let mut exchanged = on_ground.clone();
+                exchanged.swap(a, b);
+                if around(&in_picture, &exchanged) {
+                    mended.push((a, b));
+                }
+            }
+        }
+        Err(match mended[..] {
+            [(a, b)] => SurveyError::Exchanged { a, b },
+            // Four points have two such pairs, and either mends it.
+            [(a, b), _] if points.len() == 4 => SurveyError::Exchanged { a, b },
+            _ => SurveyError::Order,
+        })
+    }
+
+    /// Who is to blame? With six points and more, the one without whom the others agree.
+    fn mistake(&self, residuals: &[Residual]) -> SurveyError {
+        if self.points.len() >= LENS_POINTS {
+            let without = |left_out: usize| {
+                let mut others = self.points.clone();
+                others.remove(left_out);
+                let solution = self.solve(&others, LENS_DOUBT)?;
+                Some((left_out, solution))
+            };
+            let best = (0..self.points.len())
+                .filter_map(without)
+                .min_by(|(_, a), (_, b)| a.squares.total_cmp(&b.squares));
+            if let Some((point, solution)) = best
+                && solution.squares <= quantile(2 * self.points.len() - 10)
+                && let Some(marked) = self.points.get(point)
+            {
+                let plane = self.plane(&solution);
+                if let (Some(instead), Some(image)) =
+                    (plane.ground(marked.image), plane.image(marked.metres))
+                {
+                    let [x, y] = [0, 1].map(|i| (image[i] - marked.image[i]) * self.picture[i]);
+                    return SurveyError::Mistaken {
+                        point,
+                        pixels: x.hypot(y),
+                        metres: distance(instead, marked.metres),
+                        instead,
+                    };
+                }
+            }
+        }
+        let worst = residuals
+            .iter()
+            .enumerate()
+            .max_by(|(_, a), (_, b)| a.pixels.total_cmp(&b.pixels));
+        match worst {
+            Some((point, residual)) => SurveyError::Disagree {
+                point,
+                pixels: residual.pixels,
+                metres: residual.metres,
+            },
+            None => SurveyError::None,
+        }
+    }
+
+    fn residuals(&self, solution: &Solution) -> Result<Vec<Residual>, SurveyError> {
+        let plane = self.plane(solution);
+        self.points
+            .iter()
+            .map(|p| {
+                let (image, metres) = (plane.image(p.metres)?, plane.ground(p.image)?);
+                let [x, y] = [0, 1].map(|i| (image[i] - p.image[i]) * self.picture[i]);
+                Some(Residual {
+                    pixels: x.hypot(y),
+                    metres: distance(metres, p.metres),
+                })
+            })
+            .collect::<Option<_>>()
+            .ok_or(SurveyError::None)
+    }
+
+    fn plane(&self, solution: &Solution) -> Plane {
+        Plane {
+            picture: self.picture,
+            origin: solution.origin,
+            scale: solution.scale,
+            unknowns: solution.unknowns,
+            covariance: [[0.0; UNKNOWNS]; UNKNOWNS],
+            tape_error: self.tape_error,
+        }
+    }
+
+    /// Least squares; `lens` is the standard deviation that its coefficient has beforehand.
+    fn solve(&self, points: &[Marked], lens: f64) -> Option<Solution> {
+        let n = points.len() as f64;
+        let mean = |axis: usize| points.iter().map(|p| p.metres[axis]).sum::<f64>() / n;
+        let origin = [mean(0), mean(1)];
+        let spread = points.iter().map(|p| distance(p.metres, origin).powi(2));
+        let scale = (spread.sum::<f64>() / n).sqrt();
+        let pairs: Vec<(Point, Point)> = points
+            .iter()
+            .map(|p| {
+                let place = [0, 1].map(|i| (p.metres[i] - origin[i]) / scale);
+                (place, plane::normalised(p.image, self.picture))
+            })
+            .collect();
+        let errors = (
+            self.point_error / plane::half_diagonal(self.picture),
+            self.tape_error / scale,
+        );
+        let mut unknowns = linear(&pairs)?;
+        for _ in 0..ROUNDS {
+            let weights = weights(&pairs, &unknowns, errors)?;
+            unknowns = refine(&pairs, &weights, lens, unknowns)?;
+        }
+        let weights = weights(&pairs, &unknowns, errors)?;
+        let normal = normal(&pairs, &weights, lens, &unknowns)?;
+        Some(Solution {
+            origin,
+            scale,
+            unknowns,
+            information: normal.information,
+            squares: normal.squares,
+        })
+    }
+}
+
+/// A plane's unknowns and what is known of them.
+#[derive(Debug)]
+struct Solution {
+    origin: Point,
+    scale: f64,
+    unknowns: [f64; UNKNOWNS],
+    /// The inverse of their covariance.
+    information: Matrix<UNKNOWNS>,
+    /// Weighted squares of the residuals: about twice the points, less eight, if all is well.
+    squares: f64,
+}
+
+/// Normal equations at one place.
+#[derive(Debug)]
+struct Normal {
+    information: Matrix<UNKNOWNS>,
+    gradient: [f64; UNKNOWNS],
+    squares: f64,
+}
+
+/// The direct linear transform: a first homography. Its last element is not 0, because the
+/// middle of points in front of a camera is in front of it.
+fn linear(pairs: &[(Point, Point)]) -> Option<[f64; UNKNOWNS]> {
+    let mut squares = [[0.0; 8]; 8];
+    let mut right = [0.0; 8];
+    for ([x, y], [u, v]) in pairs {
+        for (row, value) in [
+            ([*x, *y, 1.0, 0.0, 0.0, 0.0, -u * x, -u * y], u),
+            ([0.0, 0.0, 0.0, *x, *y, 1.0, -v * x, -v * y], v),
+        ] {
+            for i in 0..8 {
+                for j in 0..8 {
+                    squares[i][j] += row[i] * row[j];
+                }
+                right[i] += row[i] * value;
+            }
+        }
+    }
+    let found = matrix::apply(&matrix::inverse(&squares)?, &right);
+    let mut unknowns = [0.0; UNKNOWNS];
+    unknowns[..8].copy_from_slice(&found);
+    // All points must be in front of the camera.
+    let all = pairs
+        .iter()
+        .all(|(place, _)| plane::forward(&unknowns, *place).is_some());
+    all.then_some(unknowns)
+}
+
+/// What a residual of each point weighs: marking and taping errors, both in the picture.
+fn weights(
+    pairs: &[(Point, Point)],
+    unknowns: &[f64; UNKNOWNS],
+    (mark, tape): (f64, f64),
+) -> Option<Vec<Matrix<2>>> {
+    pairs
+        .iter()
+        .map(|(place, _)| {
+            let (by_place, _) = plane::derivatives(unknowns, *place)?;
+            let taped = matrix::carried(&by_place, &[[tape.powi(2), 0.0], [0.0, tape.powi(2)]]);
+            let marked = [[mark.powi(2), 0.0], [0.0, mark.powi(2)]];
+            matrix::inverse(&matrix::sum(&taped, &marked))
+        })
+        .collect()
+}
+
+fn normal(
+    pairs: &[(Point, Point)],
+    weights: &[Matrix<2>],
+    lens: f64,
+    unknowns: &[f64; UNKNOWNS],
+) -> Option<Normal> {
+    let mut normal = Normal {
+        information: [[0.0; UNKNOWNS]; UNKNOWNS],
+        gradient: [0.0; UNKNOWNS],
+        squares: 0.0,
+    };
+    for ((place, seen), weight) in pairs.iter().zip(weights) {
+        let image = plane::forward(unknowns, *place)?;
+        let off = [seen[0] - image[0], seen[1] - image[1]];
+        let (_, by_unknowns) = plane::derivatives(unknowns, *place)?;
+        let weighted = matrix::apply(weight, &off);
+        normal.squares += matrix::dot(&off, &weighted);
+        for i in 0..UNKNOWNS {
+            let column = [by_unknowns[0][i], by_unknowns[1][i]];
+            normal.gradient[i] += matrix::dot(&column, &weighted);
+            let pulled = matrix::apply(weight, &column);
+            for j in 0..UNKNOWNS {
+                let other = [by_unknowns[0][j], by_unknowns[1][j]];
+                normal.information[i][j] += matrix::dot(&pulled, &other);
+            }
+        }
+    }
+    let known = lens.powi(-2);
+    normal.information[LENS][LENS] += known;
+    normal.gradient[LENS] -= known * unknowns[LENS];
+    normal.squares += known * unknowns[LENS].powi(2);
+    Some(normal)
+}
+
+/// Levenberg's and Marquardt's steps with fixed weights.
+fn refine(
+    pairs: &[(Point, Point)],
+    weights: &[Matrix<2>],
+    lens: f64,
+    mut unknowns: [f64; UNKNOWNS],
+) -> Option<[f64; UNKNOWNS]> {
+    let mut damping = 1e-4;
+    let mut here = normal(pairs, weights, lens, &unknowns)?;
+    for _ in 0..STEPS {
+        let mut damped = here.information;
+        for (i, row) in damped.iter_mut().enumerate() {
+            row[i] *= 1.0 + damping;
+        }
+        let step = matrix::apply(&matrix::inverse(&damped)?, &here.gradient);
+        let mut there = unknowns;
+        for (to, by) in there.iter_mut().zip(step) {
+            *to += by;
+        }
+        match normal(pairs, weights, lens, &there) {
+            Some(better) if better.squares <= here.squares => {
+                let settled = here.squares - better.squares <= 1e-12 * (1.0 + here.squares);
+                (unknowns, here) = (there, better);
+                damping /= 10.0;
+                if settled {
+                    break;
+                }
+            }
+            _ => damping *= 10.0,
+        }
+        if damping > 1e12 {
+            break;
+        }
+    }
+    Some(unknowns)
+}
+
+/// Sum of squares that one of a thousand good surveys exceeds (chi-squared by Wilson's and
+/// Hilferty's approximation, 1931).
+fn quantile(degrees: usize) -> f64 {
+    let n = degrees as f64;
+    let spread = 2.0 / (9.0 * n);
+    n * (1.0 - spread + MISTAKE * spread.sqrt()).powi(3)
+}
+
+/// Whether all points, or all but one (which is returned), are on one line.
+fn one_line(places: &[Point]) -> Option<Option<usize>> {
+    for (i, a) in places.iter().enumerate() {
+        for b in &places[i + 1..] {
+            let beside = |c: &Point| {
+                let longest = distance(*a, *b).max(distance(*a, *c)).max(distance(*b, *c));
+                turn(*a, *b, *c).abs() > LEVEL * longest.powi(2)
+            };
+            let mut apart = places.iter().enumerate().filter(|(_, c)| beside(c));
+            let first = apart.next().map(|(index, _)| index);
+            if apart.next().is_none() {
+                return Some(first);
+            }
+        }
+    }
+    None
+}
+
+/// Whether every three points turn the same way in the picture as on the ground, or every three
+/// the other way (a ground seen from above may be drawn mirrored). So it is for all that is in
+/// front of a camera. Three that are nearly on a line say nothing.
+fn around(in_picture: &[Point], on_ground: &[Point]) -> bool {
+    let mut way = 0.0;
+    let pairs: Vec<(Point, Point)> = in_picture
+        .iter()
+        .copied()
+        .zip(on_ground.iter().copied())
+        .collect();
+    for (i, a) in pairs.iter().enumerate() {
+        for (j, b) in pairs.iter().enumerate().skip(i + 1) {
+            for c in pairs.iter().skip(j + 1) {
+                let clear = |a: Point, b: Point, c: Point| {
+                    let longest = distance(a, b).max(distance(a, c)).max(distance(b, c));
+                    let turn = turn(a, b, c);
+                    if turn.abs() > LEVEL * longest.powi(2) {
+                        turn.signum()
+                    } else {
+                        0.0
+                    }
+                };
+                let same = clear(a.0, b.0, c.0) * clear(a.1, b.1, c.1);
+                if same * way < 0.0 {
+                    return false;
+                }
+                if same != 0.0 {
+                    way = same;
+                }
+            }
+        }
+    }
+    true
+}

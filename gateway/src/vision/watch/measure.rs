@@ -1,0 +1,110 @@
+//! How far things stand out over a zone's line.
+
+use std::time::Duration;
+
+use super::{Watch, Watched};
+use crate::vision::{
+    background::Blob,
+    ground::{Footprint, Measure, Seen},
+    luma::Luma,
+    track::Track,
+    wire::Overrun,
+};
+
+impl Watched {
+    /// Measures all that is there together. What it returns is why that is not possible, once
+    /// something has been for the zone's dwell where it is not.
+    pub(super) fn measure(
+        &mut self,
+        tracks: &[Track],
+        blobs: &[Blob],
+        cells: [usize; 2],
+        at: Duration,
+    ) -> Option<String> {
+        let zone = self.dwell.zone();
+        let front = zone.front.as_ref()?;
+        let present = tracks
+            .iter()
+            .filter(|t| t.last_seen == at && t.confirmed() && zone.classes.contains(&t.class));
+        // What is explained by a parked car is not goods.
+        let stories = self.stories.as_ref();
+        let new = blobs
+            .iter()
+            .filter(|b| stories.is_some_and(|s| s.knows(b.id)));
+        let footprints: Vec<Footprint> = present
+            .filter_map(|track| front.of_box(track.bbox))
+            .chain(new.filter_map(|blob| front.of_rim(&blob.rim, cells)))
+            .collect();
+        let mut together: Option<Measure> = None;
+        let mut blind: Option<f64> = None;
+        for footprint in footprints {
+            match front.look(&footprint) {
+                Seen::Over(measure) => match &mut together {
+                    Some(together) => together.join(measure),
+                    None => together = Some(measure),
+                },
+                Seen::Blind { error } => blind = Some(blind.map_or(error, |e| e.min(error))),
+                Seen::Clear | Seen::Unsure => {}
+            }
+        }
+        self.measure = together;
+        let Some(error) = blind else {
+            self.unmeasured = None;
+            return None;
+        };
+        let since = *self.unmeasured.get_or_insert(at);
+        (at.saturating_sub(since) >= zone.dwell).then(|| {
+            let (id, tolerance) = (&self.id, front.tolerance());
+            format!(
+                "zone {id}: cannot measure here (此处无法测量): something stands where the error is ± {error:.2} m, more than the tolerance of {tolerance:.2} m; tape more points near it, or end the line before it"
+            )
+        })
+    }
+}
+
+/// Said while the view is not quite the one that was surveyed.
+const SHIFTED: &str = "the camera was knocked a little since the start (画面轻微偏移), so nothing is measured in metres: turn it back, or mark its `ground` points anew and restart";
+
+impl Watch {
+    /// Whether metres mean anything in this picture.
+    pub(super) fn steady(&mut self, luma: &Luma, at: Duration) -> bool {
+        let Some(anchor) = &mut self.anchor else {
+            return true;
+        };
+        if self.view.is_elsewhere() {
+            return false;
+        }
+        let shifted = anchor.shifted(luma, at);
+        if shifted != self.shifted {
+            self.shifted = shifted;
+            self.tell_health();
+        }
+        !shifted
+    }
+
+    /// Says once where a line cannot be measured; it stays so until the set-up changes.
+    pub(super) fn admit(&mut self, weakness: Option<String>) {
+        if weakness.is_some() && self.weakness.is_none() {
+            self.weakness = weakness;
+            self.tell_health();
+        }
+    }
+
+    /// What is wrong with measuring metres here.
+    pub(super) fn unmeasurable(&self) -> Option<String> {
+        let shifted = self.shifted.then(|| SHIFTED.to_owned());
+        shifted.or_else(|| self.weakness.clone())
+    }
+
+    /// What a sighting says of the zone's line.
+    pub(super) fn overrun(&self, zone: usize) -> Option<Overrun> {
+        let measure = self.zones.get(zone)?.measure.as_ref()?;
+        let (along, along_error) = measure.along();
+        Some(Overrun {
+            metres: measure.metres,
+            error: measure.error,
+            along,
+            along_error,
+        })
+    }
+}
