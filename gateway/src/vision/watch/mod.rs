@@ -17,8 +17,9 @@ use super::{
     detect::Detector,
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
+    hardware::{Attempt, Hardware},
     lane::{Counters, Item},
-    media::{MediaClock, WallMap},
+    media::{Allowance, MediaClock, WallMap},
     out::Out,
     ring::Ring,
     scene::Scene,
@@ -44,6 +45,8 @@ pub struct Shared {
     pub out: Out,
     /// For captions.
     pub time_zone: TimeZone,
+    /// What decodes video besides the processor.
+    pub hardware: Hardware,
 }
 
 /// A zone and what is known of it.
@@ -78,6 +81,7 @@ pub struct Watch {
     gaze: Gaze,
     /// Compressed frames since the last key frame of a quiet scene.
     kept: Vec<Unit>,
+    hardware: Attempt,
     scaler: Scaler,
     ring: Ring,
     /// Nothing went on in the newest inspected frame.
@@ -115,6 +119,10 @@ impl Watch {
                 detector.manifest.threshold,
             )
         };
+        let allowance = setup
+            .input
+            .every()
+            .map_or(Allowance::VIDEO, Allowance::stills);
         let zones: Vec<_> = setup
             .zones
             .iter()
@@ -130,7 +138,8 @@ impl Watch {
                         classes: zone.labels.iter().filter_map(class).collect(),
                         dwell,
                         grace: Duration::from_micros(zone.grace_us),
-                    }),
+                    })
+                    .with(allowance),
                     saved: HashMap::new(),
                     told: false,
                 }
@@ -158,6 +167,7 @@ impl Watch {
             decoder: None,
             gaze: Gaze::default(),
             kept: Vec::new(),
+            hardware: Attempt::default(),
             scaler: Scaler::default(),
             ring: Ring::default(),
             is_calm: false,
@@ -165,9 +175,9 @@ impl Watch {
             background,
             view: View::default(),
             impaired: None,
-            tracker: Tracker::new(threshold),
+            tracker: Tracker::new(threshold).with(allowance),
             doubtful: Vec::new(),
-            clock: MediaClock::default(),
+            clock: MediaClock::with(allowance),
             newest_pts: 0,
             wall: WallMap::default(),
             inspected: None,
@@ -263,7 +273,7 @@ impl Watch {
         };
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
-            None => Decoder::open(format),
+            None => self.hardware.open(format, &self.shared),
         };
         let mut decoder = match opened {
             Ok(decoder) => decoder,
@@ -278,6 +288,7 @@ impl Watch {
             frames += 1;
             self.frame(&frame, counters);
         });
+        let decoded = self.hardware.judge(decoded, frames, &decoder, &self.shared);
         match decoded {
             Ok(()) => {
                 counters.decoded.add_one();
