@@ -51,6 +51,9 @@ impl LinkState {
     }
 }
 
+/// Sentences of a child that are remembered.
+pub const MAX_WEAKNESSES: usize = 16;
+
 /// The vision child as its parent sees it.
 #[derive(Debug, Default)]
 pub struct ChildState(Mutex<Child>);
@@ -66,6 +69,8 @@ pub struct Child {
     pub resident: Option<u64>,
     /// Why it last ended.
     pub last_error: Option<String>,
+    /// What it has to do without, one sentence each.
+    pub weaknesses: Vec<String>,
 }
 
 impl ChildState {
@@ -73,6 +78,22 @@ impl ChildState {
     pub fn running(&self, pid: Option<u32>, resident: Option<u64>) {
         let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (child.pid, child.resident) = (pid, resident);
+    }
+
+    /// A new one starts, and will say what it has to do without.
+    pub fn begins(&self) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        child.weaknesses.clear();
+    }
+
+    /// It has to do without something; more than [`MAX_WEAKNESSES`] are not remembered.
+    pub fn weakened(&self, weaknesses: Vec<String>) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for weakness in weaknesses {
+            if child.weaknesses.len() < MAX_WEAKNESSES && !child.weaknesses.contains(&weakness) {
+                child.weaknesses.push(weakness);
+            }
+        }
     }
 
     /// It ended, and why; another one follows.

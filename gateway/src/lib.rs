@@ -9,6 +9,7 @@ pub mod console;
 pub mod counters;
 pub mod derive;
 pub mod engine;
+pub mod feed;
 pub mod geo;
 pub mod observation;
 pub mod pipeline;

@@ -29,8 +29,10 @@ use crate::{
     config::{Config, Device, DeviceLink, Storage},
     counters::{ChildState, SourceCounters, UplinkCounters},
     engine::{Engine, Progress, SharedProgress},
+    feed::Feed,
     observation::Arrival,
-    rules, source,
+    rules,
+    source::{self, mqtt::pictures::Pictures},
     spool::{Spool, evidence::EvidenceStore},
     status, uplink,
 };
@@ -137,6 +139,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Sources.
     let stop_sources = CancellationToken::new();
     let mut sources = Stages::default();
+    let vision_counters = Arc::new(SourceCounters::default());
+    let feed = Feed::new(vision_counters.clone());
+    let pictures = |via: &str| Pictures::new(via, &config.cameras, feed.clone());
     let mut counters = |name: &str, kind: SourceKind| {
         let c = Arc::new(SourceCounters::default());
         running.sources.push((name.to_owned(), kind, c.clone()));
@@ -149,6 +154,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             source::mqtt::client::run(
                 broker.clone(),
                 devices,
+                pictures(&broker.name),
                 arrivals.clone(),
                 clock,
                 counters(&broker.name, SourceKind::Mqtt),
@@ -159,12 +165,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some((socket, listener)) = listener {
         let devices = on_broker(&config.devices, &listener.name);
         let c = counters(&listener.name, SourceKind::Mqtt);
+        let pictures = pictures(&listener.name);
         sources.spawn(
             format!("listener {}", listener.name),
             source::mqtt::listener::run(
                 socket,
                 listener,
                 devices,
+                pictures,
                 arrivals.clone(),
                 clock,
                 c,
@@ -194,6 +202,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();
         let child = Arc::new(ChildState::default());
+        let of_cameras = (
+            "vision".to_owned(),
+            SourceKind::Camera,
+            vision_counters.clone(),
+        );
+        running.sources.push(of_cameras);
         running.vision = Some(child.clone());
         sources.spawn(
             "vision".to_owned(),
@@ -209,8 +223,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 clock,
                 source::vision::Gauges {
                     child,
-                    counters: counters("vision", SourceKind::Camera),
+                    counters: vision_counters,
                 },
+                feed,
                 stop_sources.clone(),
             ),
         );

@@ -72,6 +72,7 @@ async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
                 restarts: child.restarts,
                 resident: child.resident,
                 last_error: child.last_error,
+                weaknesses: child.weaknesses,
             }
         }),
         storage: console::StorageStatus {

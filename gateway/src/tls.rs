@@ -76,7 +76,11 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
+/// The certificates that others are checked against.
+///
+/// # Errors
+/// As [`client_config`].
+pub(crate) fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = &tls.ca_file else {
         let found = rustls_native_certs::load_native_certs();

@@ -16,6 +16,7 @@ pub mod platform;
 pub mod process;
 pub mod rtsp;
 pub mod scene;
+pub mod snapshot;
 pub mod usage;
 pub mod wait;
 

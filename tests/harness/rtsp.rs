@@ -27,12 +27,40 @@ impl Camera {
         login: Option<(&str, &str)>,
         log: &Path,
     ) -> Result<Camera> {
+        Self::serve(clips, port, login, None, log)
+    }
+
+    /// The same in TLS, at `rtsps://127.0.0.1:PORT/name`; `pair` are PEM files of certificate
+    /// and key.
+    ///
+    /// # Errors
+    /// As [`Camera::start`].
+    pub fn start_tls(
+        clips: &[(&str, &Path)],
+        login: Option<(&str, &str)>,
+        pair: (&Path, &Path),
+        log: &Path,
+    ) -> Result<Camera> {
+        Self::serve(clips, 0, login, Some(pair), log)
+    }
+
+    fn serve(
+        clips: &[(&str, &Path)],
+        port: u16,
+        login: Option<(&str, &str)>,
+        pair: Option<(&Path, &Path)>,
+        log: &Path,
+    ) -> Result<Camera> {
         // Debian's interpreter is the one that has GStreamer's bindings.
         let mut command = Command::new("/usr/bin/python3");
         command.arg(place::peer("rtsp_server.py"));
         command.args(["--port", &port.to_string()]);
         if let Some((user, password)) = login {
             command.args(["--user", user, "--password", password]);
+        }
+        if let Some((certificate, key)) = pair {
+            command.arg("--certificate").arg(certificate);
+            command.arg("--key").arg(key);
         }
         for (name, file) in clips {
             command.arg(format!("{name}={}", file.display()));

@@ -6,6 +6,7 @@
 mod camera;
 mod device;
 mod ground;
+mod input;
 mod installed;
 mod link;
 mod polygon;
@@ -56,9 +57,10 @@ pub(super) fn config(
     let links = link::links(&mut cx, raw, &station.id);
     let mut profiles = profile::Profiles::new(&mut cx, &raw.profile);
     let devices = device::devices(&mut cx, raw, &station, &links, &mut profiles);
-    let listener = link::listener_passwords(&mut cx, raw, links.listener, &devices);
     let vision = camera::vision(&mut cx, raw);
-    let cameras = camera::cameras(&mut cx, raw, &station, &devices, vision.as_ref());
+    let vias: Vec<_> = links.vias().cloned().collect();
+    let cameras = camera::cameras(&mut cx, raw, &station, &devices, &vias, vision.as_ref());
+    let listener = link::listener_passwords(&mut cx, raw, links.listener, &devices, &cameras);
     let streams = stream::streams(&mut cx, raw, &devices);
     let uplinks = uplink::uplinks(&mut cx, raw, &station.id, &streams);
     let profile = station::platform(&mut cx, raw.platform.as_ref());

@@ -86,6 +86,8 @@ pub const EVERY: RangeInclusive<Duration> = ms(100)..=hours(24);
 pub const HEIGHT_MM: RangeInclusive<f64> = 100.0..=10_000.0;
 /// Messages a second that one device may send.
 pub const MAX_RATE: RangeInclusive<f64> = 0.001..=1_000.0;
+/// Time between two pictures of a camera that sends single ones.
+pub const STILL_EVERY: RangeInclusive<Duration> = ms(100)..=secs(60);
 /// Frames a second for the detector.
 pub const FPS: RangeInclusive<f64> = 0.1..=30.0;
 pub const DWELL: RangeInclusive<Duration> = ms(100)..=hours(24);

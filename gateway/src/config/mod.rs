@@ -17,6 +17,7 @@ mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
 use crate::{
@@ -401,12 +402,66 @@ pub enum CameraInput {
         path: PathBuf,
         repeat: bool,
     },
+    /// A picture asked for again and again, over HTTP or HTTPS.
+    Snapshot {
+        url: url::Url,
+        credentials: Option<Credentials>,
+        trust: Trust,
+        every: Duration,
+    },
+    /// Pictures that the camera publishes.
+    Mqtt {
+        /// Broker or listener name.
+        via: Arc<str>,
+        topic: String,
+        /// How often it does.
+        every: Duration,
+    },
+    /// A folder of pictures.
+    Folder {
+        path: PathBuf,
+        play: FolderPlay,
+        every: Duration,
+    },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl CameraInput {
+    /// Time between two pictures, of a camera that sends single ones.
+    pub fn every(&self) -> Option<Duration> {
+        match self {
+            CameraInput::Snapshot { every, .. }
+            | CameraInput::Mqtt { every, .. }
+            | CameraInput::Folder { every, .. } => Some(*every),
+            CameraInput::Rtsp { .. } | CameraInput::File { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RtspTransport {
     Tcp,
     Udp,
+    /// RTSP in TLS, pictures and all.
+    Tls(Trust),
+}
+
+/// Which certificate a camera may show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// PEM; the system's trust store when absent.
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the one certificate that is right, whoever signed it.
+    pub pin: Option<[u8; 32]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderPlay {
+    /// In the order of names.
+    Once,
+    /// The same, again and again.
+    Repeat,
+    /// What is put into it from now on.
+    Watch,
 }
 
 #[derive(Clone, Debug)]
@@ -437,6 +492,24 @@ pub struct Vision {
     pub threads: usize,
     /// Resident memory at which the child is restarted.
     pub memory_limit: u64,
+    /// What decodes video.
+    pub decoder: VideoDecoder,
+}
+
+/// What decodes video; whatever cannot is replaced by the processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VideoDecoder {
+    /// The processor.
+    #[default]
+    Software,
+    /// The first of the others that is there.
+    Auto,
+    /// A V4L2 memory-to-memory device: Raspberry Pi, i.MX, Allwinner, MediaTek.
+    V4l2m2m,
+    /// Rockchip's media process platform.
+    Rkmpp,
+    /// Intel Quick Sync Video.
+    Qsv,
 }
 
 /// Readings that are forwarded.

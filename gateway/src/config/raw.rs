@@ -191,7 +191,9 @@ pub struct RawCamera {
     pub id: Option<String>,
     /// For people.
     pub name: Option<String>,
-    /// `rtsp://host:554/path`, without user and password.
+    /// `rtsp://host:554/path` or `rtsps://host:322/path` for video, `http://host/path` or
+    /// `https://host/path` for a picture that is asked for again and again; without user and
+    /// password.
     #[schemars(example = &"rtsp://192.168.1.20:554/Streaming/Channels/102")]
     pub url: Option<String>,
     /// User name at the camera.
@@ -200,12 +202,29 @@ pub struct RawCamera {
     pub password: Option<String>,
     /// File with the password, readable by the gateway alone.
     pub password_file: Option<String>,
-    /// `tcp` (when left out) or `udp`.
+    /// For `rtsps://` and `https://`: PEM file of the CA that signed the camera's certificate;
+    /// the system's CAs when left out.
+    pub ca_file: Option<String>,
+    /// For `rtsps://` and `https://`: SHA-256 of the camera's own certificate, for one that
+    /// nobody signed; 64 hex digits, with or without colons.
+    #[schemars(regex(pattern = r"^([0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31})$"))]
+    pub certificate_sha256: Option<String>,
+    /// For `rtsp://`: `tcp` (when left out) or `udp`.
     pub transport: Option<RawTransport>,
     /// A video file instead of `url`.
     pub file: Option<String>,
-    /// Play the file again and again.
+    /// A folder of JPEG pictures instead of `url`, in the order of their names.
+    pub folder: Option<String>,
+    /// JPEG pictures that the camera publishes, instead of `url`.
+    pub mqtt: Option<RawCameraMqtt>,
+    /// Play the file or folder again and again.
     pub repeat: Option<bool>,
+    /// Instead of playing the folder, wait for pictures that are put into it.
+    pub watch: Option<bool>,
+    /// Time between two pictures of a camera that sends single ones (`http://`, `mqtt`,
+    /// `folder`); `2s` when left out, from 100ms to 60s.
+    #[schemars(example = &"2s")]
+    pub every: Option<DurationText>,
     /// Frames a second for the detector while something moves; 5 when left out.
     #[schemars(range(min = *limits::FPS.start(), max = *limits::FPS.end()))]
     pub fps: Option<f64>,
@@ -293,6 +312,18 @@ pub struct RawLine {
     pub reach: Option<LengthText>,
 }
 
+/// Where a camera publishes its pictures.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCameraMqtt {
+    /// Name of a `[[broker]]`, or of `[listen]`; may be left out where there is only one.
+    #[schemars(example = &"field")]
+    pub broker: Option<String>,
+    /// Topic of its pictures, without wildcards; each message is one JPEG.
+    #[schemars(required, example = &"cams/gate/jpeg")]
+    pub topic: Option<String>,
+}
+
 /// How the camera sends its pictures.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -366,6 +397,28 @@ pub struct RawVision {
     pub threads: Option<usize>,
     /// Resident memory at which the process is restarted; `512MB` when left out.
     pub memory_limit: Option<SizeText>,
+    /// What decodes H.264 and H.265: `software` (when left out), or a hardware decoder of this
+    /// libavcodec: `v4l2m2m`, `rkmpp`, `qsv`, or `auto` for the first that is there. What cannot
+    /// be decoded there is decoded in software.
+    pub decoder: Option<RawDecoder>,
+}
+
+/// What decodes video.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawDecoder {
+    /// The first hardware decoder that is there, else software.
+    Auto,
+    /// The processor.
+    Software,
+    /// A V4L2 memory-to-memory device.
+    V4l2m2m,
+    /// Rockchip's media process platform.
+    Rkmpp,
+    /// Intel Quick Sync Video.
+    Qsv,
+    /// Not supported: an error says what to use instead.
+    Vaapi,
 }
 
 /// Readings that are forwarded.

@@ -124,6 +124,7 @@ async fn bins_overflow_on_a_real_listener() {
             max_connections: 10,
         },
         devices.to_vec(),
+        Default::default(),
         out,
         Clock::start(),
         counters.clone(),

@@ -28,6 +28,8 @@ pub enum Format {
     Coding(Coding),
     /// As a file's header says, boxed because it is rare and large.
     File(Box<VideoCodecParameters>),
+    /// Single pictures.
+    Jpeg,
 }
 
 impl std::fmt::Debug for Format {
@@ -35,6 +37,7 @@ impl std::fmt::Debug for Format {
         match self {
             Format::Coding(coding) => coding.fmt(f),
             Format::File(parameters) => parameters.decoder_name().fmt(f),
+            Format::Jpeg => f.write_str("Jpeg"),
         }
     }
 }
@@ -94,6 +97,20 @@ impl Unit {
         })
     }
 
+    /// A picture of its own, with the time at which it was taken.
+    pub fn from_jpeg(jpeg: &[u8], pts: i64) -> Self {
+        let packet = PacketMut::from(jpeg)
+            .with_pts(Timestamp::from_micros(pts))
+            .with_key_flag(true)
+            .freeze();
+        Unit {
+            packet,
+            pts,
+            key: true,
+            disposable: false,
+        }
+    }
+
     /// The same picture `by` µs later.
     pub fn shifted(self, by: i64) -> Self {
         let pts = self.pts.saturating_add(by);
@@ -122,6 +139,13 @@ pub struct DecodeError {
     source: ac_ffmpeg::Error,
 }
 
+impl DecodeError {
+    /// Frames went in and nothing came out.
+    pub fn no_picture() -> Self {
+        during("decode")(ac_ffmpeg::Error::new("no picture comes out"))
+    }
+}
+
 /// Adds what was being done.
 pub fn during(what: &'static str) -> impl Fn(ac_ffmpeg::Error) -> DecodeError {
     move |source| DecodeError { what, source }
@@ -141,6 +165,8 @@ pub fn quiet_logs() {
 /// A decoder of one stream.
 pub struct Decoder {
     inner: VideoDecoder,
+    /// Not the processor.
+    hardware: bool,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -159,17 +185,47 @@ impl Decoder {
         let builder = match format {
             Format::Coding(coding) => VideoDecoder::builder(coding.decoder()),
             Format::File(parameters) => VideoDecoder::from_codec_parameters(parameters),
+            Format::Jpeg => VideoDecoder::builder("mjpeg"),
         };
-        let inner = builder
+        let mut builder = builder
             .map_err(during("open decoder"))?
             .set_option("threads", 1)
             .set_option("max_pixels", MAX_PIXELS)
             // Deblocking is a third of the work and only makes pictures nicer. Without it,
             // pictures drift a little until the next key frame: unseen by the detector.
-            .set_option("skip_loop_filter", "nokey")
+            .set_option("skip_loop_filter", "nokey");
+        if matches!(format, Format::Jpeg) {
+            // A damaged one is to be refused, not filled with grey: the next comes soon.
+            builder = builder.set_option("err_detect", "explode");
+        }
+        let inner = builder.build().map_err(during("open decoder"))?;
+        Ok(Decoder {
+            inner,
+            hardware: false,
+        })
+    }
+
+    /// Opens a hardware decoder of libavcodec by its name; `extradata` as a file's header has it.
+    ///
+    /// # Errors
+    /// This libavcodec has none of that name, or its device cannot be used.
+    pub fn open_hardware(name: &str, extradata: Option<&[u8]>) -> Result<Self, DecodeError> {
+        let inner = VideoDecoder::builder(name)
+            .map_err(during("open decoder"))?
+            .extradata(extradata)
+            .set_option("threads", 1)
+            .set_option("max_pixels", MAX_PIXELS)
             .build()
             .map_err(during("open decoder"))?;
-        Ok(Decoder { inner })
+        Ok(Decoder {
+            inner,
+            hardware: true,
+        })
+    }
+
+    /// Whether something else than the processor decodes.
+    pub fn is_hardware(&self) -> bool {
+        self.hardware
     }
 
     /// Decodes one picture; gives what comes out, in order of presentation.
@@ -207,6 +263,10 @@ impl Decoder {
     fn drain(&mut self, mut each: impl FnMut(VideoFrame)) -> Result<(), DecodeError> {
         for _ in 0..MAX_FRAMES_PER_PACKET {
             match self.inner.take().map_err(during("decode"))? {
+                Some(frame) if self.hardware && !in_memory(&frame) => {
+                    let source = ac_ffmpeg::Error::new("the picture stays in the device's memory");
+                    return Err(during("decode")(source));
+                }
                 Some(frame) => each(frame),
                 None => break,
             }
@@ -233,6 +293,13 @@ pub fn last_picture<'u>(
     // What the decoder holds back is newer still.
     decoder.finish(|frame| last = Some(frame))?;
     Ok(last)
+}
+
+/// Pixel formats that name a surface of a device instead of holding pixels.
+const SURFACES: &[&str] = &["drm_prime", "vaapi", "qsv", "cuda", "vulkan", "d3d11"];
+
+fn in_memory(frame: &VideoFrame) -> bool {
+    !SURFACES.contains(&frame.pixel_format().name())
 }
 
 /// Presentation time of a decoded frame, µs.
@@ -321,4 +388,61 @@ fn scaler(wanted: &Conversion) -> Result<VideoFrameScaler, DecodeError> {
         .algorithm(Algorithm::FastBilinear)
         .build()
         .map_err(during("scale picture"))
+}
+
+#[cfg(test)]
+mod tests {
+    use jpeg_encoder::{ColorType, Encoder};
+
+    use super::*;
+
+    fn jpeg(width: u16, height: u16) -> Vec<u8> {
+        let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height))
+            .map(|i| (i * 7 % 251) as u8)
+            .collect();
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, 60)
+            .encode(&pixels, width, height, ColorType::Luma)
+            .unwrap();
+        jpeg
+    }
+
+    /// Pictures that come out, with their times.
+    fn decoded(jpeg: &[u8]) -> Result<Vec<(usize, usize, Option<i64>)>, DecodeError> {
+        quiet_logs();
+        let mut decoder = Decoder::open(&Format::Jpeg)?;
+        let mut out = Vec::new();
+        decoder.decode(&Unit::from_jpeg(jpeg, 5_000_000), |frame| {
+            out.push((frame.width(), frame.height(), pts(&frame)));
+        })?;
+        Ok(out)
+    }
+
+    #[test]
+    fn a_jpeg_is_a_picture_at_once() {
+        assert_eq!(decoded(&jpeg(64, 48)).unwrap(), [(64, 48, Some(5_000_000))]);
+    }
+
+    #[test]
+    fn a_damaged_jpeg_is_no_picture() {
+        let good = jpeg(320, 240);
+        let mut cut = good[..good.len() / 2].to_vec();
+        cut.extend([0xff, 0xd9]);
+        for bad in [cut, b"\xff\xd8\xff\xe0 nothing more \xff\xd9".to_vec()] {
+            assert!(!matches!(decoded(&bad), Ok(pictures) if !pictures.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_jpeg_is_decoded_up_to_the_limit_of_pixels() {
+        let side = MAX_PIXELS.isqrt() as u16;
+        assert_eq!(usize::from(side) * usize::from(side), MAX_PIXELS);
+        assert_eq!(decoded(&jpeg(side, side)).unwrap().len(), 1);
+        assert!(!matches!(decoded(&jpeg(side + 1, side)), Ok(pictures) if !pictures.is_empty()));
+        // Ten times the limit, claimed by a small file.
+        let mut claims = jpeg(64, 48);
+        let frame = claims.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        claims[frame + 5..frame + 9].copy_from_slice(&[0x4e, 0x20, 0x4e, 0x20]);
+        assert!(!matches!(decoded(&claims), Ok(pictures) if !pictures.is_empty()));
+    }
 }

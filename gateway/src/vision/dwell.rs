@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     ground::{Front, Seen},
+    media::Allowance,
     track::Track,
     zone::{Bbox, Polygon, foot},
 };
@@ -96,6 +97,7 @@ pub struct Dwell {
     empty: Duration,
     empty_reported: bool,
     measures: bool,
+    allowance: Allowance,
 }
 
 impl Dwell {
@@ -108,7 +110,14 @@ impl Dwell {
             empty: Duration::ZERO,
             empty_reported: false,
             measures: true,
+            allowance: Allowance::VIDEO,
         }
+    }
+
+    /// For a camera of which other steps count.
+    pub fn with(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
+        self
     }
 
     /// What it looks for.
@@ -128,7 +137,7 @@ impl Dwell {
         let since_look = self.last_look.map(|last| at.saturating_sub(last));
         self.last_look = Some(at);
         self.stays
-            .retain(|s| at.saturating_sub(s.last_inside) <= FORGET);
+            .retain(|s| at.saturating_sub(s.last_inside) <= self.allowance.forget);
 
         let mut somebody = false;
         for track in tracks {
@@ -152,7 +161,7 @@ impl Dwell {
         if !empty {
             self.empty = Duration::ZERO;
             self.empty_reported = false;
-        } else if let Some(passed) = since_look.filter(|d| *d <= MAX_UNSEEN) {
+        } else if let Some(passed) = since_look.filter(|d| *d <= self.allowance.unseen) {
             self.empty += passed;
         }
         if self.empty >= self.zone.grace && !self.empty_reported && empty {
@@ -179,7 +188,7 @@ impl Dwell {
         };
         let stay = self.stays.get_mut(index)?;
         let passed = at.saturating_sub(stay.last_inside);
-        if passed <= MAX_UNSEEN {
+        if passed <= self.allowance.unseen {
             stay.dwell += passed;
         }
         stay.last_inside = at;
@@ -282,6 +291,43 @@ mod tests {
         assert_eq!(dwell_of(&scene.look(3200, &[(PERSON, 0.7)])[0]), 3000);
         for (from, step) in [(3200, 3001), (6201, 30_000)] {
             assert_eq!(scene.look(from + step, &[(PERSON, 0.7)]), []);
+        }
+    }
+
+    #[test]
+    fn single_pictures_make_a_dwell_and_missing_ones_do_not() {
+        let every = Duration::from_secs(10);
+        let allowance = Allowance::stills(every);
+        let scene = || {
+            let mut scene = Scene::new(20_000, 20_000);
+            scene.dwell = scene.dwell.with(allowance);
+            scene.tracker = scene.tracker.with(allowance);
+            scene
+        };
+        let step = every.as_millis() as u64;
+        let mut there = scene();
+        let mut empty = scene();
+        let (mut pictured, mut left) = (None, None);
+        for picture in 0..6 {
+            for event in there.look(picture * step, &[(PERSON, 0.7)]) {
+                if matches!(event, Event::Present { picture: true, .. }) {
+                    pictured = Some(picture);
+                }
+            }
+            if !empty.look(picture * step, &[]).is_empty() {
+                left = Some(picture);
+            }
+        }
+        // Believed with the second picture, so dwelling 20 s with the fourth.
+        assert_eq!((pictured, left), (Some(3), Some(2)));
+        // Every second picture is missing: neither.
+        let mut there = scene();
+        let mut empty = scene();
+        for picture in 0..20 {
+            for event in there.look(2 * picture * step, &[(PERSON, 0.7)]) {
+                assert_eq!(dwell_of(&event), 0, "{event:?}");
+            }
+            assert_eq!(empty.look(2 * picture * step, &[]), []);
         }
     }
 

@@ -2,33 +2,99 @@
 
 use std::time::Duration;
 
+use super::{
+    dwell::{FORGET, MAX_UNSEEN},
+    track::LOST,
+};
+
 /// A step between two frames longer than this is a gap: nobody watched in between.
 pub const MAX_STEP: Duration = Duration::from_secs(2);
+
+/// How far apart two pictures of a camera may be for what lies between them to count. Video has
+/// many pictures a second; a camera that sends single ones needs more, but never so much that a
+/// missing picture counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Longest step between two pictures that is time watched.
+    pub step: Duration,
+    /// Longest time between two sightings that is presence, and between two looks that is
+    /// emptiness.
+    pub unseen: Duration,
+    /// Longest time that a track is out of sight.
+    pub lost: Duration,
+    /// Longest time that a track is out of a zone.
+    pub forget: Duration,
+}
+
+impl Allowance {
+    /// For video.
+    pub const VIDEO: Allowance = Allowance {
+        step: MAX_STEP,
+        unseen: MAX_UNSEEN,
+        lost: LOST,
+        forget: FORGET,
+    };
+
+    /// For pictures that come `every` so long, up to half as late again: twice would be a
+    /// missing one. Something not found in one picture may be found in the next, so tracks have
+    /// two and a half.
+    pub fn stills(every: Duration) -> Self {
+        let late = every * 3 / 2;
+        let Allowance {
+            step,
+            unseen,
+            lost,
+            forget,
+        } = Self::VIDEO;
+        Allowance {
+            step: step.max(late),
+            unseen: unseen.max(late),
+            lost: lost.max(every * 5 / 2),
+            forget: forget.max(every * 5 / 2),
+        }
+    }
+}
 
 /// Time a camera was actually watched.
 ///
 /// It advances by the step between one frame's timestamp and the next. Gaps, jumps back, loops
 /// and reconnections add nothing, so a dwell measured on it never grows without pictures.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct MediaClock {
     newest: Option<i64>,
     watched: Duration,
+    longest: Duration,
+}
+
+impl Default for MediaClock {
+    fn default() -> Self {
+        Self::with(Allowance::VIDEO)
+    }
 }
 
 impl MediaClock {
+    /// A clock that counts steps as far as allowed.
+    pub fn with(allowance: Allowance) -> Self {
+        MediaClock {
+            newest: None,
+            watched: Duration::ZERO,
+            longest: allowance.step,
+        }
+    }
+
     /// Takes a frame's timestamp (µs) and returns the time watched so far.
     pub fn advance(&mut self, pts: i64) -> Duration {
         match self.newest {
             Some(newest) if pts <= newest => {
                 // Frames come in decoding order, so small steps back are normal; a large one is
                 // a new time base.
-                if newest.saturating_sub(pts) > MAX_STEP.as_micros() as i64 {
+                if newest.saturating_sub(pts) > self.longest.as_micros() as i64 {
                     self.newest = Some(pts);
                 }
             }
             Some(newest) => {
                 let step = Duration::from_micros(pts.abs_diff(newest));
-                if step <= MAX_STEP {
+                if step <= self.longest {
                     self.watched += step;
                 }
                 self.newest = Some(pts);
@@ -110,6 +176,33 @@ mod tests {
             clock.advance(0);
             assert_eq!(clock.advance(step).as_micros() as i64, counted);
         }
+    }
+
+    #[test]
+    fn single_pictures_count_and_a_missing_one_does_not() {
+        for seconds in [2, 5, 10, 60] {
+            let every = Duration::from_secs(seconds);
+            let allowed = Allowance::stills(every);
+            let mut clock = MediaClock::with(allowed);
+            let late = every.as_micros() as i64 * 3 / 2;
+            let step = every.as_micros() as i64;
+            clock.advance(0);
+            clock.advance(step);
+            assert_eq!(clock.advance(step + late), every + every * 3 / 2);
+            assert_eq!(clock.advance(3 * step + late), every + every * 3 / 2);
+            assert_eq!(
+                clock.advance(4 * step + late + 1),
+                every * 2 + every * 3 / 2 + Duration::from_micros(1)
+            );
+            for allowed in [allowed.step, allowed.unseen] {
+                assert!(allowed >= every && (allowed < 2 * every || allowed <= MAX_UNSEEN));
+            }
+        }
+        // Many pictures a second are allowed what video is.
+        assert_eq!(
+            Allowance::stills(Duration::from_millis(100)),
+            Allowance::VIDEO
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! the only process that parses video or has a video library in it. It holds no keys, no spool and no listening
 //! socket. Camera passwords reach it over the socket: never by argument, environment or file.
 //!
-//! The way of a frame: [`rtsp`] or [`file`] -> [`lane`] -> [`gaze`] (decode it
+//! The way of a frame: [`inputs`] ([`rtsp`], [`snapshot`], [`folder`], [`file`], or what the
+//! gateway passes on) -> [`lane`] -> [`gaze`] (decode it
 //! at all? [`sizes`] tell) -> [`decode`] -> [`scene`] (does
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
@@ -16,11 +17,14 @@ mod draw;
 mod dwell;
 mod evidence;
 mod file;
+mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gaze;
 mod gfl;
 pub mod ground;
+mod hardware;
+mod inputs;
 mod lane;
 mod luma;
 mod media;
@@ -28,13 +32,17 @@ mod nms;
 mod out;
 mod pace;
 mod pixelate;
+mod relay;
 mod ring;
 mod rtsp;
 mod sandbox;
 mod scene;
 mod sizes;
+mod snapshot;
+mod stills;
 mod story;
 mod track;
+mod trust;
 mod view;
 mod watch;
 pub mod wire;
@@ -54,11 +62,14 @@ use jiff::tz::TimeZone;
 
 use self::{
     detect::{Detector, Runtime},
-    lane::{Item, Lane, Pool},
+    hardware::Hardware,
+    inputs::Inputs,
+    lane::{Lane, Pool},
     out::Out,
     pace::Pace,
+    sandbox::Allowed,
     watch::{Shared, Watch},
-    wire::{CameraProgress, CameraSetup, Input, Report, Setup},
+    wire::{CameraProgress, CameraSetup, Report, Setup},
 };
 
 /// How often the child says that it lives.
@@ -96,7 +107,7 @@ pub fn child_main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     match prepare(&setup) {
-        Ok(detector) => work(setup, socket, out, detector),
+        Ok(prepared) => work(setup, socket, out, prepared),
         Err(reason) => {
             out.send(&Report::Fatal { reason });
             ExitCode::FAILURE
@@ -112,30 +123,48 @@ fn gateway() -> Option<UnixStream> {
     Some(socket)
 }
 
+/// What there is when the sandbox is closed.
+struct Prepared {
+    detector: Detector,
+    inputs: Inputs,
+    hardware: Hardware,
+    weaknesses: Vec<String>,
+}
+
 /// A detector in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
-fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
+fn prepare(setup: &Setup) -> Result<Prepared, String> {
     decode::quiet_logs();
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
-    let files = setup
-        .cameras
-        .iter()
-        .filter_map(|camera| match &camera.input {
-            Input::File { path, .. } => Some(path.clone()),
-            Input::Rtsp { .. } => None,
-        });
+    let inputs = Inputs::prepare(&setup.cameras);
+    let hardware = Hardware::new(setup.decoder);
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
-    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
+    let weaknesses = sandbox::enter(&Allowed {
+        files: inputs.files().chain(hardware.readable()).collect(),
+        ports: ports.chain(inputs.relays().map(|r| r.port())).collect(),
+        accepting: inputs.relays().map(|r| r.socket()).collect(),
+        devices: hardware.devices(),
+    });
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
-    Ok((detector, weaknesses))
+    Ok(Prepared {
+        detector,
+        inputs,
+        hardware,
+        weaknesses,
+    })
 }
 
 fn work(
     setup: Setup,
     socket: UnixStream,
     out: Out,
-    (detector, weaknesses): (Detector, Vec<String>),
+    Prepared {
+        detector,
+        inputs,
+        hardware,
+        weaknesses,
+    }: Prepared,
 ) -> ExitCode {
     let faults: Vec<_> = setup
         .cameras
@@ -152,6 +181,7 @@ fn work(
         pace: Mutex::new(Pace::new(setup.cameras.len())),
         out,
         time_zone: TimeZone::system(),
+        hardware,
     });
     shared.out.send(&ready);
 
@@ -165,31 +195,12 @@ fn work(
             Lane::new(watch, Arc::clone(&pool))
         })
         .collect();
-    let mut threads = vec![
-        spawn("gateway", move || until_gone(socket)),
-        spawn("memory", move || watch_memory(setup.memory_limit)),
-    ];
+    let mut threads = vec![spawn("memory", move || watch_memory(setup.memory_limit))];
     for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
         let pool = Arc::clone(&pool);
         threads.push(spawn("look", move || pool.work()));
     }
-    let mut addresses = Vec::new();
-    for ((camera, fault), lane) in setup.cameras.into_iter().zip(faults).zip(&lanes) {
-        let lane = Arc::clone(lane);
-        match (fault, camera.input) {
-            (Some(fault), _) => lane.push(Item::Fault(fault)),
-            (None, Input::File { path, repeat }) => {
-                threads.push(spawn("file", move || file::play(&path, repeat, &lane)));
-            }
-            (None, input @ Input::Rtsp { .. }) => match address(input) {
-                Ok(address) => addresses.push((address, lane)),
-                Err(fault) => lane.push(Item::Fault(fault)),
-            },
-        }
-    }
-    if !addresses.is_empty() {
-        threads.push(spawn("rtsp", move || receive(addresses)));
-    }
+    threads.extend(inputs.start(faults, &lanes, socket));
     if let Some(e) = threads.into_iter().find_map(Result::err) {
         let reason = format!("cannot start a thread: {e}");
         shared.out.send(&Report::Fatal { reason });
@@ -220,67 +231,6 @@ fn unknown_label(camera: &CameraSetup, labels: &[String]) -> Option<String> {
             labels.join(", ")
         ))
     })
-}
-
-fn address(input: Input) -> Result<rtsp::Address, String> {
-    match input {
-        Input::Rtsp {
-            url,
-            username,
-            password,
-            udp,
-        } => Ok(rtsp::Address {
-            url: url.parse().map_err(|e| format!("url {url}: {e}"))?,
-            credentials: username.map(|username| retina::client::Credentials {
-                username,
-                password: password.unwrap_or_default(),
-            }),
-            udp,
-        }),
-        Input::File { .. } => Err("is a file".into()),
-    }
-}
-
-/// All network cameras share one thread: receiving costs little.
-fn receive(cameras: Vec<(rtsp::Address, Arc<Lane>)>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            tracing::error!("cannot receive from cameras: {e}");
-            std::process::exit(1);
-        }
-    };
-    runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for (address, lane) in cameras {
-            tasks.spawn(keep_playing(address, lane));
-        }
-        tasks.join_all().await;
-    });
-}
-
-/// Plays a camera for ever, whatever it sends. Parsers of other authors panic on some session
-/// descriptions (`sdp-types` does); that must cost this camera's stream alone.
-async fn keep_playing(address: rtsp::Address, lane: Arc<Lane>) {
-    loop {
-        let playing = tokio::spawn(rtsp::play(address.clone(), Arc::clone(&lane)));
-        // It plays without end, so what ends it is a panic, printed by the panic's own hook.
-        if playing.await.is_ok() {
-            return;
-        }
-        let reason = "camera sends what breaks the RTSP parser; check its model and firmware";
-        lane.push(Item::Fault(reason.into()));
-        tokio::time::sleep(rtsp::BACKOFF.1).await;
-    }
-}
-
-/// The gateway says nothing more; when it goes, so does the child, whatever it is doing.
-fn until_gone(mut socket: UnixStream) {
-    let _ = std::io::copy(&mut socket, &mut std::io::sink());
-    std::process::exit(0);
 }
 
 /// Ends the process when its memory is beyond the limit: the last line behind the limits of

@@ -1,4 +1,4 @@
-//! Cameras on the network: RTSP with `retina`, over TCP or UDP.
+//! Cameras on the network: RTSP with `retina`, over TCP or UDP, or TLS by way of a relay.
 
 use std::{
     sync::Arc,
@@ -20,6 +20,9 @@ use super::{
     decode::{Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
+    relay::Relay,
+    snapshot,
+    trust::TlsFault,
     wire::RTSP_PORT,
 };
 
@@ -59,6 +62,8 @@ pub(super) enum Fault {
     FrozenClock,
     #[error("ended the stream")]
     Ended,
+    #[error("{0}")]
+    Tls(TlsFault),
     #[error("{0}")]
     Depacket(#[from] DepacketError),
     #[error("broke the protocol: {0}")]
@@ -105,24 +110,31 @@ impl std::fmt::Debug for Address {
 }
 
 /// Plays the camera into its lane for ever, again and again after faults.
-pub async fn play(address: Address, lane: Arc<Lane>) -> ! {
+pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lane>) -> ! {
+    let _served = relay.as_ref().map(Relay::serve);
+    if let Some(local) = relay.as_ref().and_then(|relay| relay.url(&address.url)) {
+        address.url = local;
+    }
     // Cameras allow few sessions: the last one is taken leave of before the next begins.
     let group = Arc::new(SessionGroup::default());
     let (first, longest) = BACKOFF;
     let mut wait = first;
+    let mut refusals = 0;
     loop {
         let begun = Instant::now();
-        let fault = match play_once(&address, &group, &lane).await {
+        let fault = match play_once(&address, relay.as_deref(), &group, &lane).await {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
         if begun.elapsed() > HEALTHY {
             wait = first;
+            refusals = 0;
         }
+        let pause = snapshot::pause(&fault, wait, &mut refusals);
         lane.push(Item::Fault(format!("camera {fault}")));
         // Many cameras behind one switch come back together; they need not be asked together.
         let jitter = rand::random_range(0.8..1.2);
-        tokio::time::sleep(wait.mul_f64(jitter)).await;
+        tokio::time::sleep(pause.mul_f64(jitter)).await;
         wait = (wait * 2).min(longest);
         let _ = timeout(TEARDOWN, group.await_teardown()).await;
     }
@@ -130,10 +142,14 @@ pub async fn play(address: Address, lane: Arc<Lane>) -> ! {
 
 async fn play_once(
     address: &Address,
+    relay: Option<&Relay>,
     group: &Arc<SessionGroup>,
     lane: &Arc<Lane>,
 ) -> Result<std::convert::Infallible, Fault> {
-    reachable(&address.url).await?;
+    match relay {
+        Some(relay) => relay.prepare().await?,
+        None => reachable(&address.url).await?,
+    }
     let options = SessionOptions::default()
         .creds(address.credentials.clone())
         .user_agent("wangge".into())

@@ -4,7 +4,10 @@
 //! and not fatal, since a station without pictures is worse off than one whose video parser is
 //! confined by user and service limits alone.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
@@ -53,8 +56,6 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
     libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
@@ -102,17 +103,29 @@ const REFUSED_SOCKETS: &[libc::c_int] = &[
 /// Long answers of a name server come over TCP.
 const DNS_PORT: u16 = 53;
 
-/// Confines the process (all its threads to come). Files that cameras are played from, the
-/// model and the library stay readable; nothing stays writable. TCP connections go to `ports`
-/// only, those of the cameras.
+/// What a station's cameras need besides.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Files and folders to be read.
+    pub files: Vec<PathBuf>,
+    /// TCP ports to connect to: those of the cameras.
+    pub ports: Vec<u16>,
+    /// Sockets that listen already and may accept.
+    pub accepting: Vec<RawFd>,
+    /// Device files to be read and written.
+    pub devices: Vec<PathBuf>,
+}
+
+/// Confines the process (all its threads to come). Besides what is allowed, the model and the
+/// library stay readable; nothing but devices stays writable.
 ///
 /// Returns what could not be done, one sentence each.
-pub fn enter(files: &[PathBuf], ports: &[u16]) -> Vec<String> {
+pub fn enter(allowed: &Allowed) -> Vec<String> {
     let mut weaknesses = Vec::new();
     if let Err(e) = no_core_dumps() {
         weaknesses.push(format!("core dumps stay possible: {e}"));
     }
-    match confine_access(files, ports) {
+    match confine_access(allowed) {
         Ok(RulesetStatus::FullyEnforced) => {}
         Ok(RulesetStatus::PartiallyEnforced) => {
             weaknesses.push(
@@ -125,7 +138,7 @@ pub fn enter(files: &[PathBuf], ports: &[u16]) -> Vec<String> {
         }
         Err(e) => weaknesses.push(format!("file access is not confined: {e}")),
     }
-    if let Err(e) = confine_calls() {
+    if let Err(e) = confine_calls(&allowed.accepting) {
         weaknesses.push(format!("system calls are not confined: {e}"));
     }
     weaknesses
@@ -143,10 +156,7 @@ fn no_core_dumps() -> Result<(), rustix::io::Errno> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-fn confine_access(
-    files: &[PathBuf],
-    ports: &[u16],
-) -> Result<RulesetStatus, landlock::RulesetError> {
+fn confine_access(allowed: &Allowed) -> Result<RulesetStatus, landlock::RulesetError> {
     let abi = ABI::V4;
     // Not `Execute`: nothing is ever started, and libraries are mapped without it.
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -157,11 +167,11 @@ fn confine_access(
         .handle_access(AccessNet::BindTcp)?
         .handle_access(AccessNet::ConnectTcp)?
         .create()?;
-    for port in ports.iter().chain([&DNS_PORT]) {
+    for port in allowed.ports.iter().chain([&DNS_PORT]) {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     let known = READABLE.iter().map(Path::new);
-    for path in known.chain(files.iter().map(PathBuf::as_path)) {
+    for path in known.chain(allowed.files.iter().map(PathBuf::as_path)) {
         // What is not there need not be readable.
         let Ok(fd) = PathFd::new(path) else {
             continue;
@@ -173,20 +183,40 @@ fn confine_access(
         };
         rules = rules.add_rule(PathBeneath::new(fd, access))?;
     }
+    for path in &allowed.devices {
+        let Ok(fd) = PathFd::new(path) else {
+            continue;
+        };
+        let access = AccessFs::ReadFile | AccessFs::WriteFile;
+        rules = rules.add_rule(PathBeneath::new(fd, access))?;
+    }
     Ok(rules.restrict_self()?.ruleset)
 }
 
-fn confine_calls() -> Result<(), Box<dyn std::error::Error>> {
+fn confine_calls(accepting: &[RawFd]) -> Result<(), Box<dyn std::error::Error>> {
     let family = |family: &libc::c_int| {
         let is =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *family as u64)?;
         SeccompRule::new(vec![is])
     };
+    // Refused on every socket that is none of these.
+    let strange: Result<Vec<_>, _> = accepting
+        .iter()
+        .map(|fd| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, *fd as u64))
+        .collect();
+    let accept = match strange? {
+        none if none.is_empty() => Vec::new(),
+        strange => vec![SeccompRule::new(strange)?],
+    };
     let sockets: Result<Vec<_>, _> = REFUSED_SOCKETS.iter().map(family).collect();
     let rules = REFUSED
         .iter()
         .map(|call| (*call, Vec::new()))
-        .chain([(libc::SYS_socket, sockets?)])
+        .chain([
+            (libc::SYS_socket, sockets?),
+            (libc::SYS_accept, accept.clone()),
+            (libc::SYS_accept4, accept),
+        ])
         .collect();
     let filter = SeccompFilter::new(
         rules,
@@ -205,6 +235,7 @@ mod tests {
         fs::File,
         io::ErrorKind,
         net::{TcpListener, TcpStream, UdpSocket},
+        os::fd::AsRawFd,
         os::unix::net::{UnixListener, UnixStream},
         process::Command,
     };
@@ -220,8 +251,17 @@ mod tests {
     /// Landlock and seccomp bind the thread that enters and those it begins, so a thread of its
     /// own stands for the child.
     fn inside(files: Vec<PathBuf>, ports: Vec<u16>, try_it: impl FnOnce() + Send + 'static) {
+        let allowed = Allowed {
+            files,
+            ports,
+            ..Allowed::default()
+        };
+        inside_of(allowed, try_it);
+    }
+
+    fn inside_of(allowed: Allowed, try_it: impl FnOnce() + Send + 'static) {
         let thread = std::thread::spawn(move || {
-            let weaknesses = enter(&files, &ports);
+            let weaknesses = enter(&allowed);
             if weaknesses.is_empty() {
                 try_it();
             } else {
@@ -273,6 +313,45 @@ mod tests {
             let looked = rustix::process::pidfd_open(itself, PidfdFlags::empty());
             assert_eq!(looked.unwrap_err(), Errno::PERM);
         });
+    }
+
+    #[test]
+    fn connections_are_accepted_on_named_sockets_alone() {
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+        let allowed = Allowed {
+            ports: vec![port(&relay), port(&other)],
+            accepting: vec![relay.as_raw_fd()],
+            ..Allowed::default()
+        };
+        inside_of(allowed, move || {
+            let _waiting = [&relay, &other].map(|s| TcpStream::connect(s.local_addr().unwrap()));
+            assert!(relay.accept().is_ok());
+            denied(other.accept());
+            let copy = other.try_clone().unwrap();
+            denied(copy.accept());
+            denied(TcpListener::bind("127.0.0.1:0"));
+        });
+    }
+
+    #[test]
+    fn devices_are_opened_only_when_asked_for() {
+        // Stands for a video device: any file that is not readable else.
+        let dir = tempfile::tempdir().unwrap();
+        let device = dir.path().join("video0");
+        std::fs::write(&device, "x").unwrap();
+        let open = |path: &Path| File::options().read(true).write(true).open(path);
+        let named = device.clone();
+        let allowed = Allowed {
+            devices: vec![device.clone()],
+            ..Allowed::default()
+        };
+        inside_of(allowed, move || {
+            assert!(open(&named).is_ok());
+            denied(File::create(named.with_extension("new")));
+        });
+        inside(vec![], vec![], move || denied(open(&device)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::{
+    media::Allowance,
     nms::Detection,
     zone::{Bbox, iou},
 };
@@ -89,6 +90,8 @@ pub struct Tracker {
     next: u64,
     /// Least score of a sure detection.
     sure: f32,
+    /// A track unseen for longer is over.
+    lost: Duration,
 }
 
 impl Tracker {
@@ -98,14 +101,21 @@ impl Tracker {
             tracks: Vec::new(),
             next: 1,
             sure,
+            lost: LOST,
         }
+    }
+
+    /// For a camera that may be out of sight for longer.
+    pub fn with(mut self, allowance: Allowance) -> Self {
+        self.lost = allowance.lost;
+        self
     }
 
     /// Takes what was detected (best first) at media time `at`; returns all tracks that are
     /// not over. Those seen now have `last_seen == at`.
     pub fn update(&mut self, detections: &[Detection], at: Duration) -> &[Track] {
         self.tracks
-            .retain(|t| at.saturating_sub(t.last_seen) <= LOST);
+            .retain(|t| at.saturating_sub(t.last_seen) <= self.lost);
         let (sure, doubtful): (Vec<_>, Vec<_>) =
             detections.iter().partition(|d| d.score >= self.sure);
 

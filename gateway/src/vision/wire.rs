@@ -7,19 +7,24 @@
 use std::{
     io::{self, Read, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::ground::Front;
+use crate::{config::VideoDecoder, feed::MAX_STILL};
 
 /// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
 /// Where RTSP is served if a URL does not say.
 pub const RTSP_PORT: u16 = 554;
+/// Where RTSP over TLS is (IANA's registry; Hikvision's and Axis' default).
+pub const RTSPS_PORT: u16 = 322;
 
-/// The one message to the child; afterwards the gateway only closes the socket.
+/// The first message to the child. Afterwards come pictures that cameras publish
+/// ([`read_still`]), until the gateway closes the socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// Manifest of a model that knows rubbish, for a second opinion.
@@ -30,6 +35,8 @@ pub struct Setup {
     pub onnxruntime: PathBuf,
     /// Threads that decode, and threads of the detector.
     pub threads: usize,
+    /// What decodes video.
+    pub decoder: VideoDecoder,
     /// Resident bytes at which the child ends itself.
     pub memory_limit: u64,
     /// Cameras; messages name them by position.
@@ -61,20 +68,67 @@ pub enum Input {
         username: Option<String>,
         password: Option<String>,
         udp: bool,
+        /// Over TLS, and whose certificate is right.
+        trust: Option<Trust>,
     },
     /// A file played as if it were a camera.
     File { path: PathBuf, repeat: bool },
+    /// A camera that is asked for a picture again and again.
+    Snapshot {
+        /// Without user and password.
+        url: String,
+        username: Option<String>,
+        password: Option<String>,
+        /// For `https`.
+        trust: Trust,
+        every: Duration,
+    },
+    /// A camera whose pictures the gateway passes on.
+    Published {
+        /// For messages to people.
+        topic: String,
+        every: Duration,
+    },
+    /// A folder of pictures.
+    Folder {
+        path: PathBuf,
+        /// Only what is put into it from now on, and for ever.
+        watch: bool,
+        repeat: bool,
+        every: Duration,
+    },
+}
+
+/// Which certificate a camera may show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// PEM; the system's trust store when absent.
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the one certificate that is right.
+    pub pin: Option<[u8; 32]>,
 }
 
 impl Input {
     /// The TCP port that the camera is reached at, if it is on the network and its URL is one.
     pub fn port(&self) -> Option<u16> {
         match self {
-            Input::Rtsp { url, .. } => {
+            Input::Rtsp { url, trust, .. } => {
                 let url = url::Url::parse(url).ok()?;
-                Some(url.port().unwrap_or(RTSP_PORT))
+                let usual = trust.as_ref().map_or(RTSP_PORT, |_| RTSPS_PORT);
+                Some(url.port().unwrap_or(usual))
             }
-            Input::File { .. } => None,
+            Input::Snapshot { url, .. } => url::Url::parse(url).ok()?.port_or_known_default(),
+            Input::File { .. } | Input::Published { .. } | Input::Folder { .. } => None,
+        }
+    }
+
+    /// Time between two pictures, of a camera that sends single ones.
+    pub fn every(&self) -> Option<Duration> {
+        match self {
+            Input::Snapshot { every, .. }
+            | Input::Published { every, .. }
+            | Input::Folder { every, .. } => Some(*every),
+            Input::Rtsp { .. } | Input::File { .. } => None,
         }
     }
 }
@@ -93,6 +147,21 @@ impl std::fmt::Debug for Input {
                 .field("path", path)
                 .field("repeat", repeat)
                 .finish(),
+            Input::Snapshot { url, every, .. } => f
+                .debug_struct("Snapshot")
+                .field("url", url)
+                .field("every", every)
+                .finish_non_exhaustive(),
+            Input::Published { topic, every } => f
+                .debug_struct("Published")
+                .field("topic", topic)
+                .field("every", every)
+                .finish(),
+            Input::Folder { path, every, .. } => f
+                .debug_struct("Folder")
+                .field("path", path)
+                .field("every", every)
+                .finish_non_exhaustive(),
         }
     }
 }
@@ -131,6 +200,8 @@ pub enum Report {
     },
     /// The child cannot do its work and ends.
     Fatal { reason: String },
+    /// It has to do without something from now on, one sentence; once.
+    Weakness { reason: String },
     /// Something in a zone, or a zone found empty.
     Sighting(Sighting),
     /// A camera works, or why it does not; once per change.
@@ -315,6 +386,31 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
     postcard::from_bytes(&bytes).map_err(invalid)
 }
 
+/// What stands before a published picture: the length of all that follows, and whose it is.
+pub fn still_header(camera: u16, bytes: usize) -> [u8; 6] {
+    let [a, b, c, d] = (bytes as u32 + 2).to_be_bytes();
+    let [high, low] = camera.to_be_bytes();
+    [a, b, c, d, high, low]
+}
+
+/// Reads one published picture: position of its camera, and bytes that nobody has looked at.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_still(from: &mut impl Read) -> io::Result<(u16, Vec<u8>)> {
+    let mut header = [0; 6];
+    from.read_exact(&mut header)?;
+    let [a, b, c, d, high, low] = header;
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    let bytes = length.checked_sub(2).filter(|bytes| *bytes <= MAX_STILL);
+    let Some(bytes) = bytes else {
+        return Err(invalid(format!("picture of {length} bytes")));
+    };
+    let mut jpeg = vec![0; bytes];
+    from.read_exact(&mut jpeg)?;
+    Ok((u16::from_be_bytes([high, low]), jpeg))
+}
+
 fn invalid(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, e)
 }
@@ -376,6 +472,23 @@ mod tests {
     }
 
     #[test]
+    fn published_pictures_up_to_the_limit_pass_and_no_longer_ones() {
+        for bytes in [0, 1, MAX_STILL] {
+            let mut pipe = still_header(513, bytes).to_vec();
+            pipe.extend(vec![9; bytes]);
+            let (camera, jpeg) = read_still(&mut pipe.as_slice()).unwrap();
+            assert_eq!((camera, jpeg.len()), (513, bytes));
+        }
+        for bytes in [MAX_STILL + 1, MAX_STILL * 10] {
+            let header = still_header(0, bytes);
+            let e = read_still(&mut header.as_slice()).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+        }
+        let torn = [0, 0, 0, 1, 0, 0];
+        assert!(read_still(&mut torn.as_slice()).is_err());
+    }
+
+    #[test]
     fn garbage_is_an_error() {
         let mut bytes = 5u32.to_be_bytes().to_vec();
         bytes.extend([0xff; 5]);
@@ -390,6 +503,7 @@ mod tests {
             username: Some("operator-7".into()),
             password: Some("hunter2".into()),
             udp: false,
+            trust: None,
         };
         let text = format!("{input:?}");
         assert!(

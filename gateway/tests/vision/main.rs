@@ -1,4 +1,4 @@
-//! Cameras against real peers: GStreamer's RTSP server, files, and, for faults that no peer can
+//! Cameras against real peers: GStreamer's RTSP server, Mosquitto, an HTTP camera, files, and, for faults that no peer can
 //! produce, a scripted camera.
 //!
 //! Needs what set-up lays out (`cargo xtask test`): model, library, footage.
@@ -14,3 +14,5 @@ mod models;
 mod process;
 mod rig;
 mod scripted;
+mod stills;
+mod tls;

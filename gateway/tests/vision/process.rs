@@ -89,6 +89,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
         onnxruntime: vision.onnxruntime,
         threads: 1,
         memory_limit: vision.memory_limit,
+        decoder: vision.decoder,
         cameras: Vec::new(),
     };
     wire::write(&mut ours, &setup).unwrap();

@@ -14,8 +14,12 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wangge::{
     clock::Clock,
-    config::{Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, Vision, Zone},
-    counters::SourceCounters,
+    config::{
+        Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, VideoDecoder, Vision,
+        Zone,
+    },
+    counters::{ChildState, SourceCounters},
+    feed::Feed,
     observation::{Arrival, Health, Sighting, Value},
     source::vision::{Keep, Launch, run_program},
 };
@@ -29,6 +33,9 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Rig {
     pub arrivals: mpsc::Receiver<Arrival>,
     pub counters: Arc<SourceCounters>,
+    /// For pictures that cameras publish.
+    pub feed: Feed,
+    pub state: Arc<ChildState>,
     pub dir: TempDir,
     program: PathBuf,
     stop: CancellationToken,
@@ -47,12 +54,15 @@ impl Rig {
         symlink(env!("CARGO_BIN_EXE_wangge-vision"), &program).unwrap();
         let (out, arrivals) = mpsc::channel(64);
         let counters = Arc::new(SourceCounters::default());
+        let feed = Feed::new(Arc::clone(&counters));
+        let state = Arc::<ChildState>::default();
         let stop = CancellationToken::new();
         let task = tokio::spawn(run_program(
             Launch {
                 program: program.clone(),
                 vision,
-                state: Arc::default(),
+                state: Arc::clone(&state),
+                feed: feed.clone(),
             },
             cameras.into_iter().map(Arc::new).collect(),
             keep(dir.path().to_path_buf()),
@@ -64,6 +74,8 @@ impl Rig {
         Rig {
             arrivals,
             counters,
+            feed,
+            state,
             dir,
             program,
             stop,
@@ -187,6 +199,7 @@ pub fn vision() -> Vision {
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
         memory_limit: 1 << 30,
+        decoder: VideoDecoder::Software,
     }
 }
 

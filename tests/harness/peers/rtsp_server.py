@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """A camera made of footage: serves video files over RTSP, for ever, with GStreamer's server.
 
-    rtsp_server.py [--port N] [--user NAME --password WORD] [--once] NAME=FILE...
+    rtsp_server.py [--port N] [--user NAME --password WORD] [--once]
+                   [--certificate PEM --key PEM] NAME=FILE...
 
 Each FILE (MP4, H.264 or H.265) is at rtsp://127.0.0.1:PORT/NAME, in real time, over UDP or TCP.
 Every client sees it from its beginning; time stamps go on over each repeat, as a camera's do.
-`--once` ends the stream with the file. With a user the server asks for Digest credentials.
+`--once` ends the stream with the file. With a user the server asks for Digest credentials. With a
+certificate it speaks TLS.
 Prints `READY PORT` when it listens, and `PLAYS NAME TIME` when a client begins to be played a clip;
 TIME (Unix seconds) is when its first picture is due.
 """
@@ -19,7 +21,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstApp, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstApp, GstRtsp, GstRtspServer  # noqa: E402
 
 # The sink reads ahead by as much as this, so a client that is slow to start sees no jump.
 READ_AHEAD_BYTES = 1 << 20
@@ -110,13 +112,11 @@ def factory(name, clip, once):
     return made
 
 
-def require_login(server, factories, user, password):
-    auth = GstRtspServer.RTSPAuth()
+def require_login(auth, factories, user, password):
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
     auth.add_digest(user, password, token)
-    server.set_auth(auth)
     for made in factories:
         allowed = GstRtspServer.RTSPPermissions()
         for what in ("access", "construct"):
@@ -129,6 +129,8 @@ def main():
     ap.add_argument("--port", type=int, default=0, help="0: any free port")
     ap.add_argument("--user")
     ap.add_argument("--password")
+    ap.add_argument("--certificate")
+    ap.add_argument("--key")
     ap.add_argument("--once", action="store_true")
     ap.add_argument("clip", nargs="+", metavar="NAME=FILE")
     a = ap.parse_args()
@@ -145,8 +147,13 @@ def main():
             clips[path] = Clip(path)
         factories.append(factory(name, clips[path], a.once))
         server.get_mount_points().add_factory("/" + name, factories[-1])
-    if a.user:
-        require_login(server, factories, a.user, a.password)
+    if a.user or a.certificate:
+        auth = GstRtspServer.RTSPAuth()
+        if a.certificate:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(a.certificate, a.key))
+        if a.user:
+            require_login(auth, factories, a.user, a.password)
+        server.set_auth(auth)
     if not server.attach(None):
         raise SystemExit(f"cannot listen on port {a.port}")
     print("READY", server.get_bound_port(), flush=True)

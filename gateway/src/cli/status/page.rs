@@ -28,6 +28,7 @@ struct Words {
     vision: &'static str,
     down: &'static str,
     restarts: &'static str,
+    weakness: &'static str,
     storage: &'static str,
     hours_left: &'static str,
     refusing: &'static str,
@@ -46,6 +47,7 @@ const EN: Words = Words {
     vision: "picture analysis",
     down: "DOWN",
     restarts: "restarts",
+    weakness: "does without",
     storage: "storage",
     hours_left: "hours left at the recent rate",
     refusing: "NOTHING IS ACCEPTED",
@@ -64,6 +66,7 @@ const ZH: Words = Words {
     vision: "视频分析",
     down: "已停止",
     restarts: "重启次数",
+    weakness: "受限",
     storage: "存储",
     hours_left: "小时后写满（按近期速度）",
     refusing: "已停止接收数据",
@@ -161,6 +164,9 @@ fn cameras(page: &mut String, status: &Status, w: &Words) {
             "\n{title}: {state}, {restarts} {}\n",
             vision.restarts
         ));
+        for weakness in &vision.weaknesses {
+            page.push_str(&format!("  {}: {weakness}\n", w.weakness));
+        }
     }
     if !status.cameras.is_empty() {
         page.push_str(&format!("\n{}\n", w.cameras));

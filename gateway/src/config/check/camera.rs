@@ -5,14 +5,10 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
-use super::{
-    At, Checker, Seen, device, ground, installed, limits,
-    link::{self, Keys},
-    polygon, rule, station,
-};
+use super::{At, Checker, Seen, device, ground, input, installed, limits, polygon, rule, station};
 use crate::config::{
-    Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
-    raw::{RawCamera, RawConfig, RawTransport, RawVision, RawZone},
+    Camera, CameraInput, Condition, Device, Rule, Station, Vision, Zone,
+    raw::{RawCamera, RawConfig, RawVision, RawZone},
 };
 use crate::vision::wire::OBJECT;
 
@@ -63,6 +59,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
                 512_000_000,
                 &limits::VISION_MEMORY,
             ),
+            decoder: input::decoder(cx, at.key("decoder"), written.and_then(|v| v.decoder)),
         },
         labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })
@@ -118,11 +115,13 @@ pub(super) fn cameras(
     raw: &RawConfig,
     station: &Station,
     devices: &[Arc<Device>],
+    vias: &[Arc<str>],
     vision: Option<&Checked>,
 ) -> Vec<Arc<Camera>> {
     let root = At::Root;
     let list = root.key("camera");
     let mut seen = Seen::new();
+    let mut topics = Seen::new();
     let mut cameras = Vec::new();
     for (i, raw) in raw.camera.iter().enumerate() {
         let at = list.index(i);
@@ -137,7 +136,8 @@ pub(super) fn cameras(
             );
         }
         let labels = vision.and_then(|v| v.labels.as_ref());
-        if let Some(input) = input(cx, at, raw) {
+        if let Some(input) = input::input(cx, at, raw, vias) {
+            input::topic_is_free(cx, at, &input, devices, &mut topics);
             let known = Known { labels, devices };
             cameras.push(Arc::new(camera(cx, at, raw, id, input, station, known)));
         }
@@ -179,6 +179,7 @@ fn camera(
         when: Condition::Health,
         update_every: rule::UPDATE_EVERY,
     }));
+    input::zones_can_be_met(cx, at, &input, &zones);
     let masks = polygons(cx, at.key("masks"), &raw.masks, "mask");
     let address = cx.optional_text(
         at.key("address"),
@@ -221,59 +222,6 @@ fn polygons(
         }
     }
     polygons
-}
-
-fn input(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawCamera) -> Option<CameraInput> {
-    let of_url = [
-        ("username", raw.username.is_some()),
-        ("password", raw.password.is_some()),
-        ("password_file", raw.password_file.is_some()),
-        ("transport", raw.transport.is_some()),
-    ];
-    match (&raw.url, &raw.file) {
-        (Some(url), None) => {
-            let only_for_files = [("repeat", raw.repeat.is_some())];
-            cx.useless(at, &only_for_files, "it is for video files");
-            let url = link::url(cx, at.key("url"), Some(url), &["rtsp"]);
-            let keys = Keys {
-                username: raw.username.as_ref(),
-                password: raw.password.as_ref(),
-                password_file: raw.password_file.as_ref(),
-                ..Keys::default()
-            };
-            let credentials = link::credentials(cx, at, keys);
-            Some(CameraInput::Rtsp {
-                url: url?,
-                credentials,
-                transport: match raw.transport {
-                    None | Some(RawTransport::Tcp) => RtspTransport::Tcp,
-                    Some(RawTransport::Udp) => RtspTransport::Udp,
-                },
-            })
-        }
-        (None, Some(file)) => {
-            cx.useless(at, &of_url, "the camera is a video file");
-            Some(CameraInput::File {
-                path: cx.file(at.key("file"), file),
-                repeat: raw.repeat.unwrap_or(false),
-            })
-        }
-        (Some(_), Some(_)) => {
-            cx.error(
-                at.key("file"),
-                "the camera has both `url` and `file`",
-                "keep one of them",
-            );
-            None
-        }
-        (None, None) => {
-            if !cx.was_reported(at.key("url")) && !cx.was_reported(at.key("file")) {
-                let help = "for example `url = \"rtsp://192.168.1.20:554/Streaming/Channels/102\"`";
-                cx.error(at, "the camera has neither `url` nor `file`", help);
-            }
-            None
-        }
-    }
 }
 
 fn zones(

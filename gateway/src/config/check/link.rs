@@ -11,7 +11,8 @@ use url::{Host, Url};
 
 use super::{At, Checker, Seen, limits, station};
 use crate::config::{
-    Broker, BrokerAddr, Bus, BusLink, Credentials, Device, DeviceLink, Listener, Parity, Tls,
+    Broker, BrokerAddr, Bus, BusLink, Camera, CameraInput, Credentials, Device, DeviceLink,
+    Listener, Parity, Tls,
     raw::{RawBroker, RawBus, RawConfig, RawParity},
 };
 
@@ -358,6 +359,7 @@ pub(super) fn listener_passwords(
     raw: &RawConfig,
     listener: Option<Listener>,
     devices: &[Arc<Device>],
+    cameras: &[Arc<Camera>],
 ) -> Option<Listener> {
     let mut listener = listener?;
     let Some(file) = raw.listen.as_ref().and_then(|l| l.password_file.as_ref()) else {
@@ -394,11 +396,17 @@ pub(super) fn listener_passwords(
             ),
         }
     }
-    let ours: HashSet<&str> = devices
+    let mut ours: HashSet<&str> = devices
         .iter()
         .filter(|d| matches!(&d.link, DeviceLink::Mqtt { via, .. } if *via == listener.name))
         .map(|d| &*d.id)
         .collect();
+    ours.extend(
+        cameras
+            .iter()
+            .filter(|c| matches!(&c.input, CameraInput::Mqtt { via, .. } if *via == listener.name))
+            .map(|c| &*c.id),
+    );
     let mut without: Vec<&str> = ours
         .iter()
         .copied()

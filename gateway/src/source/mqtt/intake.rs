@@ -14,6 +14,7 @@ use wangge_protocol::EventKind;
 use super::{
     guard::{Fate, Guard, Identity, Verdict, believable},
     payload::{self, Parsed, PayloadError, Values},
+    pictures::Pictures,
 };
 use crate::{
     clock::Now,
@@ -40,6 +41,8 @@ pub struct Intake {
     by_topic: HashMap<String, usize>,
     by_id: HashMap<Arc<str>, usize>,
     slots: Vec<Slot>,
+    /// What is published on topics of cameras is none of this module's business.
+    pictures: Pictures,
     unknown: Mutex<HashSet<u64>>,
     hasher: RandomState,
     counters: Arc<SourceCounters>,
@@ -111,6 +114,7 @@ impl Intake {
             by_topic: HashMap::new(),
             by_id: HashMap::new(),
             slots: Vec::new(),
+            pictures: Pictures::default(),
             unknown: Mutex::default(),
             hasher: RandomState::new(),
             counters,
@@ -133,20 +137,35 @@ impl Intake {
         intake
     }
 
-    /// Every topic that a device publishes on, sorted.
+    /// With cameras, too.
+    pub fn with_pictures(mut self, pictures: Pictures) -> Intake {
+        self.pictures = pictures;
+        self
+    }
+
+    /// The cameras.
+    pub fn pictures(&self) -> &Pictures {
+        &self.pictures
+    }
+
+    /// Every topic that a device or camera publishes on, sorted.
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<_> = self.by_topic.keys().cloned().collect();
+        topics.extend(self.pictures.topics());
         topics.sort_unstable();
         topics
     }
 
-    /// Whether a device publishes there.
+    /// Whether a device or camera publishes there.
     pub fn has_topic(&self, topic: &str) -> bool {
-        self.by_topic.contains_key(topic)
+        self.by_topic.contains_key(topic) || self.pictures.has_topic(topic)
     }
 
     /// Judges and reads one message.
     pub fn take(&self, m: Message<'_>, now: Now) -> Taken {
+        if self.pictures.take(&m, &self.counters, now) {
+            return Taken::default();
+        }
         self.counters.received.add_one();
         let (slot, entry) = match self.whose(m.topic, m.login, now) {
             Ok(found) => found,
@@ -223,6 +242,9 @@ impl Intake {
 
     /// A message that is too large to be read.
     pub fn oversize(&self, topic: &str, len: usize, login: Option<&str>, now: Now) -> Taken {
+        if self.pictures.oversize(topic, len, &self.counters) {
+            return Taken::default();
+        }
         self.counters.received.add_one();
         match self.whose(topic, login, now) {
             Ok((_, entry)) => {

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod intake;
 pub mod listener;
 pub mod payload;
+pub mod pictures;
 #[cfg(test)]
 pub(crate) mod testing;
 

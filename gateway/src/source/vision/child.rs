@@ -12,13 +12,26 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::{net::UnixStream, process::Command};
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use futures_util::StreamExt;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    process::Command,
+};
+use tokio_util::{
+    codec::{FramedRead, LengthDelimitedCodec},
+    task::AbortOnDropHandle,
+};
 
-use crate::vision::{
-    EXIT_MEMORY,
-    wire::{self, MAX_MESSAGE, Report, Setup},
+use crate::{
+    feed::Feed,
+    vision::{
+        EXIT_MEMORY,
+        wire::{self, MAX_MESSAGE, Report, Setup},
+    },
 };
 
 /// A child that was asked to end has so long.
@@ -37,17 +50,19 @@ const ALLOCATOR: (&str, &str) = (
 #[derive(Debug)]
 pub struct Child {
     process: tokio::process::Child,
-    socket: Framed<UnixStream, LengthDelimitedCodec>,
+    socket: FramedRead<OwnedReadHalf, LengthDelimitedCodec>,
+    /// Passes pictures on. It holds the other half of the socket: when it ends, so does the child.
+    feeder: AbortOnDropHandle<()>,
     /// `/proc/<pid>/statm`, opened once so that it can never be another process's.
     statm: Option<File>,
 }
 
 impl Child {
-    /// Starts `program vision` and gives it its set-up.
+    /// Starts `program vision`, gives it its set-up, and from then on what `feed` brings.
     ///
     /// # Errors
     /// No process, no socket.
-    pub async fn start(program: &Path, setup: &Setup) -> io::Result<Self> {
+    pub async fn start(program: &Path, setup: &Setup, feed: &Feed) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let environment = ENVIRONMENT
@@ -67,16 +82,22 @@ impl Child {
         let codec = LengthDelimitedCodec::builder()
             .max_frame_length(MAX_MESSAGE)
             .new_codec();
-        let mut socket = Framed::new(UnixStream::from_std(ours)?, codec);
+        let (from, mut to) = UnixStream::from_std(ours)?.into_split();
+        let socket = FramedRead::new(from, codec);
+        let mut first = Vec::new();
+        wire::write(&mut first, setup)?;
         // A child that died already is told by its exit, not by this.
-        let sent: io::Result<()> = socket.send(bytes::Bytes::from(wire::encode(setup)?)).await;
+        let sent = to.write_all(&first).await;
         match sent {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e),
             _ => {}
         }
+        feed.clear();
+        let feeder = AbortOnDropHandle::new(tokio::spawn(pass_on(feed.clone(), to)));
         Ok(Child {
             process,
             socket,
+            feeder,
             statm,
         })
     }
@@ -131,9 +152,11 @@ impl Child {
         let Child {
             mut process,
             socket,
+            feeder,
             ..
         } = self;
-        drop(socket);
+        feeder.abort();
+        drop((socket, feeder.await));
         if tokio::time::timeout(FAREWELL, process.wait())
             .await
             .is_err()
@@ -145,5 +168,22 @@ impl Child {
     /// Ends the child at once.
     pub async fn kill(&mut self) {
         let _ = self.process.kill().await;
+    }
+}
+
+/// Passes pictures on until the child has gone. Nobody waits for it: what it cannot pass on is
+/// dropped where it waits.
+async fn pass_on(feed: Feed, mut to: OwnedWriteHalf) {
+    loop {
+        let (camera, jpeg) = feed.next().await;
+        let header = wire::still_header(camera, jpeg.len());
+        let sent = async {
+            to.write_all(&header).await?;
+            to.write_all(&jpeg).await
+        };
+        let sent: io::Result<()> = sent.await;
+        if sent.is_err() {
+            return;
+        }
     }
 }

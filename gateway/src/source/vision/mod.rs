@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     config::{Camera, Vision},
     counters::{ChildState, SourceCounters},
+    feed::Feed,
     observation::Arrival,
 };
 
@@ -63,6 +64,7 @@ pub async fn run(
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     gauges: Gauges,
+    feed: Feed,
     stop: CancellationToken,
 ) {
     let program = match std::env::current_exe() {
@@ -79,6 +81,7 @@ pub async fn run(
             program,
             vision,
             state: gauges.child,
+            feed,
         },
         cameras,
         keep,
@@ -98,6 +101,8 @@ pub struct Launch {
     pub vision: Vision,
     /// For whoever asks how the child is.
     pub state: Arc<ChildState>,
+    /// Pictures that cameras publish.
+    pub feed: Feed,
 }
 
 /// [`run`] with another program as the child, for tests whose own program is not the gateway.
@@ -152,13 +157,15 @@ async fn life(
         program,
         vision,
         state,
+        feed,
     }: &Launch,
     reporter: &mut Reporter,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
 ) -> End {
     let setup = report::setup(reporter.cameras(), vision);
-    let mut child = match Child::start(program, &setup).await {
+    state.begins();
+    let mut child = match Child::start(program, &setup, feed).await {
         Ok(child) => child,
         Err(e) => return End::Failed(format!("cannot start the vision child: {e}")),
     };
@@ -179,6 +186,9 @@ async fn life(
                 let memory = child.resident();
                 state.running(child.pid(), memory);
                 let stuck = watch.heard(&message, Instant::now());
+                if let Some(weaknesses) = report::weaknesses(&message) {
+                    state.weakened(weaknesses);
+                }
                 match reporter.take(message).await {
                     _ if memory.is_some_and(|bytes| bytes > vision.memory_limit) => Some(format!(
                         "its memory is beyond {} MiB",

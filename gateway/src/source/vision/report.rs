@@ -10,7 +10,9 @@ use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story};
 
 use crate::{
     clock::Clock,
-    config::{Camera, CameraInput, Condition, RtspTransport, Vision, Zone},
+    config::{
+        Camera, CameraInput, Condition, Credentials, FolderPlay, RtspTransport, Trust, Vision, Zone,
+    },
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
     vision::wire::{
@@ -38,6 +40,7 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
         litter_model: vision.litter_model.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
+        decoder: vision.decoder,
         memory_limit: vision.memory_limit,
         cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
     }
@@ -83,17 +86,74 @@ fn input(input: &CameraInput) -> Input {
             credentials,
             transport,
         } => {
-            // Only `credentials` may carry a password, so that no URL in a log does.
-            let mut bare = url.clone();
-            let _ = bare.set_username("");
-            let _ = bare.set_password(None);
+            let (username, password) = login(credentials.as_ref());
             Input::Rtsp {
-                url: bare.into(),
-                username: credentials.as_ref().map(|c| c.username.clone()),
-                password: credentials.as_ref().map(|c| c.password.clone()),
+                url: bare(url),
+                username,
+                password,
                 udp: *transport == RtspTransport::Udp,
+                trust: match transport {
+                    RtspTransport::Tls(trust) => Some(trusted(trust)),
+                    RtspTransport::Tcp | RtspTransport::Udp => None,
+                },
             }
         }
+        CameraInput::Snapshot {
+            url,
+            credentials,
+            trust,
+            every,
+        } => {
+            let (username, password) = login(credentials.as_ref());
+            Input::Snapshot {
+                url: bare(url),
+                username,
+                password,
+                trust: trusted(trust),
+                every: *every,
+            }
+        }
+        CameraInput::Mqtt { topic, every, .. } => Input::Published {
+            topic: topic.clone(),
+            every: *every,
+        },
+        CameraInput::Folder { path, play, every } => Input::Folder {
+            path: path.clone(),
+            watch: *play == FolderPlay::Watch,
+            repeat: *play == FolderPlay::Repeat,
+            every: *every,
+        },
+    }
+}
+
+/// Only user name and password may be secret, so that no URL in a log is.
+fn bare(url: &url::Url) -> String {
+    let mut bare = url.clone();
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.into()
+}
+
+fn login(credentials: Option<&Credentials>) -> (Option<String>, Option<String>) {
+    let username = credentials.map(|c| c.username.clone());
+    (username, credentials.map(|c| c.password.clone()))
+}
+
+fn trusted(trust: &Trust) -> wire::Trust {
+    wire::Trust {
+        ca_file: trust.ca_file.clone(),
+        pin: trust.pin,
+    }
+}
+
+/// What the child says that it has to do without.
+pub fn weaknesses(report: &Report) -> Option<Vec<String>> {
+    match report {
+        Report::Ready { weaknesses, .. } => {
+            Some(weaknesses.iter().map(|text| sentence(text)).collect())
+        }
+        Report::Weakness { reason } => Some(vec![sentence(reason)]),
+        _ => None,
     }
 }
 
@@ -197,6 +257,10 @@ impl Reporter {
                 Outcome::Nothing
             }
             Report::Fatal { reason } => Outcome::Fatal(sentence(&reason)),
+            Report::Weakness { reason } => {
+                tracing::warn!("vision: {}", sentence(&reason));
+                Outcome::Nothing
+            }
             Report::Progress(cameras) => {
                 self.count(&cameras);
                 Outcome::Nothing

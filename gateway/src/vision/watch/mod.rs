@@ -19,8 +19,9 @@ use super::{
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     ground::{Anchor, Measure},
+    hardware::{Attempt, Hardware},
     lane::{Counters, Item},
-    media::{MediaClock, WallMap},
+    media::{Allowance, MediaClock, WallMap},
     out::Out,
     pace::Pace,
     ring::Ring,
@@ -49,6 +50,8 @@ pub struct Shared {
     pub out: Out,
     /// For captions.
     pub time_zone: TimeZone,
+    /// What decodes video besides the processor.
+    pub hardware: Hardware,
 }
 
 /// A zone and what is known of it.
@@ -99,6 +102,7 @@ pub struct Watch {
     backlog: Kept,
     /// Dear, and said once a stream.
     warned: bool,
+    hardware: Attempt,
     ring: Ring,
     /// Nothing went on in the newest inspected frame.
     is_calm: bool,
@@ -144,6 +148,10 @@ impl Watch {
                 detector.manifest.input.width,
             )
         };
+        let allowance = setup
+            .input
+            .every()
+            .map_or(Allowance::VIDEO, Allowance::stills);
         let zones: Vec<_> = setup
             .zones
             .iter()
@@ -161,7 +169,8 @@ impl Watch {
                         classes: zone.labels.iter().filter_map(class).collect(),
                         dwell,
                         grace: Duration::from_micros(zone.grace_us),
-                    }),
+                    })
+                    .with(allowance),
                     saved: HashMap::new(),
                     told: false,
                     measure: None,
@@ -193,6 +202,7 @@ impl Watch {
             kept: Kept::default(),
             backlog: Kept::default(),
             warned: false,
+            hardware: Attempt::default(),
             ring: Ring::default(),
             is_calm: false,
             scene,
@@ -206,9 +216,9 @@ impl Watch {
             impaired: None,
             shifted: false,
             weakness: None,
-            tracker: Tracker::new(threshold),
+            tracker: Tracker::new(threshold).with(allowance),
             doubtful: Vec::new(),
-            clock: MediaClock::default(),
+            clock: MediaClock::with(allowance),
             newest_pts: 0,
             wall: WallMap::default(),
             inspected: None,
@@ -363,7 +373,7 @@ impl Watch {
         };
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
-            None => Decoder::open(format),
+            None => self.hardware.open(format, &self.shared),
         };
         let mut decoder = match opened {
             Ok(decoder) => decoder,
@@ -377,6 +387,7 @@ impl Watch {
             frames += 1;
             self.frame(&frame, scalers, counters);
         });
+        let outcome = self.hardware.judge(outcome, frames, &decoder, &self.shared);
         match outcome {
             Ok(()) => {
                 if !counted {

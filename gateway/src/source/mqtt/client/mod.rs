@@ -11,7 +11,7 @@ use rand::Rng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::Intake;
+use super::{intake::Intake, pictures::Pictures};
 use crate::{
     clock::Clock,
     config::{self, Device},
@@ -42,18 +42,20 @@ const POISON_RETRY: Duration = Duration::from_secs(3600);
 pub async fn run(
     broker: config::Broker,
     devices: Vec<Arc<Device>>,
+    pictures: Pictures,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
     stop: CancellationToken,
 ) {
-    let intake = Arc::new(Intake::new(
+    let intake = Intake::new(
         broker.name.clone(),
         broker.max_payload,
         &devices,
         counters.clone(),
         clock.now(),
-    ));
+    );
+    let intake = Arc::new(intake.with_pictures(pictures));
     let releases = super::report_releases(&intake, out.clone(), clock, &stop);
     let client = Client {
         broker,

@@ -20,6 +20,7 @@ use super::Fault;
 use crate::{
     clock::Clock,
     config::Broker,
+    feed::MAX_STILL,
     observation::{Ack, Arrival},
     source::mqtt::{
         acks::{AckQueue, Owed},
@@ -168,7 +169,15 @@ impl Session<'_> {
     }
 
     fn max_packet(&self) -> usize {
-        MAX_PACKET.max(self.broker.max_payload.saturating_mul(2))
+        let pictures = self.intake.pictures().topics();
+        let picture = if pictures.is_empty() {
+            0
+        } else {
+            MAX_STILL + MAX_PACKET
+        };
+        MAX_PACKET
+            .max(self.broker.max_payload.saturating_mul(2))
+            .max(picture)
     }
 
     /// Turns what has reached the disk into acknowledgements, in order.
@@ -310,9 +319,16 @@ impl Pump<'_> {
     }
 
     fn subscribe(&mut self, topics: &[String]) {
-        let filters = topics
-            .iter()
-            .map(|topic| SubscribeFilter::new(topic.clone(), QoS::AtLeastOnce));
+        let filters = topics.iter().map(|topic| {
+            let pictures = self.session.intake.pictures().has_topic(topic);
+            // The broker is not to keep pictures for us: old ones are worth nothing.
+            let qos = if pictures {
+                QoS::AtMostOnce
+            } else {
+                QoS::AtLeastOnce
+            };
+            SubscribeFilter::new(topic.clone(), qos)
+        });
         // The channel has room for all of them.
         if let Err(error) = self
             .client

@@ -41,6 +41,7 @@ fn start(broker: config::Broker, devices: Vec<Arc<Device>>, out: mpsc::Sender<Ar
     let task = tokio::spawn(run(
         broker,
         devices,
+        Pictures::default(),
         out,
         Clock::start(),
         counters.clone(),

@@ -13,11 +13,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LOGIN_DELAY, Shared,
+    LOGIN_DELAY, PACKET_SLACK, Shared,
     wire::{self, Packet, WireError},
 };
 use crate::{
     clock::Now,
+    feed::MAX_STILL,
     observation::{Ack, Arrival},
     source::mqtt::{
         acks::{AckQueue, Owed},
@@ -475,6 +476,11 @@ fn step(
             let Some((p, whole)) = wire::read_oversize(buffer)? else {
                 return Ok(None);
             };
+            let is_picture =
+                len <= MAX_STILL + PACKET_SLACK && shared.intake.pictures().may(p.topic, login);
+            if is_picture {
+                return take_picture(shared, login, buffer, now);
+            }
             let taken = shared.intake.oversize(p.topic, len, login, now);
             return Ok(Some((Step::Forward(taken, owed(&p)), whole)));
         }
@@ -482,16 +488,7 @@ fn step(
     };
     let step = match packet {
         Packet::Publish(p) => {
-            let message = Message {
-                topic: p.topic,
-                payload: p.payload,
-                dup: p.dup,
-                // Only a broker's own copy is stale; from the device itself it is news.
-                retain: false,
-                waits: p.qos > 0,
-                login,
-            };
-            let taken = shared.intake.take(message, now);
+            let taken = shared.intake.take(message(&p, login), now);
             return Ok(Some((Step::Forward(taken, owed(&p)), len)));
         }
         Packet::Disconnect => Step::Goodbye,
@@ -515,6 +512,35 @@ fn step(
         Packet::Stray => Step::Answered,
     };
     Ok(Some((step, len)))
+}
+
+/// A camera's picture, larger than what devices may send.
+fn take_picture(
+    shared: &Shared,
+    login: Option<&str>,
+    buffer: &[u8],
+    now: Now,
+) -> Result<Option<(Step, usize)>, Fault> {
+    let Some((packet, len)) = wire::read(buffer, MAX_STILL + PACKET_SLACK)? else {
+        return Ok(None);
+    };
+    let Packet::Publish(p) = packet else {
+        return Ok(None);
+    };
+    let taken = shared.intake.take(message(&p, login), now);
+    Ok(Some((Step::Forward(taken, owed(&p)), len)))
+}
+
+fn message<'a>(p: &wire::Publish<'a>, login: Option<&'a str>) -> Message<'a> {
+    Message {
+        topic: p.topic,
+        payload: p.payload,
+        dup: p.dup,
+        // Only a broker's own copy is stale; from the device itself it is news.
+        retain: false,
+        waits: p.qos > 0,
+        login,
+    }
 }
 
 fn owed(p: &wire::Publish<'_>) -> Option<Owed> {

@@ -22,7 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::intake::{Intake, MAX_UNKNOWN};
+use super::{
+    intake::{Intake, MAX_UNKNOWN},
+    pictures::Pictures,
+};
 use crate::{
     clock::Clock,
     config::{self, Device},
@@ -45,6 +48,7 @@ pub async fn run(
     socket: TcpListener,
     listener: config::Listener,
     devices: Vec<Arc<Device>>,
+    pictures: Pictures,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -56,7 +60,8 @@ pub async fn run(
         &devices,
         counters.clone(),
         clock.now(),
-    );
+    )
+    .with_pictures(pictures);
     let shared = Arc::new(Shared {
         intake,
         config: listener,

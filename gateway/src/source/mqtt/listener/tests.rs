@@ -41,6 +41,7 @@ async fn start(
         socket,
         listener,
         devices,
+        Pictures::default(),
         out,
         Clock::start(),
         counters.clone(),

@@ -1,0 +1,290 @@
+//! The ways in: what each camera needs before the sandbox closes, and who receives from it
+//! afterwards.
+
+use std::{
+    collections::HashMap, os::unix::net::UnixStream, path::PathBuf, sync::Arc, thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::timeout};
+use url::Url;
+
+use super::{
+    file,
+    folder::{self, Folder},
+    lane::{Item, Lane},
+    relay::Bound,
+    rtsp, snapshot, spawn,
+    stills::{StillFault, Stills, silence},
+    trust,
+    wire::{self, CameraSetup, Input},
+};
+
+/// Published pictures that wait for one camera's receiver, which only passes them on.
+const WAITING: usize = 2;
+
+/// A camera that can be received from.
+#[derive(Debug)]
+enum Source {
+    Rtsp(Box<rtsp::Address>, Option<Bound>),
+    Snapshot(Box<snapshot::Address>),
+    File { path: PathBuf, repeat: bool },
+    Folder(Folder),
+    Published { topic: String, every: Duration },
+}
+
+/// All cameras' sources, in their order; an error is a camera that cannot be used as configured.
+#[derive(Debug)]
+pub struct Inputs(Vec<Result<Source, String>>);
+
+impl Inputs {
+    /// Reads what is to be read and listens where is to be listened. Nothing of a camera is
+    /// looked at yet.
+    pub fn prepare(cameras: &[CameraSetup]) -> Self {
+        Inputs(cameras.iter().map(|camera| source(&camera.input)).collect())
+    }
+
+    /// Files and folders that stay readable.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.good().filter_map(|source| match source {
+            Source::File { path, .. } | Source::Folder(Folder { path, .. }) => Some(path.clone()),
+            Source::Rtsp(..) | Source::Snapshot(_) | Source::Published { .. } => None,
+        })
+    }
+
+    /// The relays, which may be connected to and may accept.
+    pub fn relays(&self) -> impl Iterator<Item = &Bound> {
+        self.good().filter_map(|source| match source {
+            Source::Rtsp(_, relay) => relay.as_ref(),
+            _ => None,
+        })
+    }
+
+    fn good(&self) -> impl Iterator<Item = &Source> {
+        self.0.iter().filter_map(|source| source.as_ref().ok())
+    }
+
+    /// Receives into the lanes. A camera with a fault of its own says only that. Pictures that
+    /// are published come over `gateway`; when that ends, so does the process.
+    pub fn start(
+        self,
+        faults: Vec<Option<String>>,
+        lanes: &[Arc<Lane>],
+        gateway: UnixStream,
+    ) -> Vec<std::io::Result<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        let mut tasks = Tasks::default();
+        let mut published = HashMap::new();
+        let sources = self.0.into_iter().zip(faults).zip(lanes);
+        for (index, ((source, fault), lane)) in (0u16..).zip(sources) {
+            let lane = Arc::clone(lane);
+            let source = match (fault, source) {
+                (Some(fault), _) | (None, Err(fault)) => {
+                    lane.push(Item::Fault(fault));
+                    continue;
+                }
+                (None, Ok(source)) => source,
+            };
+            match source {
+                Source::File { path, repeat } => {
+                    threads.push(spawn("file", move || file::play(&path, repeat, &lane)));
+                }
+                Source::Folder(folder) => {
+                    threads.push(spawn("folder", move || folder::play(&folder, &lane)));
+                }
+                Source::Rtsp(address, relay) => tasks.rtsp.push((*address, relay, lane)),
+                Source::Snapshot(address) => tasks.snapshots.push((*address, lane)),
+                Source::Published { topic, every } => {
+                    let (to, from) = mpsc::channel(WAITING);
+                    published.insert(index, (to, Arc::clone(&lane)));
+                    tasks.published.push((topic, every, from, lane));
+                }
+            }
+        }
+        threads.push(spawn("gateway", move || receive(gateway, &published)));
+        if !tasks.is_empty() {
+            threads.push(spawn("network", move || tasks.work()));
+        }
+        threads
+    }
+}
+
+fn source(input: &Input) -> Result<Source, String> {
+    let parse =
+        |url: &str| -> Result<Url, String> { url.parse().map_err(|e| format!("url {url}: {e}")) };
+    let login = |username: &Option<String>, password: &Option<String>| {
+        let username = username.clone()?;
+        Some((username, password.clone().unwrap_or_default()))
+    };
+    Ok(match input {
+        Input::Rtsp {
+            url,
+            username,
+            password,
+            udp,
+            trust,
+        } => {
+            let url = parse(url)?;
+            let relay = match trust {
+                Some(trust) => Some(Bound::new(&url, trust::client(trust)?)?),
+                None => None,
+            };
+            let credentials = login(username, password)
+                .map(|(username, password)| retina::client::Credentials { username, password });
+            let address = rtsp::Address {
+                url,
+                credentials,
+                udp: *udp,
+            };
+            Source::Rtsp(Box::new(address), relay)
+        }
+        Input::Snapshot {
+            url,
+            username,
+            password,
+            trust,
+            every,
+        } => {
+            let url = parse(url)?;
+            // The client wants to know TLS even where it needs none.
+            let tls = if url.scheme() == "https" {
+                trust::client(trust)?
+            } else {
+                trust::client(&wire::Trust {
+                    ca_file: None,
+                    pin: Some([0; 32]),
+                })?
+            };
+            Source::Snapshot(Box::new(snapshot::Address {
+                url,
+                login: login(username, password),
+                tls,
+                every: *every,
+            }))
+        }
+        Input::File { path, repeat } => Source::File {
+            path: path.clone(),
+            repeat: *repeat,
+        },
+        Input::Folder {
+            path,
+            watch,
+            repeat,
+            every,
+        } => Source::Folder(Folder {
+            path: path.clone(),
+            watch: *watch,
+            repeat: *repeat,
+            every: *every,
+        }),
+        Input::Published { topic, every } => Source::Published {
+            topic: topic.clone(),
+            every: *every,
+        },
+    })
+}
+
+type Published = HashMap<u16, (mpsc::Sender<Vec<u8>>, Arc<Lane>)>;
+
+/// Takes published pictures from the gateway. When it goes, so does the child, whatever it is
+/// doing.
+fn receive(mut gateway: UnixStream, published: &Published) {
+    while let Ok((camera, jpeg)) = wire::read_still(&mut gateway) {
+        if let Some((to, lane)) = published.get(&camera)
+            && to.try_send(jpeg).is_err()
+        {
+            lane.lost(1);
+        }
+    }
+    std::process::exit(0);
+}
+
+/// All cameras on the network share one thread: receiving costs little.
+#[derive(Default)]
+struct Tasks {
+    rtsp: Vec<(rtsp::Address, Option<Bound>, Arc<Lane>)>,
+    snapshots: Vec<(snapshot::Address, Arc<Lane>)>,
+    published: Vec<(String, Duration, mpsc::Receiver<Vec<u8>>, Arc<Lane>)>,
+}
+
+impl Tasks {
+    fn is_empty(&self) -> bool {
+        self.rtsp.is_empty() && self.snapshots.is_empty() && self.published.is_empty()
+    }
+
+    fn work(self) {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(e) => {
+                tracing::error!("cannot receive from cameras: {e}");
+                std::process::exit(1);
+            }
+        };
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for (address, relay, lane) in self.rtsp {
+                match relay.map(Bound::open).transpose() {
+                    Ok(relay) => {
+                        tasks.spawn(keep_playing(address, relay.map(Arc::new), lane));
+                    }
+                    Err(e) => lane.push(Item::Fault(format!("no relay for TLS: {e}"))),
+                }
+            }
+            for (address, lane) in self.snapshots {
+                tasks.spawn(async move { snapshot::poll(address, lane).await });
+            }
+            for (topic, every, from, lane) in self.published {
+                tasks.spawn(take_published(topic, every, from, lane));
+            }
+            tasks.join_all().await;
+        });
+    }
+}
+
+/// Plays a camera for ever, whatever it sends. Parsers of other authors panic on some session
+/// descriptions (`sdp-types` does); that must cost this camera's stream alone.
+async fn keep_playing(
+    address: rtsp::Address,
+    relay: Option<Arc<super::relay::Relay>>,
+    lane: Arc<Lane>,
+) {
+    loop {
+        let playing = tokio::spawn(rtsp::play(
+            address.clone(),
+            relay.clone(),
+            Arc::clone(&lane),
+        ));
+        // It plays without end, so what ends it is a panic, printed by the panic's own hook.
+        if playing.await.is_ok() {
+            return;
+        }
+        let reason = "camera sends what breaks the RTSP parser; check its model and firmware";
+        lane.push(Item::Fault(reason.into()));
+        tokio::time::sleep(rtsp::BACKOFF.1).await;
+    }
+}
+
+async fn take_published(
+    topic: String,
+    every: Duration,
+    mut from: mpsc::Receiver<Vec<u8>>,
+    lane: Arc<Lane>,
+) {
+    let mut stills = Stills::new(lane, every);
+    let limit = silence(every);
+    loop {
+        match timeout(limit, from.recv()).await {
+            Ok(Some(jpeg)) => {
+                stills.take(&jpeg);
+            }
+            Ok(None) => return,
+            Err(_) => {
+                let silent = StillFault::Silent(limit);
+                stills.fault(&format!("camera {silent} (topic {topic})"));
+            }
+        }
+    }
+}

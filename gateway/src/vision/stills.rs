@@ -1,0 +1,309 @@
+//! Single pictures, however they come: are they whole, are they new, do they come in time?
+//!
+//! What is let through is a picture like a key frame of a video, with the time of its arrival.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::feed::MAX_STILL;
+
+use super::{
+    decode::{Format, Unit},
+    lane::{Item, Lane},
+    media::Allowance,
+};
+
+/// The same bytes for so long, and in so many pictures, are a picture of the past: no sensor is
+/// without noise.
+pub const FROZEN: (Duration, u32) = (Duration::from_secs(30), 5);
+/// Gaps in a row that are too long for anything between two pictures to count.
+pub const LATE: u32 = 5;
+/// Least time without a picture that is a fault.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// Pictures in a row that may be missing before that is a fault.
+pub const MISSING: u32 = 5;
+/// Bytes behind the end of a picture: cameras fill blocks up.
+const PADDING: usize = 4096;
+
+/// Why a picture is not looked at; the text completes "camera …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StillFault {
+    #[error("sends a picture of more than {} MiB; set it to a smaller one", MAX_STILL >> 20)]
+    TooLarge,
+    #[error("sends {0} instead of a JPEG picture; check the path")]
+    NotJpeg(&'static str),
+    #[error("sends pictures that end too early")]
+    CutOff,
+    #[error("has sent the very same picture for {} s (画面冻结); restart it", .0.as_secs())]
+    Frozen(Duration),
+    #[error(
+        "takes more than {:.1} s for each picture, although `every` is {:.1} s; set it to what the camera can do",
+        .0.as_secs_f64(), .1.as_secs_f64()
+    )]
+    Late(Duration, Duration),
+    #[error("has sent no picture for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+/// Without a picture for so long a camera is silent.
+pub fn silence(every: Duration) -> Duration {
+    SILENCE.max(every * MISSING)
+}
+
+/// What a body that is no JPEG seems to be.
+pub fn looks_like(bytes: &[u8]) -> &'static str {
+    let start = bytes.get(..256.min(bytes.len())).unwrap_or_default();
+    let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
+    if bytes.is_empty() {
+        "nothing"
+    } else if bytes.starts_with(b"\x89PNG") {
+        "a PNG picture"
+    } else if text.starts_with("--") {
+        "an endless stream of pictures (MJPEG)"
+    } else if text.starts_with("<!doctype") || text.starts_with("<html") {
+        "a web page"
+    } else if text.starts_with('<') || text.starts_with('{') {
+        "a text message"
+    } else {
+        "something unknown"
+    }
+}
+
+/// Whether the bytes may become a JPEG.
+pub fn begins_as_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xd8, 0xff])
+}
+
+/// Whether the bytes are a JPEG to its end.
+pub fn ends_as_jpeg(bytes: &[u8]) -> bool {
+    let tail = bytes
+        .get(bytes.len().saturating_sub(PADDING)..)
+        .unwrap_or_default();
+    let end = tail.windows(2).rposition(|pair| pair == [0xff, 0xd9]);
+    // Behind it may stand zeros or line ends, but no half of another picture.
+    end.is_some_and(|end| {
+        let rest = tail.get(end + 2..).unwrap_or_default();
+        rest.iter()
+            .all(|byte| matches!(byte, 0 | 0xff | b'\r' | b'\n'))
+    })
+}
+
+/// Judges one camera's pictures; no I/O.
+#[derive(Debug)]
+pub struct Judge {
+    every: Duration,
+    longest: Duration,
+    /// What came last: its digest, since when it has been the same, how often it came.
+    same: Option<(u64, Duration, u32)>,
+    newest: Option<Duration>,
+    late: u32,
+}
+
+impl Judge {
+    /// For pictures that come `every` so often.
+    pub fn new(every: Duration) -> Self {
+        Judge {
+            every,
+            longest: Allowance::stills(every).step,
+            same: None,
+            newest: None,
+            late: 0,
+        }
+    }
+
+    /// Takes the bytes that came `at`.
+    ///
+    /// # Errors
+    /// They are not to be looked at, and why.
+    pub fn take(&mut self, jpeg: &[u8], at: Duration) -> Result<(), StillFault> {
+        if jpeg.len() > MAX_STILL {
+            return Err(StillFault::TooLarge);
+        }
+        if !begins_as_jpeg(jpeg) {
+            return Err(StillFault::NotJpeg(looks_like(jpeg)));
+        }
+        if !ends_as_jpeg(jpeg) {
+            return Err(StillFault::CutOff);
+        }
+        let gap = self.newest.replace(at).map(|last| at.saturating_sub(last));
+        match gap {
+            Some(gap) if gap > self.longest => {
+                self.late += 1;
+                if self.late >= LATE {
+                    return Err(StillFault::Late(self.longest, self.every));
+                }
+            }
+            Some(_) => self.late = 0,
+            None => {}
+        }
+        let mut hasher = DefaultHasher::new();
+        jpeg.hash(&mut hasher);
+        let digest = hasher.finish();
+        match &mut self.same {
+            Some((known, since, times)) if *known == digest => {
+                *times = times.saturating_add(1);
+                let lasts = at.saturating_sub(*since);
+                if lasts >= FROZEN.0 && *times >= FROZEN.1 {
+                    return Err(StillFault::Frozen(FROZEN.0));
+                }
+            }
+            same => *same = Some((digest, at, 1)),
+        }
+        Ok(())
+    }
+}
+
+/// Lets one camera's pictures into its lane.
+#[derive(Debug)]
+pub struct Stills {
+    lane: Arc<Lane>,
+    judge: Judge,
+    begun: Instant,
+    /// A format was said since the last fault.
+    playing: bool,
+}
+
+impl Stills {
+    /// For pictures that come `every` so often.
+    pub fn new(lane: Arc<Lane>, every: Duration) -> Self {
+        Stills {
+            lane,
+            judge: Judge::new(every),
+            begun: Instant::now(),
+            playing: false,
+        }
+    }
+
+    /// Takes what came just now; false where that is a fault, which was said.
+    pub fn take(&mut self, jpeg: &[u8]) -> bool {
+        let at = self.begun.elapsed();
+        match self.judge.take(jpeg, at) {
+            Ok(()) => {
+                self.show(jpeg, at);
+                true
+            }
+            Err(fault) => {
+                self.lane.lost(1);
+                self.fault(&format!("camera {fault}"));
+                false
+            }
+        }
+    }
+
+    /// Shows a picture that was judged already, at its own time.
+    pub fn show(&mut self, jpeg: &[u8], at: Duration) {
+        if !self.playing {
+            self.playing = true;
+            self.lane.push(Item::Start(Format::Jpeg));
+        }
+        let pts = i64::try_from(at.as_micros()).unwrap_or(i64::MAX / 2);
+        self.lane.push(Item::Unit(Unit::from_jpeg(jpeg, pts)));
+    }
+
+    /// Says why there is no picture.
+    pub fn fault(&mut self, reason: &str) {
+        self.playing = false;
+        self.lane.push(Item::Fault(reason.to_owned()));
+    }
+
+    /// There will be no more.
+    pub fn end(&self) {
+        self.lane.push(Item::End);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jpeg(noise: u8) -> Vec<u8> {
+        vec![0xff, 0xd8, 0xff, 0xe0, noise, 0xff, 0xd9]
+    }
+
+    fn seconds(s: f64) -> Duration {
+        Duration::from_secs_f64(s)
+    }
+
+    #[test]
+    fn only_whole_jpegs_of_a_bearable_size_pass() {
+        let mut judge = Judge::new(seconds(1.0));
+        let mut take = |bytes: &[u8]| judge.take(bytes, Duration::ZERO);
+        assert_eq!(take(&jpeg(1)), Ok(()));
+        let mut padded = jpeg(2);
+        padded.extend([0; 100]);
+        assert_eq!(take(&padded), Ok(()));
+        let mut doubled = jpeg(3);
+        doubled.extend([0xff, 0xd8, 0xff, 0xe0, 7]);
+        assert_eq!(take(&doubled), Err(StillFault::CutOff));
+        assert_eq!(take(&jpeg(4)[..5]), Err(StillFault::CutOff));
+        for (bytes, what) in [
+            (&b""[..], "nothing"),
+            (b"<!DOCTYPE html><html>", "a web page"),
+            (b"\x89PNG\r\n", "a PNG picture"),
+            (
+                b"--myboundary\r\nContent-Type: image/jpeg",
+                "an endless stream of pictures (MJPEG)",
+            ),
+            (b"<?xml version=\"1.0\"?><ResponseStatus>", "a text message"),
+            (b"\x00\x01\x02", "something unknown"),
+        ] {
+            assert_eq!(take(bytes), Err(StillFault::NotJpeg(what)));
+        }
+        for (size, passes) in [
+            (MAX_STILL, true),
+            (MAX_STILL + 1, false),
+            (MAX_STILL * 10, false),
+        ] {
+            let mut large = vec![1; size];
+            large[..3].copy_from_slice(&[0xff, 0xd8, 0xff]);
+            large[size - 2..].copy_from_slice(&[0xff, 0xd9]);
+            assert_eq!(take(&large).is_ok(), passes, "{size}");
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_again_and_again_are_frozen() {
+        let (time, times) = FROZEN;
+        let mut judge = Judge::new(seconds(1.0));
+        let last = time.as_secs();
+        for second in 0..last {
+            assert_eq!(judge.take(&jpeg(1), Duration::from_secs(second)), Ok(()));
+        }
+        for second in [last, last + 1, last * 10] {
+            let taken = judge.take(&jpeg(1), Duration::from_secs(second));
+            assert_eq!(taken, Err(StillFault::Frozen(time)));
+        }
+        // It lives again.
+        assert_eq!(
+            judge.take(&jpeg(2), Duration::from_secs(last * 10 + 1)),
+            Ok(())
+        );
+        // A camera that sends one a minute needs as many pictures.
+        let mut judge = Judge::new(seconds(60.0));
+        let frozen = (0..10).find(|minute| judge.take(&jpeg(1), seconds(60.0) * *minute).is_err());
+        assert_eq!(frozen, Some(times - 1));
+    }
+
+    #[test]
+    fn a_camera_that_is_too_slow_is_told_so_and_one_hiccup_is_not() {
+        let every = seconds(4.0);
+        // The limit itself, just past it, ten times past it.
+        for (gap, late) in [(6.0, false), (6.01, true), (60.0, true)] {
+            let mut judge = Judge::new(every);
+            let told = (0..20u32).any(|n| {
+                let taken = judge.take(&jpeg(n as u8), seconds(gap) * n);
+                matches!(taken, Err(StillFault::Late(..)))
+            });
+            assert_eq!(told, late, "{gap} s");
+        }
+        let mut judge = Judge::new(every);
+        let mut at = Duration::ZERO;
+        for n in 0..100u32 {
+            at += if n % LATE == 0 { seconds(12.0) } else { every };
+            assert_eq!(judge.take(&jpeg(n as u8), at), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Which certificate a camera may show, and what is wrong with the one it shows.
+//!
+//! TLS 1.2 at least; the name is checked, unless the very certificate is configured: then it is
+//! right whatever name and dates it has, because cameras make theirs themselves.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
+
+use crate::{config::Tls, tls};
+
+use super::wire::Trust;
+
+/// Before this (2026-01-01) a clock cannot be right: this program is younger.
+const EARLIEST: i64 = 1_767_225_600;
+/// Names of a certificate that are shown.
+const MAX_NAMES: usize = 4;
+
+/// Why there is no TLS connection to a camera; the text completes "camera …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    #[error(
+        "shows a certificate that nobody vouches for; set `ca_file` to the CA that signed it, or, if it is the camera's own, `certificate_sha256 = \"{0}\"`"
+    )]
+    NotTrusted(String),
+    #[error(
+        "shows another certificate than the configured one; if it was made anew, set `certificate_sha256 = \"{0}\"`, else somebody stands between"
+    )]
+    OtherCertificate(String),
+    #[error(
+        "shows a certificate that expired on {0}; renew it, or check this machine's clock (now {1})"
+    )]
+    Expired(String, String),
+    #[error(
+        "shows a certificate that is not valid before {0}; check this machine's clock (now {1})"
+    )]
+    NotYetValid(String, String),
+    #[error("cannot be checked: this machine's clock says {0}, which is wrong; set it (NTP)")]
+    ClockWrong(String),
+    #[error(
+        "shows a certificate for another name ({0}); use that name in `url`, or set `certificate_sha256 = \"{1}\"`"
+    )]
+    WrongName(String, String),
+    #[error("speaks no TLS at this port; use `rtsp://` or `http://`, or its TLS port")]
+    NotTls,
+    #[error(
+        "speaks only TLS older than 1.2, or only ciphers that are no longer safe; update its firmware"
+    )]
+    TooOld,
+    #[error("broke off TLS: {0}")]
+    Broken(String),
+}
+
+impl TlsFault {
+    /// What went wrong in a handshake.
+    pub fn of(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+                match inner.downcast_ref::<TlsFault>() {
+                    Some(fault) => fault.clone(),
+                    None => TlsFault::Broken(error.to_string()),
+                }
+            }
+            Error::InvalidMessage(_) => TlsFault::NotTls,
+            Error::PeerIncompatible(_) => TlsFault::TooOld,
+            Error::AlertReceived(
+                rustls::AlertDescription::ProtocolVersion
+                | rustls::AlertDescription::HandshakeFailure
+                | rustls::AlertDescription::InsufficientSecurity,
+            ) => TlsFault::TooOld,
+            _ => TlsFault::Broken(error.to_string()),
+        }
+    }
+
+    /// The same of the error that a connection gives; `None` if it is not about TLS.
+    pub fn of_io(error: &io::Error) -> Option<Self> {
+        let inner = error.get_ref()?.downcast_ref::<Error>()?;
+        Some(Self::of(inner))
+    }
+}
+
+/// TLS towards one camera. Files are read here and never again.
+///
+/// # Errors
+/// A file that cannot be used; the error names it.
+pub fn client(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = match trust.pin {
+        Some(pin) => Verifier {
+            trusted: Trusted::Pin(pin),
+            provider: Arc::clone(&provider),
+        },
+        None => {
+            let roots = tls::roots(&Tls {
+                ca_file: trust.ca_file.clone(),
+                client: None,
+            });
+            let roots = Arc::new(roots.map_err(|e| e.to_string())?);
+            let built =
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            Verifier {
+                trusted: Trusted::Roots(built.map_err(|e| e.to_string())?),
+                provider: Arc::clone(&provider),
+            }
+        }
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Checks as `rustls` does, or against one fingerprint, and says what is wrong in our words.
+#[derive(Debug)]
+struct Verifier {
+    trusted: Trusted,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Trusted {
+    Roots(Arc<WebPkiServerVerifier>),
+    Pin([u8; 32]),
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let digest: [u8; 32] = Sha256::digest(end_entity).into();
+        let fault = match &self.trusted {
+            Trusted::Pin(pin) if *pin == digest => return Ok(ServerCertVerified::assertion()),
+            Trusted::Pin(_) => TlsFault::OtherCertificate(hex(&digest)),
+            Trusted::Roots(roots) => {
+                let verified =
+                    roots.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+                match verified {
+                    Ok(verified) => return Ok(verified),
+                    Err(Error::InvalidCertificate(e)) => explain(&e, &hex(&digest), now),
+                    Err(e) => return Err(e),
+                }
+            }
+        };
+        let inner = OtherError(Arc::new(fault));
+        Err(Error::InvalidCertificate(CertificateError::Other(inner)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+fn explain(error: &CertificateError, fingerprint: &str, now: UnixTime) -> TlsFault {
+    let clock = date(now);
+    let fingerprint = fingerprint.to_owned();
+    match error {
+        CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYetContext { .. }
+        | CertificateError::Expired
+        | CertificateError::NotValidYet
+            if (now.as_secs() as i64) < EARLIEST =>
+        {
+            TlsFault::ClockWrong(clock)
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            TlsFault::Expired(date(*not_after), clock)
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            TlsFault::NotYetValid(date(*not_before), clock)
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let mut names: Vec<String> = presented
+                .iter()
+                .take(MAX_NAMES)
+                .map(|name| shown(name))
+                .collect();
+            if names.is_empty() {
+                names.push("it names nobody".into());
+            }
+            TlsFault::WrongName(names.join(", "), fingerprint)
+        }
+        // Unknown issuers, and what cameras make themselves: a CA that signed itself, without
+        // the extensions that a server's certificate has.
+        _ => TlsFault::NotTrusted(fingerprint),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match Timestamp::from_second(seconds) {
+        Ok(time) => time.to_string(),
+        Err(_) => "no date".into(),
+    }
+}
+
+fn shown(name: &str) -> String {
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    name.chars().take(80).map(printable).collect()
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
