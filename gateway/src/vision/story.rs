@@ -46,8 +46,6 @@ pub struct Visitor {
     pub track: u64,
     pub class: usize,
     pub bbox: Bbox,
-    /// Seen surely and more than once; others explain things but bring none.
-    pub sure: bool,
 }
 
 /// Who brought a thing.
@@ -223,7 +221,7 @@ impl Stories {
         let window = blob.since.saturating_sub(BEFORE)..=blob.since + AFTER;
         let mut best: Option<Actor> = None;
         for (seen, visitor) in &self.boxes {
-            if !visitor.sure || !window.contains(seen) || !touches(visitor.bbox, blob.bbox) {
+            if !window.contains(seen) || !touches(visitor.bbox, blob.bbox) {
                 continue;
             }
             let nearer =
@@ -376,7 +374,6 @@ mod tests {
             track,
             class: 0,
             bbox: [x, 0.45, x + 0.06, 0.67],
-            sure: true,
         }
     }
 
@@ -529,7 +526,6 @@ mod tests {
             track: 9,
             class: 2,
             bbox: [0.4, 0.5, 0.7, 0.75],
-            sure: false,
         };
         let events = play(&mut zone(), 0..200, |at| {
             // Seen only every ten seconds by the detector.

@@ -24,6 +24,14 @@ const MIN_IOU_DOUBTFUL: f32 = 0.5;
 const RENAME_IOU: f32 = 0.7;
 /// Sightings before a track is believed.
 const CONFIRMED: u32 = 2;
+/// A box whose middle went this share of its larger side, or whose area changed by this factor,
+/// has travelled. Boxes of what stands still tremble by less.
+const TRAVELLED: f32 = 0.5;
+const TRAVELLED_AREA: f32 = 2.0;
+/// Score from which what never moved is believed to be what it is called.
+const SURELY: f32 = 0.5;
+/// One who was lost for no longer, and is found where they were, has not just appeared.
+const REMEMBERED: Duration = Duration::from_secs(15);
 /// Longest time that a box is moved ahead by its speed.
 const PREDICT: Duration = Duration::from_secs(1);
 
@@ -45,12 +53,21 @@ pub struct Track {
     /// Of the box's middle, fractions of the picture a second.
     speed: [f32; 2],
     hits: u32,
+    /// Where it began.
+    origin: Bbox,
+    travelled: bool,
 }
 
 impl Track {
     /// Seen often enough to be believed.
     pub fn confirmed(&self) -> bool {
         self.hits >= CONFIRMED
+    }
+
+    /// Comes and goes by itself, as far as can be told: it was seen to move, or is surely what it
+    /// is called. A bag that is taken for a lorry again and again does neither.
+    pub fn comes_and_goes(&self) -> bool {
+        self.confirmed() && (self.travelled || self.score >= SURELY)
     }
 
     fn predicted(&self, at: Duration) -> Bbox {
@@ -80,7 +97,18 @@ impl Track {
         self.bbox = detection.bbox;
         self.last_seen = at;
         self.hits = self.hits.saturating_add(1);
+        self.travelled |= travelled(self.origin, self.bbox);
     }
+}
+
+/// Whether a box is elsewhere, or nearer or farther away.
+fn travelled(from: Bbox, to: Bbox) -> bool {
+    let [width, height] = [from[2] - from[0], from[3] - from[1]];
+    let dx = (to[0] + to[2] - from[0] - from[2]) / 2.0;
+    let dy = (to[1] + to[3] - from[1] - from[3]) / 2.0;
+    let grown = (to[2] - to[0]) * (to[3] - to[1]) / (width * height).max(f32::EPSILON);
+    dx.hypot(dy) > TRAVELLED * width.max(height)
+        || !(1.0 / TRAVELLED_AREA..=TRAVELLED_AREA).contains(&grown)
 }
 
 /// All tracks of one camera.
@@ -92,6 +120,8 @@ pub struct Tracker {
     sure: f32,
     /// A track unseen for longer is over.
     lost: Duration,
+    /// Where those who had travelled were last seen.
+    gone: Vec<(Bbox, Duration)>,
 }
 
 impl Tracker {
@@ -102,6 +132,7 @@ impl Tracker {
             next: 1,
             sure,
             lost: LOST,
+            gone: Vec::new(),
         }
     }
 
@@ -114,8 +145,15 @@ impl Tracker {
     /// Takes what was detected (best first) at media time `at`; returns all tracks that are
     /// not over. Those seen now have `last_seen == at`.
     pub fn update(&mut self, detections: &[Detection], at: Duration) -> &[Track] {
-        self.tracks
-            .retain(|t| at.saturating_sub(t.last_seen) <= self.lost);
+        self.gone
+            .retain(|(_, seen)| at.saturating_sub(*seen) <= REMEMBERED);
+        self.tracks.retain(|t| {
+            let stays = at.saturating_sub(t.last_seen) <= self.lost;
+            if !stays && t.travelled && self.gone.len() < MAX_TRACKS {
+                self.gone.push((t.bbox, t.last_seen));
+            }
+            stays
+        });
         let (sure, doubtful): (Vec<_>, Vec<_>) =
             detections.iter().partition(|d| d.score >= self.sure);
 
@@ -135,6 +173,11 @@ impl Tracker {
                 votes: Vec::new(),
                 speed: [0.0; 2],
                 hits: 0,
+                origin: detection.bbox,
+                travelled: self
+                    .gone
+                    .iter()
+                    .any(|(bbox, _)| iou(*bbox, detection.bbox) >= MIN_IOU),
             };
             track.see(detection, at);
             self.next += 1;
@@ -362,6 +405,58 @@ mod tests {
                 })
                 .collect();
             assert_eq!(tracker.update(&many, at(0)).len(), expect);
+        }
+    }
+
+    fn lorry(left: f32, score: f32) -> Detection {
+        Detection {
+            class: 7,
+            score,
+            bbox: [left, 0.4, left + 0.05, 0.45],
+        }
+    }
+
+    #[test]
+    fn a_bag_taken_for_a_lorry_does_not_come_and_go_and_a_lorry_does() {
+        let mut tracker = Tracker::new(0.35);
+        for i in 0..100 {
+            // Boxes tremble.
+            let tremble = 0.004 * (i % 3) as f32;
+            tracker.update(&[lorry(0.5 + tremble, 0.45)], at(i * 200));
+            assert!(!tracker.tracks()[0].comes_and_goes(), "after {i}");
+        }
+        // Driven in and parked.
+        let mut tracker = Tracker::new(0.35);
+        for i in 0..100 {
+            let left = (0.1 + 0.01 * i as f32).min(0.5);
+            tracker.update(&[lorry(left, 0.45)], at(i * 200));
+        }
+        assert!(tracker.tracks()[0].comes_and_goes());
+        // Never seen to move, but sure.
+        let mut tracker = Tracker::new(0.35);
+        for (i, expected) in [(0, false), (1, true)] {
+            tracker.update(&[lorry(0.5, 0.5)], at(i * 200));
+            assert_eq!(tracker.tracks()[0].comes_and_goes(), expected);
+        }
+    }
+
+    #[test]
+    fn one_who_walked_in_is_remembered_over_a_loss_for_a_while() {
+        let remembered = REMEMBERED.as_millis() as u64;
+        for (away, expected) in [(5_000, true), (remembered, true), (remembered + 200, false)] {
+            let mut tracker = Tracker::new(0.35);
+            for i in 0..=20 {
+                tracker.update(&[person(0.02 * i as f32, 0.4)], at(i * 200));
+            }
+            // Looked for all the time, and lost.
+            for ms in (4_200..4_000 + away).step_by(200) {
+                tracker.update(&[], at(ms));
+            }
+            for again in [0, 200] {
+                tracker.update(&[person(0.4, 0.4)], at(4_000 + away + again));
+            }
+            let back = tracker.tracks().last().unwrap();
+            assert_eq!(back.comes_and_goes(), expected, "{away} ms");
         }
     }
 }

@@ -129,26 +129,19 @@ impl Watch {
                 self.last_look = Some(at);
                 self.recheck = if moved { first } else { every * 2 };
                 self.tracker.update(&found, at);
-                self.doubtful = found
-                    .iter()
-                    .filter(|d| self.visitors.contains(&d.class))
-                    .map(unsure)
-                    .collect();
             }
         }
         let tracks = self.tracker.tracks();
 
         let present = tracks.iter().filter(|t| t.last_seen == at);
-        let mut visitors: Vec<Visitor> = present
-            .filter(|t| self.visitors.contains(&t.class))
+        let visitors: Vec<Visitor> = present
+            .filter(|t| self.visitors.contains(&t.class) && t.comes_and_goes())
             .map(|t| Visitor {
                 track: t.id,
                 class: t.class,
                 bbox: t.bbox,
-                sure: t.confirmed(),
             })
             .collect();
-        visitors.extend(&self.doubtful);
         let mut events = Vec::new();
         let mut stories = Vec::new();
         let mut need = self.need(moved, !visitors.is_empty());
@@ -456,15 +449,6 @@ fn blind(impairment: Impairment) -> bool {
         impairment,
         Impairment::OutOfFocus | Impairment::InfraredFailed
     )
-}
-
-fn unsure(detection: &Detection) -> Visitor {
-    Visitor {
-        track: 0,
-        class: detection.class,
-        bbox: detection.bbox,
-        sure: false,
-    }
 }
 
 /// Indices of the labels that come and go by themselves.

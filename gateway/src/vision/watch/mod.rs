@@ -26,7 +26,7 @@ use super::{
     pace::Pace,
     ring::Ring,
     scene::Scene,
-    story::{Stories, Visitor},
+    story::Stories,
     track::Tracker,
     view::{Impairment, View},
     wire::{CameraSetup, CameraState, Picture, Report},
@@ -118,8 +118,6 @@ pub struct Watch {
     /// Where this camera's set-up does not do what it was made for, in one sentence.
     weakness: Option<String>,
     tracker: Tracker,
-    /// What the last look of the detector was not sure of.
-    doubtful: Vec<Visitor>,
     clock: MediaClock,
     newest_pts: i64,
     wall: WallMap,
@@ -217,7 +215,6 @@ impl Watch {
             shifted: false,
             weakness: None,
             tracker: Tracker::new(threshold).with(allowance),
-            doubtful: Vec::new(),
             clock: MediaClock::with(allowance),
             newest_pts: 0,
             wall: WallMap::default(),
