@@ -12,6 +12,7 @@ pub mod engine;
 pub mod geo;
 pub mod observation;
 pub mod pipeline;
+pub mod replay;
 pub mod rules;
 pub mod simulate;
 pub mod source;

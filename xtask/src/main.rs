@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod eval;
 mod setup;
 mod suites;
 
@@ -41,6 +42,11 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
+    /// Play scenarios with a written ground truth and count what was found, missed and false.
+    Eval {
+        #[command(flatten)]
+        options: eval::Options,
+    },
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
         /// Suites to run.
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
             peers,
             seconds,
         } => bench::run(&what, peers.as_deref(), seconds),
+        Command::Eval { options } => eval::run(&options),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

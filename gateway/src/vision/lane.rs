@@ -15,6 +15,7 @@ use crate::counters::Counter;
 use super::{
     decode::{Format, Unit},
     watch::Watch,
+    wire::Played,
 };
 
 /// Most compressed frames that wait per camera: four seconds at 25 a second.
@@ -33,6 +34,8 @@ pub enum Item {
     Fault(String),
     /// A file is over.
     End,
+    /// A recording goes on, to be passed on in its place among what is seen in it.
+    Played(Played),
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -53,6 +56,8 @@ pub struct Lane {
     /// What happened to its frames.
     pub counters: Counters,
     pool: Arc<Pool>,
+    /// Something was taken out of the queue, or done.
+    progress: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +87,7 @@ impl Queue {
                     return 1;
                 }
                 let bytes = unit.bytes();
-                if self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES {
+                if self.is_full(bytes) {
                     dropped = self.waiting() as u64;
                     self.items.retain(|i| !matches!(i, Item::Unit(_)));
                     self.bytes = 0;
@@ -95,10 +100,15 @@ impl Queue {
                 self.bytes += bytes;
             }
             Item::Start(_) => self.resync = false,
-            Item::Fault(_) | Item::End => {}
+            Item::Fault(_) | Item::End | Item::Played(_) => {}
         }
         self.items.push_back(item);
         dropped
+    }
+
+    /// No room for a frame of so many bytes.
+    fn is_full(&self, bytes: usize) -> bool {
+        self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES
     }
 
     fn next(&mut self) -> Option<Item> {
@@ -118,6 +128,7 @@ impl Lane {
             watch: Mutex::new(watch),
             counters: Counters::default(),
             pool,
+            progress: Condvar::new(),
         })
     }
 
@@ -133,6 +144,25 @@ impl Lane {
             drop(queue);
             self.pool.schedule(Arc::clone(self));
         }
+    }
+
+    /// Puts an item into the lane as soon as there is room for it: for recordings, which can
+    /// wait where a camera cannot.
+    pub fn feed(self: &Arc<Self>, item: Item) {
+        let bytes = match &item {
+            Item::Unit(unit) => unit.bytes(),
+            _ => 0,
+        };
+        let queue = lock(&self.queue);
+        let room = |queue: &mut Queue| !queue.items.is_empty() && queue.is_full(bytes);
+        drop(self.progress.wait_while(queue, room));
+        self.push(item);
+    }
+
+    /// Waits until everything in the lane has been looked at.
+    pub fn settle(&self) {
+        let queue = lock(&self.queue);
+        drop(self.progress.wait_while(queue, |queue| queue.scheduled));
     }
 
     /// Frames were lost on their way to the lane.
@@ -152,6 +182,7 @@ impl Lane {
             lock(&self.watch).take(item, &self.counters);
         }
         let mut queue = lock(&self.queue);
+        self.progress.notify_all();
         if queue.items.is_empty() {
             queue.scheduled = false;
         } else {

@@ -26,6 +26,7 @@ mod media;
 mod nms;
 mod out;
 mod pixelate;
+mod recording;
 mod ring;
 mod rtsp;
 mod sandbox;
@@ -117,10 +118,12 @@ fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
     let files = setup
         .cameras
         .iter()
-        .filter_map(|camera| match &camera.input {
-            Input::File { path, .. } => Some(path.clone()),
-            Input::Rtsp { .. } => None,
-        });
+        .flat_map(|camera| match &camera.input {
+            Input::File { path, .. } => std::slice::from_ref(path),
+            Input::Recording { clips, .. } => clips,
+            Input::Rtsp { .. } => &[],
+        })
+        .cloned();
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
     let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
@@ -172,7 +175,23 @@ fn work(
     for ((camera, fault), lane) in setup.cameras.into_iter().zip(faults).zip(&lanes) {
         let lane = Arc::clone(lane);
         match (fault, camera.input) {
+            (Some(reason), Input::Recording { .. }) => {
+                shared.out.send(&Report::Fatal { reason });
+                return ExitCode::FAILURE;
+            }
             (Some(fault), _) => lane.push(Item::Fault(fault)),
+            (None, Input::Recording { clips, start_us }) => {
+                let shared = Arc::clone(&shared);
+                threads.push(spawn("recording", move || {
+                    if let Err(e) = recording::play(&clips, start_us, &lane) {
+                        // What was seen before the fault is said first.
+                        lane.settle();
+                        let reason = e.to_string();
+                        shared.out.send(&Report::Fatal { reason });
+                        std::process::exit(1);
+                    }
+                }));
+            }
             (None, Input::File { path, repeat }) => {
                 threads.push(spawn("file", move || file::play(&path, repeat, &lane)));
             }
@@ -232,7 +251,7 @@ fn address(input: Input) -> Result<rtsp::Address, String> {
             }),
             udp,
         }),
-        Input::File { .. } => Err("is a file".into()),
+        Input::File { .. } | Input::Recording { .. } => Err("is a file".into()),
     }
 }
 

@@ -60,6 +60,13 @@ pub enum Input {
     },
     /// A file played as if it were a camera.
     File { path: PathBuf, repeat: bool },
+    /// Recordings, one after the other, looked at as fast as the machine can: nothing is dropped
+    /// and times are those of the recording.
+    Recording {
+        clips: Vec<PathBuf>,
+        /// Wall time of the first frame, µs since 1970; a clip follows where the last one ended.
+        start_us: i64,
+    },
 }
 
 impl Input {
@@ -70,7 +77,7 @@ impl Input {
                 let url = url::Url::parse(url).ok()?;
                 Some(url.port().unwrap_or(RTSP_PORT))
             }
-            Input::File { .. } => None,
+            Input::File { .. } | Input::Recording { .. } => None,
         }
     }
 }
@@ -88,6 +95,11 @@ impl std::fmt::Debug for Input {
                 .debug_struct("File")
                 .field("path", path)
                 .field("repeat", repeat)
+                .finish(),
+            Input::Recording { clips, start_us } => f
+                .debug_struct("Recording")
+                .field("clips", clips)
+                .field("start_us", start_us)
                 .finish(),
         }
     }
@@ -131,6 +143,19 @@ pub enum Report {
     Camera { camera: u16, state: CameraState },
     /// Once a second: proof of life.
     Progress(Vec<CameraProgress>),
+    /// How far a recording has been looked at.
+    Played { camera: u16, what: Played },
+}
+
+/// How far a recording has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Played {
+    /// Before it begins: how long all its clips are, µs; 0 where their headers do not say.
+    Length(i64),
+    /// A clip begins, by its position in [`Input::Recording`].
+    Clip { index: u16, at_us: i64 },
+    /// All that there is to say of the time before this (as [`Sighting::at_us`]) has been said.
+    Upto(i64),
 }
 
 /// See [`crate::observation::Sighting`].

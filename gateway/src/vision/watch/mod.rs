@@ -25,7 +25,7 @@ use super::{
     story::{Stories, Visitor},
     track::Tracker,
     view::{Impairment, View},
-    wire::{CameraSetup, CameraState, Picture, Report},
+    wire::{CameraSetup, CameraState, Input, Picture, Played, Report},
     zone::Polygon,
 };
 
@@ -34,6 +34,8 @@ const UNDECODABLE: Duration = Duration::from_secs(10);
 /// Without frames for longer (wall time), what was followed is forgotten: something else may
 /// stand in its place.
 const INTERRUPTED: Duration = Duration::from_secs(10);
+/// How often it is said how far a recording has been looked at, µs of media time.
+const SAY_PLAYED: i64 = 1_000_000;
 
 /// What all cameras share.
 #[derive(Debug)]
@@ -93,6 +95,10 @@ pub struct Watch {
     clock: MediaClock,
     newest_pts: i64,
     wall: WallMap,
+    /// Timestamps are wall time already: it is a recording, and when it is looked at matters not.
+    recorded: bool,
+    /// What was last said of how far it has been looked at.
+    played: Option<i64>,
     /// Newest inspected frame: its timestamp and its media time.
     inspected: Option<(i64, Duration)>,
     last_look: Option<Duration>,
@@ -170,6 +176,8 @@ impl Watch {
             clock: MediaClock::default(),
             newest_pts: 0,
             wall: WallMap::default(),
+            recorded: matches!(setup.input, Input::Recording { .. }),
+            played: None,
             inspected: None,
             last_look: None,
             last_arrival: None,
@@ -192,6 +200,7 @@ impl Watch {
                 self.finish(counters);
                 self.tell(CameraState::Ended);
             }
+            Item::Played(what) => self.tell_played(what),
         }
     }
 
@@ -217,8 +226,10 @@ impl Watch {
         if self.background.is_some() {
             self.ring.push(&unit);
         }
-        self.wall
-            .observe(unit.pts, Timestamp::now().as_microsecond());
+        if !self.recorded {
+            self.wall
+                .observe(unit.pts, Timestamp::now().as_microsecond());
+        }
         let decision = match self.decoder {
             Some(_) => self.gaze.next(unit.pts, unit.bytes(), unit.key),
             // Nothing to keep up with: a decoder begins at a key frame.
@@ -252,6 +263,12 @@ impl Watch {
         }
         if decision == Decision::Refresh && frames == 0 {
             self.gaze.nothing_seen();
+        }
+        let said = self
+            .played
+            .is_some_and(|last| self.newest_pts.saturating_sub(last) < SAY_PLAYED);
+        if self.recorded && !said {
+            self.tell_upto();
         }
     }
 
@@ -346,8 +363,23 @@ impl Watch {
         });
     }
 
+    /// Everything up to the newest inspected frame has been said.
+    fn tell_upto(&mut self) {
+        let upto = self.inspected.map_or(self.newest_pts, |(pts, _)| pts);
+        self.played = Some(upto);
+        self.tell_played(Played::Upto(upto));
+    }
+
+    fn tell_played(&self, what: Played) {
+        let camera = self.camera;
+        self.shared.out.send(&Report::Played { camera, what });
+    }
+
     fn tell(&mut self, state: CameraState) {
         if self.state.as_ref() != Some(&state) {
+            if self.recorded {
+                self.tell_upto();
+            }
             self.shared.out.send(&Report::Camera {
                 camera: self.camera,
                 state: state.clone(),
