@@ -13,6 +13,7 @@ pub mod feed;
 pub mod geo;
 pub mod observation;
 pub mod pipeline;
+pub mod replay;
 pub mod rules;
 pub mod simulate;
 pub mod source;

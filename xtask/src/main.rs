@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod eval;
 mod setup;
 mod suites;
 
@@ -44,6 +45,11 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Play scenarios with a written ground truth and count what was found, missed and false.
+    Eval {
+        #[command(flatten)]
+        options: eval::Options,
+    },
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
         /// Suites to run.
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
             seconds,
             full,
         } => bench::run(&what, peers.as_deref(), seconds, full),
+        Command::Eval { options } => eval::run(&options),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

@@ -2,6 +2,7 @@
 
 mod check;
 mod ground;
+mod replay;
 mod run;
 mod spool;
 mod status;
@@ -39,10 +40,28 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  `status`: no gateway answers";
 
+const REPLAY_HELP: &str = "\
+Trying zones on yesterday's recording:
+  1. take an hour of it from the recorder, e.g. gate-1800.mp4
+  2. write the camera and its zones into station.toml; `wangge check` says what is wrong
+  3. wangge replay gate-1800.mp4 --camera gate --config station.toml \\
+         --start 2026-03-01T18:00:00+08:00 --pictures tried/
+  4. look at tried/: each picture shows the zone and the box; move the zone, lengthen `dwell`
+     or add `fixtures`, and play it again
+
+The scene is learnt in the first seconds: what lies there from the beginning is taken to belong
+there, so begin a recording before the thing that should be found.
+
+Exit codes:
+  0  the recording was played to its end, whether or not there were alerts
+  1  a clip cannot be read, or the picture analysis failed
+  2  the command line or the configuration is wrong";
+
 const FIRST_STEPS: &str = "\
 First steps:
   wangge config sample > station.toml      a file to start from, explained
   wangge check --config station.toml       says everything that is wrong with it
+  wangge replay CLIP --camera ID           tries a camera's zones on a recording
   wangge run --config station.toml         runs the station
   wangge status                            asks the running gateway
 
@@ -111,6 +130,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play a recording through a camera's zones and rules and show the alerts it would raise.
+    ///
+    /// Looks at the recording as fast as the machine can, with the station's own model, zones,
+    /// dwell times and masks, and prints what the station would have sent and when. Nothing is
+    /// stored or delivered, and a running gateway is not disturbed.
+    #[command(after_help = REPLAY_HELP)]
+    Replay(replay::Replayed),
     /// Play devices that speak real MQTT or Modbus, to try a station without any.
     Simulate(simulate::Args),
     /// Print completions for a shell.
@@ -165,6 +191,7 @@ impl Cli {
             Command::Status { config, url, json } => {
                 status::status(config.as_deref(), url.as_deref(), json)
             }
+            Command::Replay(args) => replay::replay(args),
             Command::Simulate(args) => run::simulate(args),
             Command::Completion { shell } => {
                 let mut script = Vec::new();

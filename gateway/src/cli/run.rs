@@ -2,7 +2,9 @@
 
 use std::{future::Future, io::IsTerminal, path::Path};
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use super::{OK, USAGE, complain};
 use crate::{config, pipeline, simulate};
@@ -11,7 +13,7 @@ use crate::{config, pipeline, simulate};
 const WORKERS: usize = 2;
 
 pub(super) fn run(path: &Path, log_json: bool) -> u8 {
-    start_log(log_json);
+    start_log(LevelFilter::INFO, log_json);
     match config::load(path) {
         Ok(config) => block_on(pipeline::run(config)),
         Err(faults) => {
@@ -22,11 +24,11 @@ pub(super) fn run(path: &Path, log_json: bool) -> u8 {
 }
 
 pub(super) fn simulate(args: simulate::Args) -> u8 {
-    start_log(false);
+    start_log(LevelFilter::INFO, false);
     block_on(simulate::run(args))
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> u8 {
+pub(super) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -42,9 +44,10 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> u8 {
 }
 
 /// Logs go to standard error, where systemd and containers pick them up.
-fn start_log(json: bool) {
+/// `level` is what is logged where RUST_LOG does not say.
+pub(super) fn start_log(level: LevelFilter, json: bool) {
     let filter = EnvFilter::builder()
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
+        .with_default_directive(level.into())
         .from_env_lossy();
     let log = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()

@@ -55,6 +55,11 @@ pub(super) fn status(file: Option<&Path>, url: Option<&str>, as_json: bool) -> u
     }
 }
 
+/// Whether people are spoken to in Chinese.
+pub(super) fn chinese() -> bool {
+    page::language() == page::Language::Chinese
+}
+
 fn address(url: &str) -> Result<SocketAddr, String> {
     let fault = || format!("\"{url}\" is no address of a console, e.g. http://127.0.0.1:9464");
     let parsed = url::Url::parse(url).map_err(|_| fault())?;

@@ -379,7 +379,7 @@ mod tests {
         scene.look(130_000, &[(PERSON, 0.7)]);
         scene.look(130_200, &[(PERSON, 0.7)]);
         assert!(scene.dwell.measures(), "somebody");
-        scene.look(132_000, &[]);
+        scene.look(131_000, &[]);
         assert!(scene.dwell.measures(), "gone, but for how long?");
         assert_eq!(scene.look(133_500, &[]).len(), 1);
         assert!(!scene.dwell.measures());

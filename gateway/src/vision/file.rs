@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(10);
 const MAX_PAUSE: i64 = 5_000_000;
 
 #[derive(Debug, thiserror::Error)]
-enum FileError {
+pub(super) enum FileError {
     #[error("cannot be opened: {0}")]
     Open(#[from] std::io::Error),
     #[error("is no video that can be read: {0}")]
@@ -54,26 +54,13 @@ pub fn play(path: &Path, repeat: bool, lane: &Arc<Lane>) {
 }
 
 fn play_once(path: &Path, lane: &Arc<Lane>, pace: &mut Pace, first: bool) -> Result<(), FileError> {
-    let mut demuxer = open(path)?;
-    let (index, parameters) = demuxer
-        .streams()
-        .iter()
-        .map(|s| s.codec_parameters())
-        .enumerate()
-        .find_map(|(index, p)| Some((index, p.into_video_codec_parameters()?)))
-        .ok_or(FileError::NoVideo)?;
+    let mut video = Video::open(path)?;
     if first {
-        lane.push(Item::Start(Format::File(Box::new(parameters))));
+        lane.push(Item::Start(video.format.clone()));
     }
     pace.begin();
     let mut empty = true;
-    while let Some(packet) = demuxer.take().map_err(during("read"))? {
-        if packet.stream_index() != index {
-            continue;
-        }
-        let Some(unit) = Unit::from_file(packet) else {
-            continue;
-        };
+    while let Some(unit) = video.next()? {
         let (due, shift) = pace.next(unit.pts);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         lane.push(Item::Unit(unit.shifted(shift)));
@@ -87,11 +74,53 @@ fn play_once(path: &Path, lane: &Arc<Lane>, pace: &mut Pace, first: bool) -> Res
     }
 }
 
-fn open(path: &Path) -> Result<DemuxerWithStreamInfo<File>, FileError> {
-    let io = IO::from_seekable_read_stream(File::open(path)?);
-    let demuxer = Demuxer::builder().build(io).map_err(during("open"))?;
-    let opened = demuxer.find_stream_info(Some(ANALYSE));
-    Ok(opened.map_err(|(_, e)| during("open")(e))?)
+/// The first video in a file.
+pub(super) struct Video {
+    demuxer: DemuxerWithStreamInfo<File>,
+    index: usize,
+    /// How it is coded.
+    pub format: Format,
+    /// Its length as the file's header says, µs.
+    pub length: Option<i64>,
+}
+
+impl Video {
+    /// Opens a file that an earlier allowance of the sandbox covers.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let io = IO::from_seekable_read_stream(File::open(path)?);
+        let demuxer = Demuxer::builder().build(io).map_err(during("open"))?;
+        let demuxer = demuxer
+            .find_stream_info(Some(ANALYSE))
+            .map_err(|(_, e)| during("open")(e))?;
+        let (index, length, parameters) = demuxer
+            .streams()
+            .iter()
+            .enumerate()
+            .find_map(|(index, stream)| {
+                let parameters = stream.codec_parameters().into_video_codec_parameters()?;
+                let length = Some(stream.duration()).filter(|d| !d.is_null());
+                Some((index, length.and_then(|d| d.as_micros()), parameters))
+            })
+            .ok_or(FileError::NoVideo)?;
+        Ok(Video {
+            demuxer,
+            index,
+            format: Format::File(Box::new(parameters)),
+            length,
+        })
+    }
+
+    /// The next compressed frame that has a time.
+    pub fn next(&mut self) -> Result<Option<Unit>, FileError> {
+        while let Some(packet) = self.demuxer.take().map_err(during("read"))? {
+            if packet.stream_index() == self.index
+                && let Some(unit) = Unit::from_file(packet)
+            {
+                return Ok(Some(unit));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// When each frame is due, and its timestamp in a stream that never ends.

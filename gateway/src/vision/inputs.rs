@@ -13,6 +13,7 @@ use super::{
     file,
     folder::{self, Folder},
     lane::{Item, Lane},
+    recording,
     relay::Bound,
     rtsp, snapshot, spawn,
     stills::{StillFault, Stills, silence},
@@ -29,6 +30,8 @@ enum Source {
     Rtsp(Box<rtsp::Address>, Option<Bound>),
     Snapshot(Box<snapshot::Address>),
     File { path: PathBuf, repeat: bool },
+    /// Recordings, and the wall time (µs) of their first frame.
+    Recording(Vec<PathBuf>, i64),
     Folder(Folder),
     Published { topic: String, every: Duration },
 }
@@ -46,9 +49,10 @@ impl Inputs {
 
     /// Files and folders that stay readable.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.good().filter_map(|source| match source {
-            Source::File { path, .. } | Source::Folder(Folder { path, .. }) => Some(path.clone()),
-            Source::Rtsp(..) | Source::Snapshot(_) | Source::Published { .. } => None,
+        self.good().flat_map(|source| match source {
+            Source::File { path, .. } | Source::Folder(Folder { path, .. }) => vec![path.clone()],
+            Source::Recording(clips, _) => clips.clone(),
+            Source::Rtsp(..) | Source::Snapshot(_) | Source::Published { .. } => Vec::new(),
         })
     }
 
@@ -65,12 +69,14 @@ impl Inputs {
     }
 
     /// Receives into the lanes. A camera with a fault of its own says only that. Pictures that
-    /// are published come over `gateway`; when that ends, so does the process.
+    /// are published come over `gateway`; when that ends, so does the process. A recording that
+    /// cannot be played to its end is `fatal`.
     pub fn start(
         self,
         faults: Vec<Option<String>>,
         lanes: &[Arc<Lane>],
         gateway: UnixStream,
+        fatal: impl Fn(String) + Clone + Send + 'static,
     ) -> Vec<std::io::Result<JoinHandle<()>>> {
         let mut threads = Vec::new();
         let mut tasks = Tasks::default();
@@ -79,6 +85,10 @@ impl Inputs {
         for (index, ((source, fault), lane)) in (0u16..).zip(sources) {
             let lane = Arc::clone(lane);
             let source = match (fault, source) {
+                (Some(fault), Ok(Source::Recording(..))) => {
+                    fatal(fault);
+                    continue;
+                }
                 (Some(fault), _) | (None, Err(fault)) => {
                     lane.push(Item::Fault(fault));
                     continue;
@@ -88,6 +98,16 @@ impl Inputs {
             match source {
                 Source::File { path, repeat } => {
                     threads.push(spawn("file", move || file::play(&path, repeat, &lane)));
+                }
+                Source::Recording(clips, start_us) => {
+                    let fatal = fatal.clone();
+                    threads.push(spawn("recording", move || {
+                        if let Err(e) = recording::play(&clips, start_us, &lane) {
+                            // What was seen before the fault is said first.
+                            lane.settle();
+                            fatal(e.to_string());
+                        }
+                    }));
                 }
                 Source::Folder(folder) => {
                     threads.push(spawn("folder", move || folder::play(&folder, &lane)));
@@ -166,6 +186,7 @@ fn source(input: &Input) -> Result<Source, String> {
             path: path.clone(),
             repeat: *repeat,
         },
+        Input::Recording { clips, start_us } => Source::Recording(clips.clone(), *start_us),
         Input::Folder {
             path,
             watch,

@@ -17,6 +17,7 @@ use crate::counters::Counter;
 use super::{
     decode::{Format, Scalers, Unit},
     watch::Watch,
+    wire::Played,
 };
 
 /// Most compressed frames that wait per camera: four seconds at 25 a second.
@@ -37,6 +38,8 @@ pub enum Item {
     Fault(String),
     /// A file is over.
     End,
+    /// A recording goes on, to be passed on in its place among what is seen in it.
+    Played(Played),
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -57,6 +60,8 @@ pub struct Lane {
     /// What happened to its frames.
     pub counters: Counters,
     pool: Arc<Pool>,
+    /// Something was taken out of the queue, or done.
+    progress: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +73,8 @@ struct Queue {
     scheduled: bool,
     /// Frames were dropped: what comes before the next key frame is useless.
     resync: bool,
+    /// Of a recording: nothing in it grows old.
+    patient: bool,
 }
 
 impl Queue {
@@ -87,7 +94,7 @@ impl Queue {
                     return 1;
                 }
                 let bytes = unit.bytes();
-                if self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES {
+                if self.is_full(bytes) {
                     dropped = self.waiting() as u64;
                     self.items.retain(|(_, i)| !matches!(i, Item::Unit(_)));
                     self.bytes = 0;
@@ -100,10 +107,15 @@ impl Queue {
                 self.bytes += bytes;
             }
             Item::Start(_) => self.resync = false,
-            Item::Fault(_) | Item::End => {}
+            Item::Fault(_) | Item::End | Item::Played(_) => {}
         }
         self.items.push_back((now, item));
         dropped
+    }
+
+    /// No room for a frame of so many bytes.
+    fn is_full(&self, bytes: usize) -> bool {
+        self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES
     }
 
     /// The next item; and how many frames were passed over because they had waited too long.
@@ -117,7 +129,7 @@ impl Queue {
     }
 
     fn pass_over(&mut self, now: Instant) -> u64 {
-        let late = self.items.front().is_some_and(|(since, item)| {
+        let late = !self.patient && self.items.front().is_some_and(|(since, item)| {
             matches!(item, Item::Unit(_)) && now.saturating_duration_since(*since) > MAX_AGE
         });
         let is_key = |(_, item): &(Instant, Item)| matches!(item, Item::Unit(unit) if unit.key);
@@ -147,6 +159,7 @@ impl Lane {
             watch: Mutex::new(watch),
             counters: Counters::default(),
             pool,
+            progress: Condvar::new(),
         })
     }
 
@@ -162,6 +175,26 @@ impl Lane {
             drop(queue);
             self.pool.schedule(Arc::clone(self));
         }
+    }
+
+    /// Puts an item into the lane as soon as there is room for it: for recordings, which can
+    /// wait where a camera cannot.
+    pub fn feed(self: &Arc<Self>, item: Item) {
+        let bytes = match &item {
+            Item::Unit(unit) => unit.bytes(),
+            _ => 0,
+        };
+        let mut queue = lock(&self.queue);
+        queue.patient = true;
+        let room = |queue: &mut Queue| !queue.items.is_empty() && queue.is_full(bytes);
+        drop(self.progress.wait_while(queue, room));
+        self.push(item);
+    }
+
+    /// Waits until everything in the lane has been looked at.
+    pub fn settle(&self) {
+        let queue = lock(&self.queue);
+        drop(self.progress.wait_while(queue, |queue| queue.scheduled));
     }
 
     /// Frames were lost on their way to the lane.
@@ -187,6 +220,7 @@ impl Lane {
         let behind = watch.behind();
         drop(watch);
         let mut queue = lock(&self.queue);
+        self.progress.notify_all();
         if queue.items.is_empty() && !behind {
             queue.scheduled = false;
         } else {

@@ -33,6 +33,7 @@ mod out;
 mod pace;
 mod pixelate;
 mod relay;
+mod recording;
 mod ring;
 mod rtsp;
 mod sandbox;
@@ -200,7 +201,14 @@ fn work(
         let pool = Arc::clone(&pool);
         threads.push(spawn("look", move || pool.work()));
     }
-    threads.extend(inputs.start(faults, &lanes, socket));
+    let fatal = {
+        let shared = Arc::clone(&shared);
+        move |reason| {
+            shared.out.send(&Report::Fatal { reason });
+            std::process::exit(1);
+        }
+    };
+    threads.extend(inputs.start(faults, &lanes, socket, fatal));
     if let Some(e) = threads.into_iter().find_map(Result::err) {
         let reason = format!("cannot start a thread: {e}");
         shared.out.send(&Report::Fatal { reason });

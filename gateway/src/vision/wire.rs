@@ -97,6 +97,13 @@ pub enum Input {
         repeat: bool,
         every: Duration,
     },
+    /// Recordings, one after the other, looked at as fast as the machine can: nothing is dropped
+    /// and times are those of the recording.
+    Recording {
+        clips: Vec<PathBuf>,
+        /// Wall time of the first frame, µs since 1970; a clip follows where the last one ended.
+        start_us: i64,
+    },
 }
 
 /// Which certificate a camera may show.
@@ -118,7 +125,10 @@ impl Input {
                 Some(url.port().unwrap_or(usual))
             }
             Input::Snapshot { url, .. } => url::Url::parse(url).ok()?.port_or_known_default(),
-            Input::File { .. } | Input::Published { .. } | Input::Folder { .. } => None,
+            Input::File { .. }
+            | Input::Recording { .. }
+            | Input::Published { .. }
+            | Input::Folder { .. } => None,
         }
     }
 
@@ -128,7 +138,7 @@ impl Input {
             Input::Snapshot { every, .. }
             | Input::Published { every, .. }
             | Input::Folder { every, .. } => Some(*every),
-            Input::Rtsp { .. } | Input::File { .. } => None,
+            Input::Rtsp { .. } | Input::File { .. } | Input::Recording { .. } => None,
         }
     }
 }
@@ -162,6 +172,11 @@ impl std::fmt::Debug for Input {
                 .field("path", path)
                 .field("every", every)
                 .finish_non_exhaustive(),
+            Input::Recording { clips, start_us } => f
+                .debug_struct("Recording")
+                .field("clips", clips)
+                .field("start_us", start_us)
+                .finish(),
         }
     }
 }
@@ -208,6 +223,19 @@ pub enum Report {
     Camera { camera: u16, state: CameraState },
     /// Once a second: proof of life.
     Progress(Vec<CameraProgress>),
+    /// How far a recording has been looked at.
+    Played { camera: u16, what: Played },
+}
+
+/// How far a recording has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Played {
+    /// Before it begins: how long all its clips are, µs; 0 where their headers do not say.
+    Length(i64),
+    /// A clip begins, by its position in [`Input::Recording`].
+    Clip { index: u16, at_us: i64 },
+    /// All that there is to say of the time before this (as [`Sighting::at_us`]) has been said.
+    Upto(i64),
 }
 
 /// See [`crate::observation::Sighting`].

@@ -69,6 +69,11 @@ pub fn kit(purpose: Purpose) -> Result<Kit> {
     })
 }
 
+/// The interpreter with which scenarios are made for the evaluation; returns its path.
+pub fn evaluation_python() -> Result<PathBuf> {
+    python::ensure_evaluation(&cache::Cache::open()?)
+}
+
 /// The checkout that this xtask was built from.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

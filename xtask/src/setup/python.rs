@@ -20,16 +20,29 @@ const REQUIREMENTS: &[&str] = &[
     "paho-mqtt==2.2.0",
 ];
 
+/// What the evaluation's scenarios are made with.
+const EVALUATION: &[&str] = &["numpy==2.4.6", "opencv-python-headless==5.0.0.93"];
+
 /// Makes the environment if it is not there; returns its interpreter.
 pub fn ensure(cache: &Cache) -> Result<PathBuf> {
-    let step = Step::begin("Python environment");
-    let (home, wanted) = (cache.path("python"), REQUIREMENTS.join("\n"));
+    make(cache, "python", "Python environment", REQUIREMENTS)
+}
+
+/// The environment of the evaluation, which nothing else needs.
+pub fn ensure_evaluation(cache: &Cache) -> Result<PathBuf> {
+    let name = "Python environment of the evaluation";
+    make(cache, "python-evaluation", name, EVALUATION)
+}
+
+fn make(cache: &Cache, folder: &str, name: &str, requirements: &[&str]) -> Result<PathBuf> {
+    let step = Step::begin(name);
+    let (home, wanted) = (cache.path(folder), requirements.join("\n"));
     let (python, stamp) = (home.join("bin/python"), home.join("wangge-requirements"));
     if fs::read_to_string(&stamp).is_ok_and(|s| s == wanted) && works(&python) {
         step.done("there");
         return Ok(python);
     }
-    step.doing(&format!("installing {}", REQUIREMENTS.join(" ")));
+    step.doing(&format!("installing {}", requirements.join(" ")));
     if home.exists() {
         fs::remove_dir_all(&home)
             .with_context(|| format!("cannot remove the outdated {}", home.display()))?;
@@ -38,7 +51,7 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     step.run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
-            .args(REQUIREMENTS),
+            .args(requirements),
     )?;
     fs::write(&stamp, wanted)?;
     step.done("made");

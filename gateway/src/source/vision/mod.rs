@@ -5,6 +5,7 @@
 //! and delivery never notice.
 
 mod child;
+pub mod replay;
 mod report;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -44,7 +45,7 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration:
 const HEALTHY: Duration = Duration::from_secs(120);
 
 /// The child's program, beside the gateway's own.
-const PROGRAM: &str = "wangge-vision";
+pub const PROGRAM: &str = "wangge-vision";
 
 /// What the console reads of the cameras.
 #[derive(Clone, Debug, Default)]

@@ -175,6 +175,8 @@ pub struct Reporter {
     model: (String, String),
     keep: Keep,
     clock: Clock,
+    /// Of a recording: the time up to which it has been looked at.
+    recorded: Option<Timestamp>,
     counters: Arc<SourceCounters>,
 }
 
@@ -200,8 +202,18 @@ impl Reporter {
             model: Default::default(),
             keep,
             clock,
+            recorded: None,
             counters,
         }
+    }
+
+    /// From now on, times are those of a recording that has been looked at up to `at`.
+    pub fn recorded(&mut self, at: Timestamp) {
+        self.recorded = Some(at);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.recorded.unwrap_or_else(|| self.clock.now().wall)
     }
 
     pub fn cameras(&self) -> &[Arc<Camera>] {
@@ -212,7 +224,7 @@ impl Reporter {
     pub fn child_failed(&mut self, reason: &str) -> Option<Arrival> {
         self.counters.faults.add_one();
         self.progress.clear();
-        let now = self.clock.now().wall;
+        let now = self.now();
         let fault = Health::Fault {
             what: EventKind::VisionFault,
             reason: sentence(&format!("picture analysis stopped: {reason}")),
@@ -266,6 +278,8 @@ impl Reporter {
                 Outcome::Nothing
             }
             Report::Camera { camera, state } => self.camera(camera, state),
+            // Said for whoever plays the recording.
+            Report::Played { .. } => Outcome::Nothing,
             Report::Sighting(sighting) => match self.sighting(sighting).await {
                 Ok(arrival) => Outcome::Arrival(arrival),
                 Err(reason) => {
@@ -318,7 +332,7 @@ impl Reporter {
             tracing::warn!("camera {}: {reason}", camera.id);
         }
         *health = Some(new.clone());
-        let now = self.clock.now().wall;
+        let now = self.now();
         let observation = Observation {
             subject: Arc::clone(&camera.id),
             at: now,
@@ -349,7 +363,7 @@ impl Reporter {
             return Err("box or score out of range".into());
         }
         let overrun = seen.overrun.map(|o| measured(o, zone)).transpose()?;
-        let now = self.clock.now().wall;
+        let now = self.now();
         let (at, quality) = match believable(seen.at_us, now) {
             Some(at) => (at, Quality::Good),
             None => (now, Quality::ClockSuspect),

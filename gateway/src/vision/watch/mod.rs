@@ -29,7 +29,7 @@ use super::{
     story::Stories,
     track::Tracker,
     view::{Impairment, View},
-    wire::{CameraSetup, CameraState, Picture, Report},
+    wire::{CameraSetup, CameraState, Input, Picture, Played, Report},
     zone::Polygon,
 };
 
@@ -38,6 +38,8 @@ const UNDECODABLE: Duration = Duration::from_secs(10);
 /// Without frames for longer (wall time), what was followed is forgotten: something else may
 /// stand in its place.
 const INTERRUPTED: Duration = Duration::from_secs(10);
+/// How often it is said how far a recording has been looked at, µs of media time.
+const SAY_PLAYED: i64 = 1_000_000;
 
 /// What all cameras share.
 #[derive(Debug)]
@@ -121,6 +123,10 @@ pub struct Watch {
     clock: MediaClock,
     newest_pts: i64,
     wall: WallMap,
+    /// Timestamps are wall time already: it is a recording, and when it is looked at matters not.
+    recorded: bool,
+    /// What was last said of how far it has been looked at.
+    played: Option<i64>,
     /// Newest inspected frame: its timestamp and its media time.
     inspected: Option<(i64, Duration)>,
     last_look: Option<Duration>,
@@ -218,6 +224,8 @@ impl Watch {
             clock: MediaClock::with(allowance),
             newest_pts: 0,
             wall: WallMap::default(),
+            recorded: matches!(setup.input, Input::Recording { .. }),
+            played: None,
             inspected: None,
             last_look: None,
             recheck: Duration::ZERO,
@@ -231,7 +239,10 @@ impl Watch {
     pub fn take(&mut self, item: Item, scalers: &mut Scalers, counters: &Counters) {
         match item {
             Item::Start(format) => self.start(format, counters),
-            Item::Unit(unit) => self.unit(unit, scalers, counters),
+            Item::Unit(unit) => {
+                self.unit(unit, scalers, counters);
+                self.tell_progress();
+            }
             Item::Fault(reason) => {
                 self.begin_again(counters);
                 self.tell(CameraState::Fault(reason));
@@ -240,6 +251,7 @@ impl Watch {
                 self.finish(scalers, counters);
                 self.tell(CameraState::Ended);
             }
+            Item::Played(what) => self.tell_played(what),
         }
     }
 
@@ -285,8 +297,10 @@ impl Watch {
         if self.background.is_some() {
             self.ring.push(&unit);
         }
-        self.wall
-            .observe(unit.pts, Timestamp::now().as_microsecond());
+        if !self.recorded {
+            self.wall
+                .observe(unit.pts, Timestamp::now().as_microsecond());
+        }
         match self.gaze.next(unit.pts, unit.bytes(), unit.key) {
             Decision::Keep => self.keep(unit, counters),
             Decision::Look => {
@@ -430,11 +444,15 @@ impl Watch {
     }
 
     fn due(&self, pts: i64) -> bool {
-        let pace = self.shared.pace.lock();
-        let fair = pace
-            .unwrap_or_else(PoisonError::into_inner)
-            .interval(Instant::now());
-        let interval = self.interval.max(fair.as_micros() as i64);
+        let mut interval = self.interval;
+        // A recording waits.
+        if !self.recorded {
+            let pace = self.shared.pace.lock();
+            let fair = pace
+                .unwrap_or_else(PoisonError::into_inner)
+                .interval(Instant::now());
+            interval = interval.max(fair.as_micros() as i64);
+        }
         // A tenth of leeway, or a stream of exactly twice the rate would lose every third.
         self.inspected.is_none_or(|(last, _)| {
             let passed = pts.saturating_sub(last);
@@ -472,8 +490,33 @@ impl Watch {
         });
     }
 
+    /// Everything up to the newest inspected frame has been said.
+    /// Of a recording, now and then: how far it has been looked at.
+    fn tell_progress(&mut self) {
+        let said = self
+            .played
+            .is_some_and(|last| self.newest_pts.saturating_sub(last) < SAY_PLAYED);
+        if self.recorded && !said {
+            self.tell_upto();
+        }
+    }
+
+    fn tell_upto(&mut self) {
+        let upto = self.inspected.map_or(self.newest_pts, |(pts, _)| pts);
+        self.played = Some(upto);
+        self.tell_played(Played::Upto(upto));
+    }
+
+    fn tell_played(&self, what: Played) {
+        let camera = self.camera;
+        self.shared.out.send(&Report::Played { camera, what });
+    }
+
     fn tell(&mut self, state: CameraState) {
         if self.state.as_ref() != Some(&state) {
+            if self.recorded {
+                self.tell_upto();
+            }
             self.shared.out.send(&Report::Camera {
                 camera: self.camera,
                 state: state.clone(),
