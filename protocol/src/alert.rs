@@ -217,6 +217,13 @@ pub struct AlertSighting {
     /// How it came there, of something that is new and stays (`label` `object`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub story: Option<Story>,
+    /// Since when it may not be there, RFC 3339; of zones with a calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
+    pub forbidden_since: Option<String>,
+    /// What permitted it until then: the permit's id, or the window as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<String>,
 }
 
 /// How something came to lie there.
