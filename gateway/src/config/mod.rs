@@ -1,6 +1,7 @@
 //! One TOML file: `raw` (serde, unknown keys denied) -> `check` (all faults at once, with line
 //! and suggestion) -> the validated types below, which later stages never check again.
 
+mod calendars;
 mod check;
 pub mod code;
 mod document;
@@ -19,8 +20,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
-use crate::observation::Quantity;
+use crate::{calendar::Calendar, observation::Quantity};
 
+pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
@@ -35,6 +37,7 @@ pub struct Config {
     pub listener: Option<Listener>,
     pub buses: Vec<Bus>,
     pub cameras: Vec<Arc<Camera>>,
+    pub calendars: Calendars,
     pub vision: Option<Vision>,
     pub devices: Vec<Arc<Device>>,
     pub streams: Vec<Stream>,
@@ -347,15 +350,29 @@ pub enum Condition {
     },
     /// Flow at or above `flow` for `hold`.
     Burst { flow: f64, hold: Duration },
-    /// Anything of `labels` in `zone` for `dwell` (media time); cleared after `grace` empty.
+    /// Anything of `labels` (anything at all if there are none) in `zone` for `dwell` (media
+    /// time) while that is forbidden; cleared after `grace` empty, or when it is permitted.
     Presence {
         zone: Arc<str>,
         labels: Vec<String>,
         dwell: Duration,
         grace: Duration,
+        among: Among,
+        calendar: Arc<Calendar>,
     },
     /// The device's own health, as its source reports it; its kind overrides the rule's.
     Health,
+}
+
+/// Which of the things in a zone a rule is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Among {
+    #[default]
+    All,
+    /// What came after the zone had been seen empty since its use ended.
+    Arrived,
+    /// What has been there since a permitted use.
+    LeftBehind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -414,6 +431,10 @@ pub struct Zone {
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
     pub dwell: Duration,
+    /// Whether what is left after use is told apart.
+    pub take_down: bool,
+    /// When things may be there, by the station's own file.
+    pub calendar: Arc<Calendar>,
 }
 
 /// The vision child.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
-use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity};
+use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity, Text};
 
 use super::{
     Change, Finding, Reading, Transition,
@@ -15,6 +15,7 @@ use super::{
     threshold::Threshold,
 };
 use crate::{
+    calendar::Permit,
     clock::Now,
     config::{Camera, Condition, Device, Rule},
     observation::{Health, Observation, Quality, Quantity, Sighting, Value},
@@ -109,6 +110,9 @@ impl Engine {
     ///
     /// Implausible values show that the device is alive and nothing else.
     pub fn step(&mut self, observation: &Observation, now: Now, out: &mut Vec<Finding>) {
+        if let Value::Permits(permits) = &observation.value {
+            return self.set_permits(permits);
+        }
         let subject = match self.index.get(&observation.subject) {
             Some(&i) => self.subjects.get_mut(i),
             None if matches!(observation.value, Value::Health(_)) => {
@@ -140,7 +144,8 @@ impl Engine {
                 subject.measured(*quantity, reading, out);
             }
             Value::Measurement { .. } => {}
-            Value::Sighting(sighting) => subject.seen(sighting, at, out),
+            Value::Sighting(sighting) => subject.seen(sighting, at, now.wall, out),
+            Value::Permits(_) => {}
             Value::Health(health) => subject.said(health, at, out),
         }
     }
@@ -151,6 +156,11 @@ impl Engine {
         for subject in &mut self.subjects {
             subject.tick(now, out);
         }
+    }
+
+    fn set_permits(&mut self, permits: &[Permit]) {
+        let presences = self.subjects.iter_mut().flat_map(|s| &mut s.presences);
+        presences.for_each(|p| p.condition.set_permits(permits));
     }
 
     fn add(&mut self, subject: Subject) {
@@ -237,8 +247,12 @@ impl Subject {
                 labels,
                 dwell,
                 grace,
+                among,
+                calendar,
             } => {
-                let condition = Presence::new(zone.clone(), labels.clone(), *dwell, *grace);
+                let times = (*dwell, *grace);
+                let (zone, labels) = (zone.clone(), labels.clone());
+                let condition = Presence::new(zone, labels, times, *among, calendar.clone());
                 return self.presences.push(Ruled { rule, condition });
             }
             Condition::Health => {
@@ -308,26 +322,37 @@ impl Subject {
         }
     }
 
-    fn seen(&mut self, sighting: &Sighting, at: Timestamp, out: &mut Vec<Finding>) {
+    fn seen(
+        &mut self,
+        sighting: &Sighting,
+        at: Timestamp,
+        wall: Timestamp,
+        out: &mut Vec<Finding>,
+    ) {
         for Ruled { rule, condition } in &mut self.presences {
-            let Some(change) = condition.look(sighting, at) else {
+            let Some(looked) = condition.look(sighting, at, wall) else {
                 continue;
             };
+            // What ends an alert is no sighting of it.
+            let shown = sighting.present && looked.change != Change::Ended;
             out.push(Finding {
-                sighting: sighting.present.then(|| AlertSighting {
+                sighting: shown.then(|| AlertSighting {
                     zone: sighting.zone.to_string(),
                     label: sighting.label.clone(),
                     score: sighting.score,
                     bbox: sighting.bbox,
-                    dwell_s: sighting.dwell.as_secs_f64(),
+                    dwell_s: looked.dwell.as_secs_f64(),
                     track: sighting.track,
                     model: sighting.model.clone(),
                     model_hash: sighting.model_hash.clone(),
                     human_confirmed: false,
                     story: sighting.story.clone(),
+                    forbidden_since: looked.ended.map(|e| e.forbidden_since.to_string()),
+                    permit: looked.ended.map(|e| condition.calendar().words(e.by).name),
                 }),
                 evidence: sighting.evidence.clone(),
-                ..finding(&self.id, rule, change, at)
+                reason: looked.note,
+                ..finding(&self.id, rule, looked.change, at)
             });
         }
     }
@@ -349,7 +374,11 @@ impl Subject {
                     measurement: None,
                     sighting: None,
                     evidence: Vec::new(),
-                    reason: reason.cloned(),
+                    // A source speaks one language.
+                    reason: reason.map(|reason| Text {
+                        zh: reason.clone(),
+                        en: reason.clone(),
+                    }),
                 });
             };
             let (kind, reason) = match health {
@@ -369,6 +398,15 @@ impl Subject {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.presences {
+            let Some((at, why)) = condition.tick(now.wall) else {
+                continue;
+            };
+            out.push(Finding {
+                reason: Some(why),
+                ..finding(&self.id, rule, Change::Ended, at)
+            });
+        }
         if self.absences.is_empty() {
             return;
         }

@@ -9,8 +9,8 @@ use crate::{
     clock::Now,
     config::platform as profile,
     config::{
-        Camera, CameraInput, Condition, Config, Device, DeviceLink, DeviceProfile, Rule, Side,
-        Station, Storage,
+        Among, Calendars, Camera, CameraInput, Condition, Config, Device, DeviceLink,
+        DeviceProfile, Rule, Side, Station, Storage,
     },
     observation::{Observation, Quality, Quantity, Sighting, Value},
 };
@@ -67,6 +67,8 @@ pub(crate) fn stall(dwell: Duration, grace: Duration) -> Arc<Rule> {
         labels: vec!["umbrella".into(), "chair".into()],
         dwell,
         grace,
+        among: Among::All,
+        calendar: Arc::default(),
     };
     rule("stall", EventKind::ShopOverflow, when)
 }
@@ -153,6 +155,7 @@ pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>)
         model_hash: "0123456789abcdef".into(),
         evidence,
         story: None,
+        left_behind: false,
     }))
 }
 
@@ -186,6 +189,7 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         listener: None,
         buses: Vec::new(),
         cameras,
+        calendars: Calendars::default(),
         vision: None,
         devices,
         streams: Vec::new(),

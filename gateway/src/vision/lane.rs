@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::counters::Counter;
+use crate::{calendar::Permit, counters::Counter};
 
 use super::{
     decode::{Format, Unit},
@@ -33,6 +33,8 @@ pub enum Item {
     Fault(String),
     /// A file is over.
     End,
+    /// These permits go from now on.
+    Permits(Arc<[Permit]>),
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -95,7 +97,7 @@ impl Queue {
                 self.bytes += bytes;
             }
             Item::Start(_) => self.resync = false,
-            Item::Fault(_) | Item::End => {}
+            Item::Fault(_) | Item::End | Item::Permits(_) => {}
         }
         self.items.push_back(item);
         dropped

@@ -54,8 +54,9 @@ use self::{
     lane::{Item, Lane, Pool},
     out::Out,
     watch::{Shared, Watch},
-    wire::{CameraProgress, CameraSetup, Input, Report, Setup},
+    wire::{CameraProgress, CameraSetup, Command, Input, Report, Setup},
 };
+use crate::calendar::Permit;
 
 /// How often the child says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -110,8 +111,10 @@ fn gateway() -> Option<UnixStream> {
 
 /// A detector in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
-fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
+fn prepare(setup: &Setup) -> Result<(Detector, TimeZone, Vec<String>), String> {
     decode::quiet_logs();
+    let time_zone = TimeZone::get(&setup.time_zone)
+        .map_err(|e| format!("time zone {}: {e}", setup.time_zone))?;
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
     let files = setup
@@ -124,14 +127,14 @@ fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
     let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
-    Ok((detector, weaknesses))
+    Ok((detector, time_zone, weaknesses))
 }
 
 fn work(
     setup: Setup,
     socket: UnixStream,
     out: Out,
-    (detector, weaknesses): (Detector, Vec<String>),
+    (detector, time_zone, weaknesses): (Detector, TimeZone, Vec<String>),
 ) -> ExitCode {
     let faults: Vec<_> = setup
         .cameras
@@ -146,7 +149,8 @@ fn work(
     let shared = Arc::new(Shared {
         detector: Mutex::new(detector),
         out,
-        time_zone: TimeZone::system(),
+        time_zone,
+        days: Arc::new(setup.days),
     });
     shared.out.send(&ready);
 
@@ -160,8 +164,13 @@ fn work(
             Lane::new(watch, Arc::clone(&pool))
         })
         .collect();
+    let obey = {
+        let lanes = lanes.clone();
+        set_permits(&lanes, setup.permits);
+        move || obey(socket, &lanes)
+    };
     let mut threads = vec![
-        spawn("gateway", move || until_gone(socket)),
+        spawn("gateway", obey),
         spawn("memory", move || watch_memory(setup.memory_limit)),
     ];
     for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
@@ -272,10 +281,21 @@ async fn keep_playing(address: rtsp::Address, lane: Arc<Lane>) {
     }
 }
 
-/// The gateway says nothing more; when it goes, so does the child, whatever it is doing.
-fn until_gone(mut socket: UnixStream) {
-    let _ = std::io::copy(&mut socket, &mut std::io::sink());
+/// Does what the gateway says; when it goes, so does the child, whatever it is doing.
+fn obey(mut socket: UnixStream, lanes: &[Arc<Lane>]) {
+    while let Ok(command) = wire::read::<Command>(&mut socket) {
+        match command {
+            Command::Permits(permits) => set_permits(lanes, permits),
+        }
+    }
     std::process::exit(0);
+}
+
+fn set_permits(lanes: &[Arc<Lane>], permits: Vec<Permit>) {
+    let permits: Arc<[Permit]> = permits.into();
+    for lane in lanes {
+        lane.push(Item::Permits(permits.clone()));
+    }
 }
 
 /// Ends the process when its memory is beyond the limit: the last line behind the limits of

@@ -11,13 +11,15 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::calendar::{Days, Hours, Permit};
+
 /// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
 /// Where RTSP is served if a URL does not say.
 pub const RTSP_PORT: u16 = 554;
 
-/// The one message to the child; afterwards the gateway only closes the socket.
+/// The first message to the child; [`Command`]s follow, until the gateway closes the socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// The model's manifest.
@@ -28,8 +30,21 @@ pub struct Setup {
     pub threads: usize,
     /// Resident bytes at which the child ends itself.
     pub memory_limit: u64,
+    /// The station's IANA time zone.
+    pub time_zone: String,
+    /// Holidays, for calendars of zones.
+    pub days: Days,
+    /// Permits of all zones, without holders.
+    pub permits: Vec<Permit>,
     /// Cameras; messages name them by position.
     pub cameras: Vec<CameraSetup>,
+}
+
+/// What the gateway says later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// These permits go from now on, without holders.
+    Permits(Vec<Permit>),
 }
 
 /// A camera as the child needs it.
@@ -110,6 +125,10 @@ pub struct ZoneSetup {
     pub dwell_us: u64,
     /// Media time of emptiness after which the zone is said to be empty, µs.
     pub grace_us: u64,
+    /// When things may be there.
+    pub hours: Hours,
+    /// Whether what is left after use is told apart.
+    pub take_down: bool,
 }
 
 /// What the child says.
@@ -150,6 +169,8 @@ pub struct Sighting {
     pub pictures: Vec<Picture>,
     /// How it came there, of something without a class.
     pub story: Option<Story>,
+    /// The zone has not been seen empty since its use ended.
+    pub left_behind: bool,
 }
 
 /// Label of something that is new and stays, whatever it is.
@@ -301,6 +322,7 @@ mod tests {
             track: 9,
             dwell_us: 1_000_000,
             at_us: -1,
+            left_behind: false,
             pictures: vec![Picture {
                 role: Role::Scene,
                 at_us: 0,

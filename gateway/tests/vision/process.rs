@@ -88,6 +88,9 @@ fn the_child_ends_when_the_gateway_is_gone() {
         onnxruntime: vision.onnxruntime,
         threads: 1,
         memory_limit: vision.memory_limit,
+        time_zone: "Asia/Shanghai".into(),
+        days: Default::default(),
+        permits: Vec::new(),
         cameras: Vec::new(),
     };
     wire::write(&mut ours, &setup).unwrap();

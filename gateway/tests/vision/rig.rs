@@ -14,7 +14,9 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wangge::{
     clock::Clock,
-    config::{Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, Vision, Zone},
+    config::{
+        Calendars, Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, Vision, Zone,
+    },
     counters::SourceCounters,
     observation::{Arrival, Health, Sighting, Value},
     source::vision::{Keep, Launch, run_program},
@@ -41,6 +43,10 @@ impl Rig {
     }
 
     pub fn with(cameras: Vec<Camera>, vision: Vision) -> Self {
+        Self::with_calendars(cameras, vision, Calendars::default())
+    }
+
+    pub fn with_calendars(cameras: Vec<Camera>, vision: Vision, calendars: Calendars) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Its own name tells this rig's children from those of tests that run beside it.
         let program = dir.path().join("wangge");
@@ -52,6 +58,7 @@ impl Rig {
             Launch {
                 program: program.clone(),
                 vision,
+                calendars,
                 state: Arc::default(),
             },
             cameras.into_iter().map(Arc::new).collect(),
@@ -201,6 +208,8 @@ pub fn camera(input: CameraInput) -> Camera {
             labels: vec!["person".into()],
             dwell: Duration::from_secs(2),
             grace: Duration::from_secs(5),
+            among: Default::default(),
+            calendar: Arc::default(),
         },
         update_every: Duration::from_secs(60),
     };
@@ -216,6 +225,8 @@ pub fn camera(input: CameraInput) -> Camera {
             objects: false,
             fixtures: vec![],
             dwell: Duration::from_secs(2),
+            take_down: false,
+            calendar: Arc::default(),
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],
         fps: 5.0,

@@ -47,6 +47,8 @@ fn huge(evidence: u8) -> (Config, Finding) {
         model_hash: long('f', 16),
         human_confirmed: false,
         story: None,
+        forbidden_since: Some("2026-11-22T06:00:00.123456789Z".into()),
+        permit: Some(long('"', 1_000)),
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,
@@ -68,7 +70,10 @@ fn huge(evidence: u8) -> (Config, Finding) {
         }),
         sighting: Some(seen),
         evidence: pictures.collect(),
-        reason: Some(long('\n', 10_000) + &long('长', 10_000)),
+        reason: Some(Text {
+            zh: long('\n', 10_000) + &long('长', 10_000),
+            en: long('\n', 10_000) + &long('长', 10_000),
+        }),
     };
     (config, finding)
 }

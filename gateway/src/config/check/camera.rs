@@ -6,12 +6,13 @@ use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
 use super::{
-    At, Checker, Seen, device, installed, limits,
+    At, Checker, Seen, calendar, device, installed, limits,
     link::{self, Keys},
-    polygon, rule, station,
+    polygon, preset, rule, station,
 };
+use crate::calendar::Windows;
 use crate::config::{
-    Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
+    Among, Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
     raw::{RawCamera, RawConfig, RawTransport, RawZone},
 };
 use crate::vision::wire::OBJECT;
@@ -22,6 +23,8 @@ const FPS: f64 = 5.0;
 const DWELL: Duration = Duration::from_secs(20);
 /// Default for `grace`.
 const GRACE: Duration = Duration::from_secs(10);
+/// End of a take-down rule's id, after its zone's.
+const TAKE_DOWN: &str = ":take_down";
 
 /// The vision table, and what its model can see.
 pub(super) struct Checked {
@@ -95,6 +98,7 @@ pub(super) fn cameras(
     station: &Station,
     devices: &[Arc<Device>],
     vision: Option<&Checked>,
+    own: &calendar::Own,
 ) -> Vec<Arc<Camera>> {
     let root = At::Root;
     let list = root.key("camera");
@@ -114,7 +118,8 @@ pub(super) fn cameras(
         }
         let labels = vision.and_then(|v| v.labels.as_ref());
         if let Some(input) = input(cx, at, raw) {
-            cameras.push(Arc::new(camera(cx, at, raw, id, input, station, labels)));
+            let seen = (labels, own);
+            cameras.push(Arc::new(camera(cx, at, raw, id, input, station, seen)));
         }
     }
     cameras
@@ -127,13 +132,13 @@ fn camera(
     id: Arc<str>,
     input: CameraInput,
     station: &Station,
-    labels: Option<&BTreeSet<String>>,
+    seen: (Option<&BTreeSet<String>>, &calendar::Own),
 ) -> Camera {
     if let Some(grid) = &raw.unit_grid {
         station::unit_grid(cx, at.key("unit_grid"), grid);
     }
     device::half_a_place(cx, at, raw.lon, raw.lat);
-    let (zones, mut rules) = zones(cx, at, &raw.zone, labels);
+    let (zones, mut rules) = zones(cx, at, &raw.zone, &id, station, seen);
     if zones.is_empty() && raw.zone.is_empty() {
         let help = "add a `[[camera.zone]]` to look for something";
         cx.warn(
@@ -249,7 +254,9 @@ fn zones(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,
     raw: &[RawZone],
-    labels: Option<&BTreeSet<String>>,
+    camera: &str,
+    station: &Station,
+    (labels, own): (Option<&BTreeSet<String>>, &calendar::Own),
 ) -> (Vec<Zone>, Vec<Arc<Rule>>) {
     let list = at.key("zone");
     let mut seen = Seen::new();
@@ -259,14 +266,28 @@ fn zones(
         let at = list.index(i);
         let id = cx.id(at.key("id"), raw.id.as_ref());
         cx.unique(&mut seen, at.key("id"), "zone", &id);
+        let most = limits::ZONE_ID_CHARS;
+        if id.len() > most && id.len() <= *limits::ID_CHARS.end() {
+            let message = format!("a zone's `id` has at most {most} characters");
+            cx.error(at.key("id"), message, "");
+        }
         let polygon = raw
             .polygon
             .as_deref()
             .map(|corners| polygon::polygon(cx, at.key("polygon"), corners));
-        let wanted = raw.labels.clone().unwrap_or_default();
+        let mut wanted = raw.labels.clone().unwrap_or_default();
         zone_labels(cx, at.key("labels"), &wanted, labels);
+        let words = raw.what.as_deref().unwrap_or_default();
+        let asked = preset::expand(cx, at.key("what"), words, labels);
+        for label in asked.labels {
+            if !wanted.contains(&label) {
+                wanted.push(label);
+            }
+        }
         let dwell = cx.duration(at.key("dwell"), raw.dwell.as_ref(), DWELL, &limits::DWELL);
         let grace = cx.duration(at.key("grace"), raw.grace.as_ref(), GRACE, &limits::GRACE);
+        let place = format!("{camera}/{id}");
+        let calendar = Arc::new(calendar::zone(cx, at, raw, place, station, own));
         let (Some(kind), Some(polygon)) = (raw.kind, polygon) else {
             continue;
         };
@@ -274,42 +295,68 @@ fn zones(
             kind,
             EventKind::IllegalDumping | EventKind::GarbageExposed | EventKind::MaterialPile
         );
-        let objects = raw.objects.unwrap_or(left_behind && raw.labels.is_none());
-        if wanted.is_empty() && !objects && !cx.was_reported(at.key("labels")) {
-            let help =
-                "name `labels` of the model, or set `objects = true` for anything new that stays";
+        let named = raw.labels.is_some() || raw.what.is_some();
+        let objects = raw
+            .objects
+            .unwrap_or(asked.objects || (left_behind && !named));
+        let reported = ["labels", "what"].map(|key| cx.was_reported(at.key(key)));
+        if wanted.is_empty() && !objects && words.is_empty() && !reported.contains(&true) {
+            let help = "say `what` it looks for, name `labels` of the model, or set `objects = \
+                        true` for anything new that stays";
             cx.error(at, format!("zone \"{id}\" looks for nothing"), help);
         }
-        let fixtures = polygons(cx, at.key("fixtures"), &raw.fixtures, "fixture");
-        if !objects && !raw.fixtures.is_empty() {
-            cx.warn(
-                at.key("fixtures"),
-                "`fixtures` without `objects` do nothing",
-                "",
-            );
+        let is_stall = matches!(kind, EventKind::StreetVendor | EventKind::ShopOverflow);
+        let is_allowed = matches!(calendar.hours.windows, Windows::Allowed(_));
+        let take_down = raw.take_down.unwrap_or(is_stall && is_allowed);
+        if take_down && !is_allowed {
+            let help = "say when things may be there: `allowed = [\"17:00-22:00\"]`";
+            let message = "`take_down` without `allowed` never comes";
+            cx.error(at.key("take_down"), message, help);
         }
+        let fixtures = polygons(cx, at.key("fixtures"), &raw.fixtures, "fixture");
         let mut counts = wanted.clone();
         counts.extend(objects.then(|| OBJECT.to_owned()));
-        rules.push(Arc::new(Rule {
-            id: format!("zone:{id}"),
-            kind,
-            severity: raw.severity.unwrap_or(kind.default_severity()),
-            when: Condition::Presence {
-                zone: id.clone(),
-                labels: counts,
+        let rule = |id: String, kind: EventKind, severity, labels, among| {
+            let when = Condition::Presence {
+                zone: raw.id.as_deref().unwrap_or_default().into(),
+                labels,
                 dwell,
                 grace,
-            },
-            update_every: rule::UPDATE_EVERY,
-        }));
+                among,
+                calendar: calendar.clone(),
+            };
+            Arc::new(Rule {
+                id,
+                kind,
+                severity,
+                when,
+                update_every: rule::UPDATE_EVERY,
+            })
+        };
+        let severity = raw.severity.unwrap_or(kind.default_severity());
+        let among = if take_down {
+            Among::Arrived
+        } else {
+            Among::All
+        };
+        rules.push(rule(format!("zone:{id}"), kind, severity, counts, among));
+        if take_down {
+            let id = format!("zone:{id}{TAKE_DOWN}");
+            let kind = EventKind::StallLeftover;
+            let severity = raw.severity.unwrap_or(kind.default_severity());
+            rules.push(rule(id, kind, severity, Vec::new(), Among::LeftBehind));
+        }
         zones.push(Zone {
             id,
             kind,
             polygon,
             labels: wanted,
-            objects,
+            // What is left may be of no class, unless somebody said that it does not count.
+            objects: objects || (take_down && raw.objects.is_none()),
             fixtures,
             dwell,
+            take_down,
+            calendar,
         });
     }
     (zones, rules)

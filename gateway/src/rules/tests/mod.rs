@@ -1,3 +1,4 @@
+mod calendar;
 mod figures;
 mod flow;
 mod properties;

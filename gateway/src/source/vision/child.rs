@@ -13,15 +13,15 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::{net::UnixStream, process::Command};
+use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::vision::{
     EXIT_MEMORY,
-    wire::{self, MAX_MESSAGE, Report, Setup},
+    wire::{self, Command, MAX_MESSAGE, Report, Setup},
 };
 
-/// A child that was asked to end has so long.
+/// A child that was asked to end, or told something, has so long.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The child's environment: what its log and its captions need, and no secrets.
 const ENVIRONMENT: &[&str] = &["RUST_LOG", "TZ", "LANG"];
@@ -46,7 +46,7 @@ impl Child {
         let environment = ENVIRONMENT
             .iter()
             .filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        let process = Command::new(program)
+        let process = tokio::process::Command::new(program)
             .env_clear()
             .envs(environment)
             .stdin(OwnedFd::from(theirs))
@@ -82,6 +82,18 @@ impl Child {
         };
         let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
         Some(postcard::from_bytes(&frame).map_err(invalid))
+    }
+
+    /// Tells it something.
+    ///
+    /// # Errors
+    /// The socket's, or a message beyond [`MAX_MESSAGE`].
+    pub async fn tell(&mut self, command: &Command) -> io::Result<()> {
+        let bytes = bytes::Bytes::from(wire::encode(command)?);
+        match tokio::time::timeout(FAREWELL, self.socket.send(bytes)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Its process id, until it has ended.

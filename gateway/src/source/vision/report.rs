@@ -10,7 +10,7 @@ use wangge_protocol::{Actor, EventKind, EvidenceRef, Story};
 
 use crate::{
     clock::Clock,
-    config::{Camera, CameraInput, Condition, RtspTransport, Vision},
+    config::{Calendars, Camera, CameraInput, Condition, RtspTransport, Vision},
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
     vision::wire::{
@@ -28,9 +28,12 @@ const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
 /// Longest sentence that is taken from the child, letters.
 const MAX_REASON: usize = 400;
 
-/// The child's set-up.
-pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
+/// The child's set-up, without permits.
+pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) -> Setup {
     Setup {
+        time_zone: calendars.time_zone.iana_name().unwrap_or("UTC").to_owned(),
+        days: (*calendars.days).clone(),
+        permits: Vec::new(),
         model: vision.model.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
@@ -48,6 +51,8 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         fixtures: zone.fixtures.clone(),
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
+        hours: zone.calendar.hours.clone(),
+        take_down: zone.take_down,
     });
     CameraSetup {
         id: camera.id.to_string(),
@@ -272,6 +277,9 @@ impl Reporter {
         if seen.present && !asked {
             return Err("label that was not asked for".into());
         }
+        if seen.left_behind && !zone.take_down {
+            return Err("something left behind where nothing can be".into());
+        }
         if seen.pictures.len() > MAX_PICTURES {
             return Err("more pictures than a sighting has".into());
         }
@@ -313,6 +321,7 @@ impl Reporter {
                 model_hash,
                 evidence,
                 story: seen.story.map(|story| told(story, at)),
+                left_behind: seen.left_behind,
             })),
             quality,
         };

@@ -28,6 +28,7 @@ use super::{
     wire::{CameraSetup, CameraState, Picture, Report},
     zone::Polygon,
 };
+use crate::calendar::{Calendar, Days, Gate, Permit, State};
 
 /// Frames come in, none can be decoded: after so long it is a fault.
 const UNDECODABLE: Duration = Duration::from_secs(10);
@@ -42,8 +43,10 @@ pub struct Shared {
     pub detector: Mutex<Detector>,
     /// The way to the gateway.
     pub out: Out,
-    /// For captions.
+    /// The station's, for captions and calendars.
     pub time_zone: TimeZone,
+    /// Holidays.
+    pub days: Arc<Days>,
 }
 
 /// A zone and what is known of it.
@@ -51,6 +54,11 @@ pub struct Shared {
 struct Watched {
     id: String,
     dwell: Dwell,
+    /// When things may be there, by wall time of the pictures.
+    gate: Gate,
+    state: State,
+    /// What is left after use is told apart.
+    take_down: bool,
     /// Of zones in which anything new counts.
     stories: Option<Stories>,
     /// Pictures of stories that are not told yet.
@@ -122,7 +130,17 @@ impl Watch {
                 let class = |label: &String| labels.iter().position(|l| l == label);
                 let polygon = Polygon::new(zone.polygon.clone());
                 let dwell = Duration::from_micros(zone.dwell_us);
+                let calendar = Calendar {
+                    place: format!("{}/{}", setup.id, zone.id).into(),
+                    hours: zone.hours.clone(),
+                    days: shared.days.clone(),
+                    permits: Vec::new(),
+                    time_zone: shared.time_zone.clone(),
+                };
                 Watched {
+                    gate: Gate::new(Arc::new(calendar)),
+                    state: State::Forbidden,
+                    take_down: zone.take_down,
                     id: zone.id.clone(),
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
@@ -130,6 +148,7 @@ impl Watch {
                         classes: zone.labels.iter().filter_map(class).collect(),
                         dwell,
                         grace: Duration::from_micros(zone.grace_us),
+                        fixtures: zone.fixtures.iter().cloned().map(Polygon::new).collect(),
                     }),
                     saved: HashMap::new(),
                     told: false,
@@ -188,10 +207,17 @@ impl Watch {
                 self.begin_again();
                 self.tell(CameraState::Fault(reason));
             }
+            Item::Permits(permits) => self.set_permits(&permits),
             Item::End => {
                 self.finish(counters);
                 self.tell(CameraState::Ended);
             }
+        }
+    }
+
+    fn set_permits(&mut self, permits: &[Permit]) {
+        for zone in &mut self.zones {
+            zone.gate.set_permits(permits);
         }
     }
 
