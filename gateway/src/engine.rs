@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::{debug, error, info, warn};
-use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, SourceKind};
+use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, SourceKind, Text};
 
 use crate::{
     alert::{Ledger, Outbound},
@@ -377,7 +377,10 @@ impl Engine {
                 measurement: None,
                 sighting: None,
                 evidence: Vec::new(),
-                reason: Some(reason.clone()),
+                reason: Some(Text {
+                    zh: reason.clone(),
+                    en: reason.clone(),
+                }),
             });
         }
         self.apply();

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 use wangge_protocol::EvidenceRef;
 
+use crate::calendar::Permit;
+
 /// A physical quantity in the one unit that the product uses for it.
 #[derive(
     Clone,
@@ -137,6 +139,8 @@ pub enum Value {
     Sighting(Box<Sighting>),
     /// The state of the device itself.
     Health(Health),
+    /// The permits that go from now on, for all zones.
+    Permits(Arc<[Permit]>),
 }
 
 /// A track in a zone, or that zone found empty.
@@ -163,6 +167,8 @@ pub struct Sighting {
     pub story: Option<wangge_protocol::Story>,
     /// How far everything in the zone together stands out over its line.
     pub overrun: Option<wangge_protocol::Overrun>,
+    /// The zone has not been seen empty since its use ended.
+    pub left_behind: bool,
 }
 
 /// The state of a device, camera or part of the gateway.

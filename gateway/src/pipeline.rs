@@ -213,6 +213,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
+                config.calendars.clone(),
                 vision,
                 Arc::new(move |bytes, media_type, role, taken_at| {
                     pictures

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     console::{self, BufferGauge, Status},
     pipeline::Running,
+    source,
 };
 
 /// A spool that does not answer within this is reported as such, not waited for.
@@ -82,6 +83,10 @@ async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
             hours_left,
             refusing: stats.refusing.or(progress.refused).or(silent),
         },
+        notices: source::vision::CALENDAR_PARTS
+            .iter()
+            .filter_map(|part| Some(format!("{part}: {}", progress.faults.get(*part)?)))
+            .collect(),
         streams: stats.streams,
         uplinks: running
             .uplinks

@@ -224,6 +224,13 @@ pub struct AlertSighting {
     /// together, not only of what `label` and `bbox` name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrun: Option<Overrun>,
+    /// Since when it may not be there, RFC 3339; of zones with a calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
+    pub forbidden_since: Option<String>,
+    /// What permitted it until then: the permit's id, or the window as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<String>,
 }
 
 /// How far things stand out over a line on the ground, in metres. Errors are half-widths: in 95

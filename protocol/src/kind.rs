@@ -68,6 +68,8 @@ kinds! {
     ShopOverflow = "shop_overflow", Minor, "店外经营";
     /// A mobile vendor outside permitted place or time.
     StreetVendor = "street_vendor", Minor, "无照经营游商";
+    /// What a stall left behind after its hours, goods or litter.
+    StallLeftover = "stall_leftover", Minor, "收摊未清场";
     /// Anything else that occupies the road.
     RoadOccupation = "road_occupation", Minor, "占道经营";
     /// Public green taken over.
@@ -100,6 +102,9 @@ kinds! {
     CameraFault = "camera_fault", Minor, "摄像头故障";
     /// The gateway's own picture analysis stopped.
     VisionFault = "vision_fault", Major, "视频分析故障";
+    /// Something that the gateway is told by files must be seen to: permits that cannot be read,
+    /// a table of holidays that ends.
+    ConfigFault = "config_fault", Minor, "网关配置待处理";
     /// The gateway's own storage is full or failing.
     StorageFault = "storage_fault", Critical, "网关存储故障";
 }

@@ -27,6 +27,9 @@ pub(super) fn encode(event_id: &str, made: Timestamp, data: &mut AlertData) -> V
         {
             cut(word, MAX_WORD);
         }
+        if let Some(permit) = &mut sighting.permit {
+            cut(permit, MAX_WORD);
+        }
     }
     let mut body = Vec::new();
     for (text, address) in BUDGETS {

@@ -70,6 +70,7 @@ fn about_devices(kind: EventKind) -> bool {
             | EventKind::DeviceQuarantined
             | EventKind::CameraFault
             | EventKind::VisionFault
+            | EventKind::ConfigFault
             | EventKind::StorageFault
     )
 }
@@ -84,6 +85,7 @@ fn name_en(kind: EventKind) -> &'static str {
         EventKind::BatteryLow => "Low battery",
         EventKind::ShopOverflow => "Shop beyond its line",
         EventKind::StreetVendor => "Unlicensed street vendor",
+        EventKind::StallLeftover => "Left behind by a stall",
         EventKind::RoadOccupation => "Road occupied",
         EventKind::GreenEncroachment => "Public green taken over",
         EventKind::PublicSpaceEncroachment => "Public space taken over",
@@ -100,6 +102,7 @@ fn name_en(kind: EventKind) -> &'static str {
         EventKind::DeviceQuarantined => "Device quarantined",
         EventKind::CameraFault => "Camera fault",
         EventKind::VisionFault => "Picture analysis stopped",
+        EventKind::ConfigFault => "Gateway configuration needs a look",
         EventKind::StorageFault => "Gateway storage fault",
     }
 }
@@ -128,14 +131,18 @@ fn detail(state: AlertState, cause: Cause<'_>) -> Text {
         }
     };
     let over = state == AlertState::Cleared;
-    if let Some(reason) = &finding.reason {
-        return text(reason, reason);
-    }
     if let Some(measurement) = &finding.measurement {
         return figure(measurement, when, over);
     }
     if let Some(sighting) = &finding.sighting {
-        return seen(sighting);
+        let Text { zh, en } = seen(sighting);
+        return match &finding.reason {
+            Some(why) => text(format!("{zh},{}", why.zh), format!("{en}, {}", why.en)),
+            None => text(zh, en),
+        };
+    }
+    if let Some(reason) = &finding.reason {
+        return reason.clone();
     }
     match when {
         Some(Condition::Absence { .. }) if over => text("已恢复上报", "it reports again"),

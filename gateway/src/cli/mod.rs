@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit code of each answer.
 
+mod calendar;
 mod check;
 mod ground;
 mod replay;
@@ -114,6 +115,9 @@ enum Command {
     /// Print what helps to write a configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at when zones may be used.
+    #[command(subcommand)]
+    Calendar(CalendarCommand),
     /// Look after the undelivered alerts on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
@@ -157,6 +161,28 @@ enum ConfigCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum CalendarCommand {
+    /// Each zone's times, day by day: windows, permits, set-up and take-down.
+    ///
+    /// Reads the file of permits too. For example: wangge calendar show --zone gate/stall --from
+    /// 2026-10-01 --days 7
+    #[command(after_help = EXIT_CODES)]
+    Show {
+        #[command(flatten)]
+        file: File,
+        /// One zone as CAMERA/ZONE; all of them when left out.
+        #[arg(long)]
+        zone: Option<String>,
+        /// First day, e.g. 2026-10-01; today when left out.
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// How many days.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=calendar::MAX_DAYS))]
+        days: u16,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum SpoolCommand {
     /// Verify every record and picture; the gateway must not run.
     #[command(after_help = EXIT_CODES)]
@@ -185,6 +211,12 @@ impl Cli {
             Command::Ground(args) => ground::ground(&args),
             Command::Config(ConfigCommand::Sample) => print(config::sample()),
             Command::Config(ConfigCommand::Schema) => print(&format!("{:#}\n", config::schema())),
+            Command::Calendar(CalendarCommand::Show {
+                file,
+                zone,
+                from,
+                days,
+            }) => calendar::show(&file.config, zone.as_deref(), from.as_deref(), days),
             Command::Spool(SpoolCommand::Check { path, file }) => {
                 spool::check(path.as_deref(), &file.config)
             }

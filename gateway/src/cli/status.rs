@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+pub(super) use page::{Language, language};
+
 use super::{FAILED, OK, UNREACHABLE, USAGE, complain, print};
 use crate::{config, console::Status};
 
@@ -47,7 +49,7 @@ pub(super) fn status(file: Option<&Path>, url: Option<&str>, as_json: bool) -> u
     let printed = if as_json {
         print(&format!("{body}\n"))
     } else {
-        print(&page::show(&status, page::language()))
+        print(&page::show(&status, language()))
     };
     match printed {
         OK if status.refusing() => FAILED,
@@ -57,7 +59,7 @@ pub(super) fn status(file: Option<&Path>, url: Option<&str>, as_json: bool) -> u
 
 /// Whether people are spoken to in Chinese.
 pub(super) fn chinese() -> bool {
-    page::language() == page::Language::Chinese
+    language() == Language::Chinese
 }
 
 fn address(url: &str) -> Result<SocketAddr, String> {

@@ -3,6 +3,7 @@
 //! A check returns a harmless value where it found a fault; the configuration is only handed
 //! out when there was none.
 
+mod calendar;
 mod camera;
 mod device;
 mod ground;
@@ -10,6 +11,7 @@ mod input;
 mod installed;
 mod link;
 mod polygon;
+mod preset;
 mod profile;
 mod rule;
 mod station;
@@ -37,6 +39,7 @@ use super::{
     units::{self, UnitError},
 };
 
+pub(super) use calendar::permits_file;
 pub(super) use station::CONSOLE;
 
 /// Turns a file's raw form into a configuration; it may only be used if `faults` has no error,
@@ -59,8 +62,16 @@ pub(super) fn config(
     let devices = device::devices(&mut cx, raw, &station, &links, &mut profiles);
     let vision = camera::vision(&mut cx, raw);
     let vias: Vec<_> = links.vias().cloned().collect();
-    let cameras = camera::cameras(&mut cx, raw, &station, &devices, &vias, vision.as_ref());
+    let own = calendar::own(&mut cx, raw, &station);
+    let known = camera::Known {
+        labels: vision.as_ref().and_then(|v| v.labels.as_ref()),
+        devices: &devices,
+        own: &own,
+    };
+    let cameras = camera::cameras(&mut cx, raw, &station, &vias, known);
     let listener = link::listener_passwords(&mut cx, raw, links.listener, &devices, &cameras);
+    let written = raw.calendar.as_ref();
+    let calendars = calendar::calendars(&mut cx, written, &station, own, &cameras);
     let streams = stream::streams(&mut cx, raw, &devices);
     let uplinks = uplink::uplinks(&mut cx, raw, &station.id, &streams);
     let profile = station::platform(&mut cx, raw.platform.as_ref());
@@ -73,6 +84,7 @@ pub(super) fn config(
         listener,
         buses: links.buses,
         cameras,
+        calendars,
         vision: vision.map(|v| v.vision),
         devices,
         streams,
@@ -96,6 +108,7 @@ pub(super) fn on_site(
         base_dir,
     };
     station::storage_writable(&mut cx, &config.storage);
+    calendar::on_site(&mut cx, &config.calendars, jiff::Timestamp::now());
     if let Some(vision) = &config.vision {
         camera::model_loads(&mut cx, vision);
     }

@@ -40,6 +40,8 @@ pub const MAX_RULES: usize = 32;
 pub const MAX_CAMERAS: usize = 64;
 /// Zones of one camera.
 pub const MAX_ZONES: usize = 32;
+/// Characters of a zone's id: `zone:` before and `:take_down` behind it fit an alert's rule.
+pub const ZONE_ID_CHARS: usize = 49;
 /// Masks of one camera.
 pub const MAX_MASKS: usize = 16;
 /// Corners of a zone or mask.
@@ -50,6 +52,18 @@ pub const MAX_BINS: usize = 16;
 pub const MAX_FIXTURES: usize = 16;
 /// Labels that one zone watches for.
 pub const MAX_LABELS: usize = 32;
+/// Windows of one zone or permit.
+pub const MAX_WINDOWS: usize = 32;
+/// Ranges of holidays, and of working days that make up for them.
+pub const MAX_DATES: usize = 256;
+/// Permits, of the station's file and the permits' file each.
+pub const MAX_PERMITS: usize = 500;
+/// Zones of one permit.
+pub const MAX_PERMIT_ZONES: usize = 16;
+/// A file of holidays or permits, bytes.
+pub const CALENDAR_BYTES: u64 = 1_000_000;
+/// Set-up before and take-down after a permitted time.
+pub const USE_GRACE: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
 pub const MAX_STREAMS: usize = 32;
 /// Fields that a stream keeps.
 pub const MAX_FIELDS: usize = 64;

@@ -1,6 +1,7 @@
 //! One TOML file: `raw` (serde, unknown keys denied) -> `check` (all faults at once, with line
 //! and suggestion) -> the validated types below, which later stages never check again.
 
+mod calendars;
 mod check;
 pub mod code;
 mod document;
@@ -21,10 +22,12 @@ use serde::{Deserialize, Serialize};
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
 use crate::{
+    calendar::Calendar,
     observation::Quantity,
     vision::ground::{Fit, Front, Survey},
 };
 
+pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
@@ -39,6 +42,7 @@ pub struct Config {
     pub listener: Option<Listener>,
     pub buses: Vec<Bus>,
     pub cameras: Vec<Arc<Camera>>,
+    pub calendars: Calendars,
     pub vision: Option<Vision>,
     pub devices: Vec<Arc<Device>>,
     pub streams: Vec<Stream>,
@@ -351,7 +355,8 @@ pub enum Condition {
     },
     /// Flow at or above `flow` for `hold`.
     Burst { flow: f64, hold: Duration },
-    /// Anything of `labels` in `zone` for `dwell` (media time); cleared after `grace` empty.
+    /// Anything of `labels` (anything at all if there are none) in `zone` for `dwell` (media
+    /// time) while that is forbidden; cleared after `grace` empty, or when it is permitted.
     Presence {
         zone: Arc<str>,
         labels: Vec<String>,
@@ -359,9 +364,22 @@ pub enum Condition {
         grace: Duration,
         /// Devices: if one of them overflows, that is what the alert is about.
         bins: Vec<Arc<str>>,
+        among: Among,
+        calendar: Arc<Calendar>,
     },
     /// The device's own health, as its source reports it; its kind overrides the rule's.
     Health,
+}
+
+/// Which of the things in a zone a rule is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Among {
+    #[default]
+    All,
+    /// What came after the zone had been seen empty since its use ended.
+    Arrived,
+    /// What has been there since a permitted use.
+    LeftBehind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -478,6 +496,10 @@ pub struct Zone {
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
     pub dwell: Duration,
+    /// Whether what is left after use is told apart.
+    pub take_down: bool,
+    /// When things may be there, by the station's own file.
+    pub calendar: Arc<Calendar>,
 }
 
 /// The vision child.

@@ -5,6 +5,7 @@
 //! optional for serde even where the schema requires them: the shape check reports what is
 //! missing, with its line, and the rest of the file is still checked.
 
+mod calendar;
 mod device;
 mod profile;
 
@@ -16,6 +17,7 @@ use wangge_protocol::{EventKind, Severity};
 
 use super::limits;
 use crate::vision::ground;
+pub use calendar::{RawCalendar, RawDays, RawPermit, RawPermits};
 pub use device::{RawBus, RawDevice, RawParity, RawUnitId};
 pub use profile::{
     RawMapping, RawOrder, RawPart, RawPayload, RawPoint, RawProfile, RawRule, RawRuleType, RawSide,
@@ -71,6 +73,8 @@ pub struct RawConfig {
     #[serde(default)]
     #[schemars(length(max = limits::MAX_CAMERAS))]
     pub camera: Vec<RawCamera>,
+    /// Public holidays, and permits to use zones.
+    pub calendar: Option<RawCalendar>,
     /// The process that looks at pictures.
     pub vision: Option<RawVision>,
     /// Readings that are forwarded as they are, besides alerts.
@@ -359,12 +363,16 @@ pub struct RawZone {
     /// What the detector must see there, by the model's labels; may be left out with `objects`.
     #[schemars(length(min = 1, max = limits::MAX_LABELS), extend("examples" = [["person"]]))]
     pub labels: Option<Vec<String>>,
+    /// What to look for by everyday words instead of `labels`: `vehicle`, `nonmotor`, `stall`,
+    /// `pile`, `people`.
+    #[schemars(length(min = 1, max = limits::MAX_LABELS), extend("examples" = [["vehicle"]]))]
+    pub what: Option<Vec<String>>,
     /// Whether anything new that stays counts, whatever it is: bags, rubble, furniture. When left
     /// out, it does for `illegal_dumping`, `garbage_exposed` and `material_pile`, and with
-    /// a `line`, if there are no `labels`.
+    /// a `line`, if there are neither `labels` nor `what`; and for `what` of `stall` and `pile`.
     pub objects: Option<bool>,
     /// Polygons in the zone whose contents belong there whatever they are (bins, a bench), as
-    /// fractions of width and height; for `objects`.
+    /// fractions of width and height.
     #[serde(default)]
     #[schemars(length(max = limits::MAX_FIXTURES))]
     pub fixtures: Vec<Vec<[f64; 2]>>,
@@ -377,6 +385,25 @@ pub struct RawZone {
     pub dwell: Option<DurationText>,
     /// How long the zone must be empty before the alert is cleared; `10s` when left out.
     pub grace: Option<DurationText>,
+    /// When things may be there, by local time; forbidden otherwise.
+    #[schemars(
+        length(min = 1, max = limits::MAX_WINDOWS),
+        extend("examples" = [["mon-fri 17:00-22:00", "restday 09:00-22:00"]])
+    )]
+    pub allowed: Option<Vec<String>>,
+    /// When the zone is watched, by local time; nobody's business otherwise. Not with `allowed`.
+    #[schemars(
+        length(min = 1, max = limits::MAX_WINDOWS),
+        extend("examples" = [["workday 07:00-09:00"]])
+    )]
+    pub watched: Option<Vec<String>>,
+    /// Set-up is tolerated so long before use is permitted; `0s` when left out.
+    pub grace_in: Option<DurationText>,
+    /// Take-down is tolerated so long after it has ended; `0s` when left out.
+    pub grace_out: Option<DurationText>,
+    /// Whether what is left after use and `grace_out` is an alert of its own; when left out, it
+    /// is for `street_vendor` and `shop_overflow` with `allowed`.
+    pub take_down: Option<bool>,
 }
 
 /// The process that looks at pictures.

@@ -12,7 +12,7 @@ use toml::{Spanned, de::DeValue};
 use super::{
     document::{At, Document, Table},
     faults::{Faults, Level},
-    raw::{RawConfig, RawProfile},
+    raw::{RawConfig, RawDays, RawPermits, RawProfile},
     suggest,
 };
 
@@ -20,6 +20,10 @@ use super::{
 pub(super) static STATION: LazyLock<Value> = LazyLock::new(schema_of::<RawConfig>);
 /// Schema of a device profile file.
 pub(super) static DEVICE_PROFILE: LazyLock<Value> = LazyLock::new(schema_of::<RawProfile>);
+/// Schema of a file of holidays.
+pub(super) static DAYS: LazyLock<Value> = LazyLock::new(schema_of::<RawDays>);
+/// Schema of a file of permits.
+pub(super) static PERMITS: LazyLock<Value> = LazyLock::new(schema_of::<RawPermits>);
 
 fn schema_of<T: JsonSchema>() -> Value {
     let schema = SchemaSettings::draft2020_12()

@@ -25,6 +25,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision: Option<VisionStatus>,
     pub storage: StorageStatus,
+    /// What somebody must see to, a sentence each: permits, holidays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Accounts of alerts and of each stream.
     pub streams: BTreeMap<String, StreamAccount>,
     pub uplinks: Vec<UplinkStatus>,

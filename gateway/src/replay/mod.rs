@@ -113,6 +113,7 @@ pub async fn run(what: Replay, tell: impl FnMut(Told)) -> Result<Summary, Failur
     let launch = Launch {
         program,
         vision,
+        calendars: config.calendars.clone(),
         state: Arc::default(),
         // Nobody publishes into a recording.
         feed: Feed::default(),

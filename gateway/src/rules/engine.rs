@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity};
+use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, Severity, Text};
 
 use super::{
     Change, Finding, Reading, Transition,
@@ -19,6 +19,7 @@ use super::{
     threshold::Threshold,
 };
 use crate::{
+    calendar::Permit,
     clock::Now,
     config::{Camera, Condition, Device, Rule},
     observation::{Health, Observation, Quality, Quantity, Sighting, Value},
@@ -126,6 +127,9 @@ impl Engine {
     ///
     /// Implausible values show that the device is alive and nothing else.
     pub fn step(&mut self, observation: &Observation, now: Now, out: &mut Vec<Finding>) {
+        if let Value::Permits(permits) = &observation.value {
+            return self.set_permits(permits);
+        }
         if matches!(observation.value, Value::Health(_))
             && !self.index.contains_key(&observation.subject)
         {
@@ -163,7 +167,8 @@ impl Engine {
                 }
             }
             Value::Measurement { .. } => {}
-            Value::Sighting(sighting) => subject.seen(sighting, at, &self.full, out),
+            Value::Sighting(sighting) => subject.seen(sighting, at, now.wall, &self.full, out),
+            Value::Permits(_) => {}
             Value::Health(health) => subject.said(health, at, out),
         }
     }
@@ -174,6 +179,11 @@ impl Engine {
         for subject in &mut self.subjects {
             subject.tick(now, out);
         }
+    }
+
+    fn set_permits(&mut self, permits: &[Permit]) {
+        let presences = self.subjects.iter_mut().flat_map(|s| &mut s.presences);
+        presences.for_each(|p| p.condition.set_permits(permits));
     }
 
     fn add(&mut self, subject: Subject) {
@@ -260,9 +270,13 @@ impl Subject {
                 dwell,
                 grace,
                 bins,
+                among,
+                calendar,
             } => {
+                let times = (*dwell, *grace);
+                let (zone, labels) = (zone.clone(), labels.clone());
                 let condition =
-                    Presence::new(zone.clone(), labels.clone(), *dwell, *grace, bins.clone());
+                    Presence::new(zone, labels, times, *among, calendar.clone(), bins.clone());
                 return self.presences.push(Ruled { rule, condition });
             }
             Condition::Health => {
@@ -342,15 +356,17 @@ impl Subject {
         &mut self,
         sighting: &Sighting,
         at: Timestamp,
+        wall: Timestamp,
         full: &HashSet<Arc<str>>,
         out: &mut Vec<Finding>,
     ) {
         for Ruled { rule, condition } in &mut self.presences {
-            let Some(change) = condition.look(sighting, at) else {
+            let Some(looked) = condition.look(sighting, at, wall) else {
                 continue;
             };
-            let bin = condition.full_bin(change, full);
-            let found = finding(&self.id, rule, change, at);
+            let bin = condition.full_bin(looked.change, full);
+            // What ends an alert is no sighting of it.
+            let shown = sighting.present && looked.change != Change::Ended;
             out.push(Finding {
                 // Whoever found the bin full is not to be blamed for it.
                 kind: bin.as_ref().map_or(rule.kind, |_| EventKind::BinOverflow),
@@ -358,12 +374,12 @@ impl Subject {
                     Some(_) => severity(rule, EventKind::BinOverflow),
                     None => rule.severity,
                 },
-                sighting: sighting.present.then(|| AlertSighting {
+                sighting: shown.then(|| AlertSighting {
                     zone: sighting.zone.to_string(),
                     label: sighting.label.clone(),
                     score: sighting.score,
                     bbox: sighting.bbox,
-                    dwell_s: sighting.dwell.as_secs_f64(),
+                    dwell_s: looked.dwell.as_secs_f64(),
                     track: sighting.track,
                     model: sighting.model.clone(),
                     model_hash: sighting.model_hash.clone(),
@@ -371,6 +387,8 @@ impl Subject {
                     story: sighting.story.clone().filter(|_| bin.is_none()),
                     full_bin: bin.as_ref().map(ToString::to_string),
                     overrun: sighting.overrun,
+                    forbidden_since: looked.ended.map(|e| e.forbidden_since.to_string()),
+                    permit: looked.ended.map(|e| condition.calendar().words(e.by).name),
                 }),
                 evidence: sighting
                     .evidence
@@ -378,7 +396,8 @@ impl Subject {
                     .filter(|picture| bin.is_none() || !shows_people(&picture.role))
                     .cloned()
                     .collect(),
-                ..found
+                reason: looked.note,
+                ..finding(&self.id, rule, looked.change, at)
             });
         }
     }
@@ -400,7 +419,11 @@ impl Subject {
                     measurement: None,
                     sighting: None,
                     evidence: Vec::new(),
-                    reason: reason.cloned(),
+                    // A source speaks one language.
+                    reason: reason.map(|reason| Text {
+                        zh: reason.clone(),
+                        en: reason.clone(),
+                    }),
                 });
             };
             let (kind, reason) = match health {
@@ -420,6 +443,15 @@ impl Subject {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in &mut self.presences {
+            let Some((at, why)) = condition.tick(now.wall) else {
+                continue;
+            };
+            out.push(Finding {
+                reason: Some(why),
+                ..finding(&self.id, rule, Change::Ended, at)
+            });
+        }
         if self.absences.is_empty() {
             return;
         }

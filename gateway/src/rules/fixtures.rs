@@ -9,8 +9,8 @@ use crate::{
     clock::Now,
     config::platform as profile,
     config::{
-        Camera, CameraInput, Condition, Config, Device, DeviceLink, DeviceProfile, Rule, Side,
-        Station, Storage,
+        Among, Calendars, Camera, CameraInput, Condition, Config, Device, DeviceLink,
+        DeviceProfile, Rule, Side, Station, Storage,
     },
     observation::{Observation, Quality, Quantity, Sighting, Value},
 };
@@ -68,6 +68,8 @@ pub(crate) fn stall(dwell: Duration, grace: Duration) -> Arc<Rule> {
         dwell,
         grace,
         bins: Vec::new(),
+        among: Among::All,
+        calendar: Arc::default(),
     };
     rule("stall", EventKind::ShopOverflow, when)
 }
@@ -156,6 +158,7 @@ pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>)
         evidence,
         story: None,
         overrun: None,
+        left_behind: false,
     }))
 }
 
@@ -189,6 +192,7 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         listener: None,
         buses: Vec::new(),
         cameras,
+        calendars: Calendars::default(),
         vision: None,
         devices,
         streams: Vec::new(),

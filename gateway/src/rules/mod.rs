@@ -15,7 +15,7 @@ mod threshold;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, EvidenceRef, Severity};
+use wangge_protocol::{AlertMeasurement, AlertSighting, EventKind, EvidenceRef, Severity, Text};
 
 use crate::clock::Now;
 
@@ -44,8 +44,8 @@ pub struct Finding {
     pub sighting: Option<AlertSighting>,
     /// Pictures already safe on disk.
     pub evidence: Vec<EvidenceRef>,
-    /// For health: the source's own sentence.
-    pub reason: Option<String>,
+    /// For health: the source's own sentence. For presence: what the zone's calendar says.
+    pub reason: Option<Text>,
 }
 
 /// What a condition did.

@@ -11,6 +11,7 @@ use super::{
     track::Track,
     zone::{Bbox, Polygon, foot},
 };
+use crate::calendar::State;
 
 /// Two sightings farther apart than this (media time) do not make what lies between them
 /// presence, nor two empty looks emptiness.
@@ -33,6 +34,18 @@ pub struct Zone {
     pub dwell: Duration,
     /// When an empty zone is reported.
     pub grace: Duration,
+    /// Whatever stands in one belongs there.
+    pub fixtures: Vec<Polygon>,
+}
+
+impl Zone {
+    /// By its foot and its middle: somebody who passes in front has neither or one there.
+    fn belongs(&self, bbox: Bbox) -> bool {
+        let [left, top, right, bottom] = bbox;
+        let middle = [(left + right) / 2.0, (top + bottom) / 2.0];
+        let holds = |f: &Polygon| f.contains(foot(bbox)) && f.contains(middle);
+        self.fixtures.iter().any(holds)
+    }
 }
 
 /// Whether a thing counts.
@@ -98,6 +111,10 @@ pub struct Dwell {
     empty_reported: bool,
     measures: bool,
     allowance: Allowance,
+    /// What the zone's calendar says.
+    state: State,
+    /// Seen empty since its use ended.
+    emptied: bool,
 }
 
 impl Dwell {
@@ -111,6 +128,8 @@ impl Dwell {
             empty_reported: false,
             measures: true,
             allowance: Allowance::VIDEO,
+            state: State::Forbidden,
+            emptied: false,
         }
     }
 
@@ -118,6 +137,23 @@ impl Dwell {
     pub fn with(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
         self
+    }
+
+    /// Takes what the zone's calendar says of the next look. Only forbidden time counts: dwell
+    /// begins anew where it begins.
+    pub fn permit(&mut self, state: State) {
+        if state.is_legal() != self.state.is_legal() {
+            self.stays.clear();
+        }
+        if matches!(state, State::Open(_) | State::SetUp(_)) {
+            self.emptied = false;
+        }
+        self.state = state;
+    }
+
+    /// Whether the zone has been seen empty since its use ended; what is there else was left.
+    pub fn emptied(&self) -> bool {
+        self.emptied
     }
 
     /// What it looks for.
@@ -143,14 +179,17 @@ impl Dwell {
         for track in tracks {
             let counts = track.last_seen == at
                 && track.confirmed()
-                && self.zone.classes.contains(&track.class);
+                && self.zone.classes.contains(&track.class)
+                && !self.zone.belongs(track.bbox);
             if !counts {
                 continue;
             }
             match self.zone.place(track.bbox) {
                 Place::In => {
                     somebody = true;
-                    out.extend(self.stay(track, at));
+                    if !self.state.is_legal() {
+                        out.extend(self.stay(track, at));
+                    }
                 }
                 Place::Between => somebody = true,
                 Place::Out => {}
@@ -164,9 +203,13 @@ impl Dwell {
         } else if let Some(passed) = since_look.filter(|d| *d <= self.allowance.unseen) {
             self.empty += passed;
         }
-        if self.empty >= self.zone.grace && !self.empty_reported && empty {
+        let is_empty = empty && self.empty >= self.zone.grace;
+        if is_empty && !self.empty_reported {
             self.empty_reported = true;
             out.push(Event::Empty { dwell: self.empty });
+        }
+        if empty && matches!(self.state, State::TakeDown(_) | State::Forbidden) {
+            self.emptied = true;
         }
         self.measures = somebody || (empty && !self.empty_reported);
     }
@@ -220,6 +263,7 @@ mod tests {
         super::{nms::Detection, track::Tracker},
         *,
     };
+    use crate::calendar::By;
 
     const PERSON: usize = 0;
 
@@ -239,6 +283,7 @@ mod tests {
                     classes: vec![PERSON],
                     dwell: Duration::from_millis(dwell_ms),
                     grace: Duration::from_millis(grace_ms),
+                    fixtures: Vec::new(),
                 }),
             }
         }
@@ -412,6 +457,99 @@ mod tests {
                 .all(|e| matches!(e, Event::Present { track: 1, .. }))
         );
         assert!(dwell_of(events.last().unwrap()) >= 3000);
+    }
+
+    #[test]
+    fn an_hour_of_permitted_standing_counts_nothing() {
+        let open = State::Open(By::Window(0));
+        for legal in [
+            open,
+            State::SetUp(By::Window(0)),
+            State::TakeDown(By::Window(0)),
+        ] {
+            let mut scene = Scene::new(2000, 1000);
+            scene.dwell.permit(legal);
+            let mut ms = 0;
+            while ms < 3_600_000 {
+                assert_eq!(scene.look(ms, &[(PERSON, 0.7)]), []);
+                ms += 1000;
+            }
+            scene.dwell.permit(State::Forbidden);
+            let mut pictured = None;
+            for step in (0..4000).step_by(200) {
+                for event in scene.look(ms + step, &[(PERSON, 0.7)]) {
+                    assert!(dwell_of(&event) <= step.into(), "{event:?} after {step} ms");
+                    if matches!(event, Event::Present { picture: true, .. }) {
+                        pictured.get_or_insert(step);
+                    }
+                }
+            }
+            assert_eq!(pictured, Some(2000), "a dwell after it was forbidden");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_fixture_belongs_there() {
+        let mut scene = Scene::new(0, 60_000);
+        // Things stand from 0.2 to 0.6 of the height, 0.1 wide.
+        scene.dwell.zone.fixtures = vec![Polygon::new(vec![
+            [0.6, 0.3],
+            [0.75, 0.3],
+            [0.75, 0.7],
+            [0.6, 0.7],
+        ])];
+        for ms in (0..3000).step_by(200) {
+            assert_eq!(scene.look(ms, &[(PERSON, 0.62)]), []);
+        }
+        // Beside it, and with the foot alone in it.
+        let mut scene = Scene::new(0, 60_000);
+        scene.dwell.zone.fixtures = vec![Polygon::new(vec![
+            [0.6, 0.55],
+            [0.75, 0.55],
+            [0.75, 0.7],
+            [0.6, 0.7],
+        ])];
+        let seen = (0..3000)
+            .step_by(200)
+            .flat_map(|ms| scene.look(ms, &[(PERSON, 0.62), (PERSON, 0.85)]))
+            .filter_map(|e| match e {
+                Event::Present { track, .. } => Some(track),
+                Event::Empty { .. } => None,
+            });
+        let tracks: std::collections::BTreeSet<_> = seen.collect();
+        assert_eq!(tracks.len(), 2);
+    }
+
+    #[test]
+    fn a_zone_counts_as_emptied_only_after_its_use() {
+        let mut scene = Scene::new(2000, 1000);
+        let by = By::Window(0);
+        let mut ms = 0;
+        let mut watch = |scene: &mut Scene, state, seconds: u64, there: bool| {
+            scene.dwell.permit(state);
+            for _ in 0..seconds * 5 {
+                let things: &[_] = if there { &[(PERSON, 0.7)] } else { &[] };
+                scene.look(ms, things);
+                ms += 200;
+            }
+            scene.dwell.emptied()
+        };
+        assert!(
+            !watch(&mut scene, State::Forbidden, 3, true),
+            "not seen empty"
+        );
+        assert!(!watch(&mut scene, State::Open(by), 10, false), "in use");
+        // Empty before the end, and still.
+        assert!(watch(&mut scene, State::TakeDown(by), 1, false));
+        assert!(watch(&mut scene, State::Forbidden, 10, true), "came later");
+        assert!(!watch(&mut scene, State::SetUp(by), 10, true));
+        assert!(!watch(&mut scene, State::Open(by), 10, true));
+        assert!(!watch(&mut scene, State::TakeDown(by), 10, true));
+        assert!(
+            !watch(&mut scene, State::Forbidden, 10, true),
+            "left behind"
+        );
+        assert!(watch(&mut scene, State::Forbidden, 3, false), "taken away");
     }
 
     #[test]

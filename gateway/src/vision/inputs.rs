@@ -15,10 +15,10 @@ use super::{
     lane::{Item, Lane},
     recording,
     relay::Bound,
-    rtsp, snapshot, spawn,
+    rtsp, set_permits, snapshot, spawn,
     stills::{StillFault, Stills, silence},
     trust,
-    wire::{self, CameraSetup, Input},
+    wire::{self, CameraSetup, Command, Down, Input},
 };
 
 /// Published pictures that wait for one camera's receiver, which only passes them on.
@@ -29,11 +29,17 @@ const WAITING: usize = 2;
 enum Source {
     Rtsp(Box<rtsp::Address>, Option<Bound>),
     Snapshot(Box<snapshot::Address>),
-    File { path: PathBuf, repeat: bool },
+    File {
+        path: PathBuf,
+        repeat: bool,
+    },
     /// Recordings, and the wall time (µs) of their first frame.
     Recording(Vec<PathBuf>, i64),
     Folder(Folder),
-    Published { topic: String, every: Duration },
+    Published {
+        topic: String,
+        every: Duration,
+    },
 }
 
 /// All cameras' sources, in their order; an error is a camera that cannot be used as configured.
@@ -121,7 +127,10 @@ impl Inputs {
                 }
             }
         }
-        threads.push(spawn("gateway", move || receive(gateway, &published)));
+        let lanes = lanes.to_vec();
+        threads.push(spawn("gateway", move || {
+            receive(gateway, &published, &lanes);
+        }));
         if !tasks.is_empty() {
             threads.push(spawn("network", move || tasks.work()));
         }
@@ -209,8 +218,15 @@ type Published = HashMap<u16, (mpsc::Sender<Vec<u8>>, Arc<Lane>)>;
 
 /// Takes published pictures from the gateway. When it goes, so does the child, whatever it is
 /// doing.
-fn receive(mut gateway: UnixStream, published: &Published) {
-    while let Ok((camera, jpeg)) = wire::read_still(&mut gateway) {
+fn receive(mut gateway: UnixStream, published: &Published, lanes: &[Arc<Lane>]) {
+    while let Ok(down) = wire::read_down(&mut gateway) {
+        let (camera, jpeg) = match down {
+            Down::Still(camera, jpeg) => (camera, jpeg),
+            Down::Command(Command::Permits(permits)) => {
+                set_permits(lanes, permits);
+                continue;
+            }
+        };
         if let Some((to, lane)) = published.get(&camera)
             && to.try_send(jpeg).is_err()
         {

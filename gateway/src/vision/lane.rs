@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::counters::Counter;
+use crate::{calendar::Permit, counters::Counter};
 
 use super::{
     decode::{Format, Scalers, Unit},
@@ -40,6 +40,8 @@ pub enum Item {
     End,
     /// A recording goes on, to be passed on in its place among what is seen in it.
     Played(Played),
+    /// These permits go from now on.
+    Permits(Arc<[Permit]>),
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -107,7 +109,7 @@ impl Queue {
                 self.bytes += bytes;
             }
             Item::Start(_) => self.resync = false,
-            Item::Fault(_) | Item::End | Item::Played(_) => {}
+            Item::Fault(_) | Item::End | Item::Played(_) | Item::Permits(_) => {}
         }
         self.items.push_back((now, item));
         dropped
@@ -129,9 +131,10 @@ impl Queue {
     }
 
     fn pass_over(&mut self, now: Instant) -> u64 {
-        let late = !self.patient && self.items.front().is_some_and(|(since, item)| {
-            matches!(item, Item::Unit(_)) && now.saturating_duration_since(*since) > MAX_AGE
-        });
+        let late = !self.patient
+            && self.items.front().is_some_and(|(since, item)| {
+                matches!(item, Item::Unit(_)) && now.saturating_duration_since(*since) > MAX_AGE
+            });
         let is_key = |(_, item): &(Instant, Item)| matches!(item, Item::Unit(unit) if unit.key);
         let Some(newest_key) = self.items.iter().rposition(is_key).filter(|_| late) else {
             return 0;

@@ -32,8 +32,8 @@ mod nms;
 mod out;
 mod pace;
 mod pixelate;
-mod relay;
 mod recording;
+mod relay;
 mod ring;
 mod rtsp;
 mod sandbox;
@@ -65,13 +65,14 @@ use self::{
     detect::{Detector, Runtime},
     hardware::Hardware,
     inputs::Inputs,
-    lane::{Lane, Pool},
+    lane::{Item, Lane, Pool},
     out::Out,
     pace::Pace,
     sandbox::Allowed,
     watch::{Shared, Watch},
     wire::{CameraProgress, CameraSetup, Report, Setup},
 };
+use crate::calendar::Permit;
 
 /// How often the child says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -129,6 +130,7 @@ struct Prepared {
     detector: Detector,
     inputs: Inputs,
     hardware: Hardware,
+    time_zone: TimeZone,
     weaknesses: Vec<String>,
 }
 
@@ -136,6 +138,8 @@ struct Prepared {
 /// built, and every thread begun, after that has ended.
 fn prepare(setup: &Setup) -> Result<Prepared, String> {
     decode::quiet_logs();
+    let time_zone = TimeZone::get(&setup.time_zone)
+        .map_err(|e| format!("time zone {}: {e}", setup.time_zone))?;
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
     let inputs = Inputs::prepare(&setup.cameras);
@@ -152,6 +156,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         detector,
         inputs,
         hardware,
+        time_zone,
         weaknesses,
     })
 }
@@ -164,6 +169,7 @@ fn work(
         detector,
         inputs,
         hardware,
+        time_zone,
         weaknesses,
     }: Prepared,
 ) -> ExitCode {
@@ -181,7 +187,8 @@ fn work(
         detector: Mutex::new(detector),
         pace: Mutex::new(Pace::new(setup.cameras.len())),
         out,
-        time_zone: TimeZone::system(),
+        time_zone,
+        days: Arc::new(setup.days),
         hardware,
     });
     shared.out.send(&ready);
@@ -196,6 +203,7 @@ fn work(
             Lane::new(watch, Arc::clone(&pool))
         })
         .collect();
+    set_permits(&lanes, setup.permits);
     let mut threads = vec![spawn("memory", move || watch_memory(setup.memory_limit))];
     for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
         let pool = Arc::clone(&pool);
@@ -239,6 +247,13 @@ fn unknown_label(camera: &CameraSetup, labels: &[String]) -> Option<String> {
             labels.join(", ")
         ))
     })
+}
+
+fn set_permits(lanes: &[Arc<Lane>], permits: Vec<Permit>) {
+    let permits: Arc<[Permit]> = permits.into();
+    for lane in lanes {
+        lane.push(Item::Permits(permits.clone()));
+    }
 }
 
 /// Ends the process when its memory is beyond the limit: the last line behind the limits of

@@ -100,6 +100,8 @@ pub struct Stories {
     dwell: Duration,
     stories: Vec<Story>,
     boxes: VecDeque<(Duration, Visitor)>,
+    /// Since when things may not be there; `None` while they may.
+    forbidden: Option<Duration>,
 }
 
 impl Stories {
@@ -111,6 +113,23 @@ impl Stories {
             dwell,
             stories: Vec::new(),
             boxes: VecDeque::new(),
+            forbidden: Some(Duration::ZERO),
+        }
+    }
+
+    /// Takes whether things may be there at `at`. While they may, all is followed and nothing
+    /// told; what is still there afterwards has lain there since then.
+    pub fn permit(&mut self, legal: bool, at: Duration) {
+        match (legal, self.forbidden) {
+            (true, Some(_)) => {
+                self.forbidden = None;
+                for story in &mut self.stories {
+                    story.told = false;
+                    story.reported = None;
+                }
+            }
+            (false, None) => self.forbidden = Some(at),
+            _ => {}
         }
     }
 
@@ -122,6 +141,9 @@ impl Stories {
     /// How closely to watch: every frame while whoever brought something is still about, and
     /// often until it has been told of.
     pub fn need(&self) -> Need {
+        if self.forbidden.is_none() {
+            return Need::Idle;
+        }
         let needs = self.stories.iter().map(|story| {
             if !story.left {
                 Need::Attention
@@ -156,6 +178,8 @@ impl Stories {
             gone.into_iter()
                 .map(|(story, told)| Event::Over { story, told }),
         );
+        // Nobody's coming and going is kept while it is permitted.
+        let mut told = Vec::new();
         for blob in blobs.iter().filter(|b| b.change == Change::Appeared) {
             let known = self.stories.iter().position(|s| s.id == blob.id);
             let explained = self.explained(blob, at);
@@ -174,7 +198,7 @@ impl Stories {
                         told: false,
                         reported: None,
                     });
-                    out.push(Event::Noticed {
+                    told.push(Event::Noticed {
                         story: blob.id,
                         since: blob.since,
                     });
@@ -187,11 +211,17 @@ impl Stories {
                 continue;
             };
             story.bbox = blob.bbox;
-            story.advance(there, at, out);
+            story.advance(there, at, &mut told);
+            let Some(since) = self.forbidden else {
+                continue;
+            };
             // Whom it waits for, or what covers it, is not counted against it.
             if surely && (!explained || story.told) {
-                story.report(blob.area, dwell, at, out);
+                story.report(blob.area, (since, dwell), at, &mut told);
             }
+        }
+        if self.forbidden.is_some() {
+            out.extend(told);
         }
     }
 
@@ -290,8 +320,14 @@ impl Story {
         self.left = true;
     }
 
-    fn report(&mut self, area: f32, dwell: Duration, at: Duration, out: &mut Vec<Event>) {
-        let lain = at.saturating_sub(self.since);
+    fn report(
+        &mut self,
+        area: f32,
+        (forbidden, dwell): (Duration, Duration),
+        at: Duration,
+        out: &mut Vec<Event>,
+    ) {
+        let lain = at.saturating_sub(self.since.max(forbidden));
         let long_enough = lain >= dwell && self.left;
         let grown = self.told && area >= self.area * GROWN;
         let due = self
@@ -347,285 +383,4 @@ fn covered(thing: Bbox, cover: Bbox) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BAG: Bbox = [0.50, 0.60, 0.55, 0.66];
-
-    pub(super) fn zone() -> Stories {
-        let polygon = Polygon::new(vec![[0.2, 0.4], [0.8, 0.4], [0.8, 0.9], [0.2, 0.9]]);
-        Stories::new(polygon, Duration::from_secs(30))
-    }
-
-    pub(super) fn blob(id: u64, bbox: Bbox, since: f32) -> Blob {
-        Blob {
-            id,
-            bbox,
-            rim: Vec::new(),
-            area: (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]),
-            change: Change::Appeared,
-            since: Duration::from_secs_f32(since),
-            stable: Duration::ZERO,
-        }
-    }
-
-    pub(super) fn person(track: u64, x: f32) -> Visitor {
-        Visitor {
-            track,
-            class: 0,
-            bbox: [x, 0.45, x + 0.06, 0.67],
-        }
-    }
-
-    /// Five looks a second; `scene` gives blobs and visitors of a moment.
-    pub(super) fn play(
-        zone: &mut Stories,
-        seconds: std::ops::Range<u32>,
-        scene: impl Fn(f32) -> (Vec<Blob>, Vec<Visitor>),
-    ) -> Vec<(f32, Event)> {
-        let mut all = Vec::new();
-        for tick in seconds.start * 5..seconds.end * 5 {
-            let at = tick as f32 / 5.0;
-            let (blobs, visitors) = scene(at);
-            let mut out = Vec::new();
-            zone.look(&blobs, &visitors, Duration::from_secs_f32(at), &mut out);
-            all.extend(out.into_iter().map(|e| (at, e)));
-        }
-        all
-    }
-
-    pub(super) fn told(events: &[(f32, Event)]) -> Vec<(f32, Option<Actor>)> {
-        events
-            .iter()
-            .filter_map(|(at, e)| match e {
-                Event::Present {
-                    picture: true,
-                    actor,
-                    ..
-                } => Some((*at, *actor)),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// Somebody comes from the left, is at the bag's place at 10 s, and goes on.
-    fn walker(at: f32) -> Vec<Visitor> {
-        let x = 0.02 + at * 0.048;
-        if x < 0.95 { vec![person(7, x)] } else { vec![] }
-    }
-
-    #[test]
-    fn left_by_a_walker_and_told_once() {
-        let events = play(&mut zone(), 0..80, |at| {
-            let lies = at >= 12.5;
-            (
-                if lies {
-                    vec![blob(1, BAG, 10.5)]
-                } else {
-                    vec![]
-                },
-                walker(at),
-            )
-        });
-        assert!(matches!(events[0].1, Event::Noticed { story: 1, .. }));
-        assert!(
-            matches!(events.iter().find(|(_, e)| matches!(e, Event::Left { .. })), Some((at, _)) if *at < 18.0)
-        );
-        let told = told(&events);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!((told[0].0 - 40.5).abs() < 0.5);
-        let actor = told[0].1.unwrap();
-        assert_eq!((actor.track, actor.class), (7, 0));
-    }
-
-    #[test]
-    fn it_is_watched_closely_until_it_has_been_told_of() {
-        let mut zone = zone();
-        assert_eq!(zone.need(), Need::Idle);
-        let lies = |at: f32| {
-            let blobs = if at >= 12.5 {
-                vec![blob(1, BAG, 10.5)]
-            } else {
-                vec![]
-            };
-            (blobs, walker(at))
-        };
-        play(&mut zone, 0..13, lies);
-        assert_eq!(zone.need(), Need::Attention, "the walker is still near");
-        play(&mut zone, 13..25, lies);
-        assert_eq!(
-            zone.need(),
-            Need::Followed,
-            "gone; until it has lain long enough"
-        );
-        play(&mut zone, 25..45, lies);
-        assert_eq!(zone.need(), Need::Idle, "told");
-    }
-
-    #[test]
-    fn nobody_seen_is_an_answer_and_a_passer_by_afterwards_is_not_the_actor() {
-        let events = play(&mut zone(), 0..80, |at| {
-            let lies = at >= 2.5;
-            // The walker is at the place eight seconds after it lay there.
-            (
-                if lies {
-                    vec![blob(1, BAG, 0.5)]
-                } else {
-                    vec![]
-                },
-                walker(at),
-            )
-        });
-        assert_eq!(told(&events).len(), 1);
-        assert_eq!(told(&events)[0].1, None);
-    }
-
-    #[test]
-    fn of_two_the_one_who_was_there_when_it_came() {
-        let events = play(&mut zone(), 0..80, |at| {
-            let early = person(3, 0.48);
-            let mut visitors = walker(at);
-            if at < 2.0 {
-                visitors.push(early);
-            }
-            (
-                if at >= 12.5 {
-                    vec![blob(1, BAG, 10.5)]
-                } else {
-                    vec![]
-                },
-                visitors,
-            )
-        });
-        assert_eq!(told(&events)[0].1.unwrap().track, 7);
-    }
-
-    #[test]
-    fn whose_owner_stays_is_not_left() {
-        let events = play(&mut zone(), 0..300, |at| {
-            // Beside the bag, reading.
-            (
-                if at >= 5.0 {
-                    vec![blob(1, BAG, 3.0)]
-                } else {
-                    vec![]
-                },
-                vec![person(5, 0.44)],
-            )
-        });
-        assert!(told(&events).is_empty());
-        let claims = events.iter().any(
-            |(_, e)| matches!(e, Event::Present { dwell, .. } if *dwell >= Duration::from_secs(30)),
-        );
-        assert!(!claims, "no dwell is claimed that a rule would fire on");
-    }
-
-    #[test]
-    fn a_parked_vehicle_explains_what_is_under_its_box() {
-        let car = Visitor {
-            track: 9,
-            class: 2,
-            bbox: [0.4, 0.5, 0.7, 0.75],
-        };
-        let events = play(&mut zone(), 0..200, |at| {
-            // Seen only every ten seconds by the detector.
-            let seen = (at as u32).is_multiple_of(10);
-            (
-                vec![blob(1, BAG, 1.0)],
-                if seen { vec![car] } else { vec![] },
-            )
-        });
-        assert!(told(&events).is_empty());
-    }
-
-    #[test]
-    fn a_growing_pile_is_told_again_as_the_same_story() {
-        let events = play(&mut zone(), 0..120, |at| {
-            let large = [0.48, 0.58, 0.58, 0.68];
-            (
-                vec![blob(1, if at < 60.0 { BAG } else { large }, 1.0)],
-                vec![],
-            )
-        });
-        let told = told(&events);
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!((told[1].0 - 60.0).abs() < 0.5);
-    }
-
-    #[test]
-    fn what_is_taken_away_is_over() {
-        let events = play(&mut zone(), 0..60, |at| {
-            (
-                if at < 45.0 {
-                    vec![blob(1, BAG, 1.0)]
-                } else {
-                    vec![]
-                },
-                vec![],
-            )
-        });
-        assert!(matches!(
-            events.last(),
-            Some((
-                _,
-                Event::Over {
-                    story: 1,
-                    told: true
-                }
-            ))
-        ));
-        let events = play(&mut zone(), 0..60, |at| {
-            (
-                if at < 5.0 {
-                    vec![blob(1, BAG, 1.0)]
-                } else {
-                    vec![]
-                },
-                vec![],
-            )
-        });
-        assert!(matches!(
-            events.last(),
-            Some((
-                _,
-                Event::Over {
-                    story: 1,
-                    told: false
-                }
-            ))
-        ));
-    }
-
-    #[test]
-    fn outside_the_zone_and_taken_things_are_no_story() {
-        let outside = play(&mut zone(), 0..60, |_| {
-            (vec![blob(1, [0.05, 0.6, 0.1, 0.66], 1.0)], vec![])
-        });
-        assert!(outside.is_empty());
-        let removed = play(&mut zone(), 0..60, |_| {
-            (
-                vec![Blob {
-                    change: Change::Removed,
-                    ..blob(1, BAG, 1.0)
-                }],
-                vec![],
-            )
-        });
-        assert!(removed.is_empty());
-    }
-
-    #[test]
-    fn limits_hold() {
-        let mut zone = zone();
-        let blobs: Vec<_> = (0..MAX_STORIES as u64 * 10)
-            .map(|id| blob(id, BAG, 0.0))
-            .collect();
-        let crowd: Vec<_> = (0..3000).map(|id| person(id, 0.0)).collect();
-        let mut out = Vec::new();
-        for second in 0..60 {
-            zone.look(&blobs, &crowd, Duration::from_secs(second), &mut out);
-        }
-        assert_eq!(zone.stories.len(), MAX_STORIES);
-        assert_eq!(zone.boxes.len(), MAX_BOXES);
-    }
-}
+mod tests;

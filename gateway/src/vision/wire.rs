@@ -13,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::ground::Front;
+use crate::calendar::{Days, Hours, Permit};
 use crate::{config::VideoDecoder, feed::MAX_STILL};
 
 /// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
@@ -23,8 +24,8 @@ pub const RTSP_PORT: u16 = 554;
 /// Where RTSP over TLS is (IANA's registry; Hikvision's and Axis' default).
 pub const RTSPS_PORT: u16 = 322;
 
-/// The first message to the child. Afterwards come pictures that cameras publish
-/// ([`read_still`]), until the gateway closes the socket.
+/// The first message to the child. Afterwards come pictures that cameras publish and
+/// [`Command`]s ([`read_down`]), until the gateway closes the socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// Manifest of a model that knows rubbish, for a second opinion.
@@ -39,8 +40,21 @@ pub struct Setup {
     pub decoder: VideoDecoder,
     /// Resident bytes at which the child ends itself.
     pub memory_limit: u64,
+    /// The station's IANA time zone.
+    pub time_zone: String,
+    /// Holidays, for calendars of zones.
+    pub days: Days,
+    /// Permits of all zones, without holders.
+    pub permits: Vec<Permit>,
     /// Cameras; messages name them by position.
     pub cameras: Vec<CameraSetup>,
+}
+
+/// What the gateway says later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// These permits go from now on, without holders.
+    Permits(Vec<Permit>),
 }
 
 /// A camera as the child needs it.
@@ -200,6 +214,10 @@ pub struct ZoneSetup {
     pub dwell_us: u64,
     /// Media time of emptiness after which the zone is said to be empty, µs.
     pub grace_us: u64,
+    /// When things may be there.
+    pub hours: Hours,
+    /// Whether what is left after use is told apart.
+    pub take_down: bool,
 }
 
 /// What the child says.
@@ -257,6 +275,8 @@ pub struct Sighting {
     pub story: Option<Story>,
     /// How far everything in the zone together stands out over its line.
     pub overrun: Option<Overrun>,
+    /// The zone has not been seen empty since its use ended.
+    pub left_behind: bool,
 }
 
 /// How far things stand out over a line, metres; errors are half-widths that hold 95 of 100.
@@ -421,11 +441,33 @@ pub fn still_header(camera: u16, bytes: usize) -> [u8; 6] {
     [a, b, c, d, high, low]
 }
 
-/// Reads one published picture: position of its camera, and bytes that nobody has looked at.
+/// Stands for a camera's position where a [`Command`] follows; there are never so many cameras.
+const COMMAND: u16 = u16::MAX;
+
+/// A command's bytes, header included.
+///
+/// # Errors
+/// `InvalidData` for a message beyond [`MAX_MESSAGE`].
+pub fn command(command: &Command) -> io::Result<Vec<u8>> {
+    let body = encode(command)?;
+    let mut bytes = still_header(COMMAND, body.len()).to_vec();
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+/// What comes to the child after its set-up.
+#[derive(Debug, PartialEq)]
+pub enum Down {
+    /// A published picture: position of its camera, and bytes that nobody has looked at.
+    Still(u16, Vec<u8>),
+    Command(Command),
+}
+
+/// Reads one picture or command.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_still(from: &mut impl Read) -> io::Result<(u16, Vec<u8>)> {
+pub fn read_down(from: &mut impl Read) -> io::Result<Down> {
     let mut header = [0; 6];
     from.read_exact(&mut header)?;
     let [a, b, c, d, high, low] = header;
@@ -434,9 +476,12 @@ pub fn read_still(from: &mut impl Read) -> io::Result<(u16, Vec<u8>)> {
     let Some(bytes) = bytes else {
         return Err(invalid(format!("picture of {length} bytes")));
     };
-    let mut jpeg = vec![0; bytes];
-    from.read_exact(&mut jpeg)?;
-    Ok((u16::from_be_bytes([high, low]), jpeg))
+    let mut body = vec![0; bytes];
+    from.read_exact(&mut body)?;
+    match u16::from_be_bytes([high, low]) {
+        COMMAND => Ok(Down::Command(postcard::from_bytes(&body).map_err(invalid)?)),
+        camera => Ok(Down::Still(camera, body)),
+    }
 }
 
 fn invalid(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -458,6 +503,7 @@ mod tests {
             track: 9,
             dwell_us: 1_000_000,
             at_us: -1,
+            left_behind: false,
             pictures: vec![Picture {
                 role: Role::Scene,
                 at_us: 0,
@@ -504,16 +550,16 @@ mod tests {
         for bytes in [0, 1, MAX_STILL] {
             let mut pipe = still_header(513, bytes).to_vec();
             pipe.extend(vec![9; bytes]);
-            let (camera, jpeg) = read_still(&mut pipe.as_slice()).unwrap();
-            assert_eq!((camera, jpeg.len()), (513, bytes));
+            let down = read_down(&mut pipe.as_slice()).unwrap();
+            assert_eq!(down, Down::Still(513, vec![9; bytes]));
         }
         for bytes in [MAX_STILL + 1, MAX_STILL * 10] {
             let header = still_header(0, bytes);
-            let e = read_still(&mut header.as_slice()).unwrap_err();
+            let e = read_down(&mut header.as_slice()).unwrap_err();
             assert_eq!(e.kind(), io::ErrorKind::InvalidData);
         }
         let torn = [0, 0, 0, 1, 0, 0];
-        assert!(read_still(&mut torn.as_slice()).is_err());
+        assert!(read_down(&mut torn.as_slice()).is_err());
     }
 
     #[test]

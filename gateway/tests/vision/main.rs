@@ -6,6 +6,7 @@
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
+mod calendar;
 mod cameras;
 mod economy;
 mod faults;

@@ -90,6 +90,9 @@ fn the_child_ends_when_the_gateway_is_gone() {
         threads: 1,
         memory_limit: vision.memory_limit,
         decoder: vision.decoder,
+        time_zone: "Asia/Shanghai".into(),
+        days: Default::default(),
+        permits: Vec::new(),
         cameras: Vec::new(),
     };
     wire::write(&mut ours, &setup).unwrap();

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use wangge::{
     clock::Clock,
     config::{
-        Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, VideoDecoder, Vision,
-        Zone,
+        Calendars, Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, VideoDecoder,
+        Vision, Zone,
     },
     counters::{ChildState, SourceCounters},
     feed::Feed,
@@ -48,6 +48,10 @@ impl Rig {
     }
 
     pub fn with(cameras: Vec<Camera>, vision: Vision) -> Self {
+        Self::with_calendars(cameras, vision, Calendars::default())
+    }
+
+    pub fn with_calendars(cameras: Vec<Camera>, vision: Vision, calendars: Calendars) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Its own name tells this rig's children from those of tests that run beside it.
         let program = dir.path().join("wangge");
@@ -61,6 +65,7 @@ impl Rig {
             Launch {
                 program: program.clone(),
                 vision,
+                calendars,
                 state: Arc::clone(&state),
                 feed: feed.clone(),
             },
@@ -216,6 +221,8 @@ pub fn camera(input: CameraInput) -> Camera {
             dwell: Duration::from_secs(2),
             grace: Duration::from_secs(5),
             bins: vec![],
+            among: Default::default(),
+            calendar: Arc::default(),
         },
         update_every: Duration::from_secs(60),
     };
@@ -232,6 +239,8 @@ pub fn camera(input: CameraInput) -> Camera {
             fixtures: vec![],
             front: None,
             dwell: Duration::from_secs(2),
+            take_down: false,
+            calendar: Arc::default(),
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],
         fps: 5.0,

@@ -55,6 +55,8 @@ fn huge(evidence: u8) -> (Config, Finding) {
             along_error_m: 99.123_456_789_012_34,
             limit_m: 19.123_456_789_012_34,
         }),
+        forbidden_since: Some("2026-11-22T06:00:00.123456789Z".into()),
+        permit: Some(long('"', 1_000)),
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,
@@ -76,7 +78,10 @@ fn huge(evidence: u8) -> (Config, Finding) {
         }),
         sighting: Some(seen),
         evidence: pictures.collect(),
-        reason: Some(long('\n', 10_000) + &long('长', 10_000)),
+        reason: Some(Text {
+            zh: long('\n', 10_000) + &long('长', 10_000),
+            en: long('\n', 10_000) + &long('长', 10_000),
+        }),
     };
     (config, finding)
 }

@@ -3,13 +3,13 @@
 use crate::{cli::table::table, console::Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
+pub(in crate::cli) enum Language {
     English,
     Chinese,
 }
 
 /// The language of the person's terminal.
-pub(super) fn language() -> Language {
+pub(in crate::cli) fn language() -> Language {
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())
@@ -32,6 +32,7 @@ struct Words {
     storage: &'static str,
     hours_left: &'static str,
     refusing: &'static str,
+    notice: &'static str,
     streams: [&'static str; 5],
     uplinks: [&'static str; 5],
     connected: &'static str,
@@ -51,6 +52,7 @@ const EN: Words = Words {
     storage: "storage",
     hours_left: "hours left at the recent rate",
     refusing: "NOTHING IS ACCEPTED",
+    notice: "to be seen to",
     streams: ["stream", "in", "out", "held", "dropped"],
     uplinks: ["uplink", "state", "sent", "receipts", "faults"],
     connected: "connected",
@@ -70,6 +72,7 @@ const ZH: Words = Words {
     storage: "存储",
     hours_left: "小时后写满（按近期速度）",
     refusing: "已停止接收数据",
+    notice: "待处理",
     streams: ["数据流", "接收", "送达", "待发", "丢弃"],
     uplinks: ["上联", "状态", "已发", "回执", "故障"],
     connected: "已连接",
@@ -149,6 +152,9 @@ fn storage(page: &mut String, status: &Status, w: &Words) {
     page.push('\n');
     if let Some(reason) = &s.refusing {
         page.push_str(&format!("{}: {reason}\n", w.refusing));
+    }
+    for notice in &status.notices {
+        page.push_str(&format!("{}: {notice}\n", w.notice));
     }
 }
 

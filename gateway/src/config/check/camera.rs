@@ -5,9 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
-use super::{At, Checker, Seen, device, ground, input, installed, limits, polygon, rule, station};
+use super::{
+    At, Checker, Seen, calendar, device, ground, input, installed, limits, polygon, preset, rule,
+    station,
+};
+use crate::calendar::Windows;
 use crate::config::{
-    Camera, CameraInput, Condition, Device, Rule, Station, Vision, Zone,
+    Among, Camera, CameraInput, Condition, Device, Rule, Station, Vision, Zone,
     raw::{RawCamera, RawConfig, RawVision, RawZone},
 };
 use crate::vision::wire::OBJECT;
@@ -18,12 +22,14 @@ const FPS: f64 = 5.0;
 const DWELL: Duration = Duration::from_secs(20);
 /// Default for `grace`.
 const GRACE: Duration = Duration::from_secs(10);
+/// End of a take-down rule's id, after its zone's.
+const TAKE_DOWN: &str = ":take_down";
 
 /// The vision table, and what its model can see.
 pub(super) struct Checked {
     pub(super) vision: Vision,
     /// `None` when the manifest could not be read.
-    labels: Option<BTreeSet<String>>,
+    pub(super) labels: Option<BTreeSet<String>>,
 }
 
 pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checked> {
@@ -104,19 +110,20 @@ pub(super) fn model_loads(cx: &mut Checker<'_, '_>, vision: &Vision) {
 
 /// What a zone may refer to.
 #[derive(Clone, Copy)]
-struct Known<'a> {
+pub(super) struct Known<'a> {
     /// Of the model; `None` when its manifest could not be read.
-    labels: Option<&'a BTreeSet<String>>,
-    devices: &'a [Arc<Device>],
+    pub(super) labels: Option<&'a BTreeSet<String>>,
+    pub(super) devices: &'a [Arc<Device>],
+    /// Holidays and permits of the station's own file.
+    pub(super) own: &'a calendar::Own,
 }
 
 pub(super) fn cameras(
     cx: &mut Checker<'_, '_>,
     raw: &RawConfig,
     station: &Station,
-    devices: &[Arc<Device>],
     vias: &[Arc<str>],
-    vision: Option<&Checked>,
+    known: Known<'_>,
 ) -> Vec<Arc<Camera>> {
     let root = At::Root;
     let list = root.key("camera");
@@ -127,7 +134,7 @@ pub(super) fn cameras(
         let at = list.index(i);
         let id = cx.id(at.key("id"), raw.id.as_ref());
         cx.unique(&mut seen, at.key("id"), "camera", &id);
-        if !id.is_empty() && devices.iter().any(|d| d.id == id) {
+        if !id.is_empty() && known.devices.iter().any(|d| d.id == id) {
             let message = format!("\"{id}\" is a device already");
             cx.error(
                 at.key("id"),
@@ -135,10 +142,8 @@ pub(super) fn cameras(
                 "alerts name devices and cameras alike by their id",
             );
         }
-        let labels = vision.and_then(|v| v.labels.as_ref());
         if let Some(input) = input::input(cx, at, raw, vias) {
-            input::topic_is_free(cx, at, &input, devices, &mut topics);
-            let known = Known { labels, devices };
+            input::topic_is_free(cx, at, &input, known.devices, &mut topics);
             cameras.push(Arc::new(camera(cx, at, raw, id, input, station, known)));
         }
     }
@@ -163,7 +168,7 @@ fn camera(
         ground: ground.as_ref(),
         asked: raw.ground.is_some() || cx.was_reported(at.key("ground")),
     };
-    let (zones, mut rules) = zones(cx, at, &raw.zone, known, on);
+    let (zones, mut rules) = zones(cx, at, &raw.zone, (&id, station), known, on);
     if zones.is_empty() && raw.zone.is_empty() {
         let help = "add a `[[camera.zone]]` to look for something";
         cx.warn(
@@ -228,8 +233,9 @@ fn zones(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,
     raw: &[RawZone],
+    (camera, station): (&str, &Station),
     known: Known<'_>,
-    camera: ground::Camera<'_>,
+    on: ground::Camera<'_>,
 ) -> (Vec<Zone>, Vec<Arc<Rule>>) {
     let list = at.key("zone");
     let mut seen = Seen::new();
@@ -239,13 +245,27 @@ fn zones(
         let at = list.index(i);
         let id = cx.id(at.key("id"), raw.id.as_ref());
         cx.unique(&mut seen, at.key("id"), "zone", &id);
-        let front = ground::front(cx, at, raw, camera);
+        let most = limits::ZONE_ID_CHARS;
+        if id.len() > most && id.len() <= *limits::ID_CHARS.end() {
+            let message = format!("a zone's `id` has at most {most} characters");
+            cx.error(at.key("id"), message, "");
+        }
+        let front = ground::front(cx, at, raw, on);
         let polygon = ground::area(cx, at, raw, front.as_ref());
-        let wanted = raw.labels.clone().unwrap_or_default();
+        let mut wanted = raw.labels.clone().unwrap_or_default();
         zone_labels(cx, at.key("labels"), &wanted, known.labels);
         let bins = bins(cx, at.key("bins"), &raw.bins, known.devices);
+        let words = raw.what.as_deref().unwrap_or_default();
+        let asked = preset::expand(cx, at.key("what"), words, known.labels);
+        for label in asked.labels {
+            if !wanted.contains(&label) {
+                wanted.push(label);
+            }
+        }
         let dwell = cx.duration(at.key("dwell"), raw.dwell.as_ref(), DWELL, &limits::DWELL);
         let grace = cx.duration(at.key("grace"), raw.grace.as_ref(), GRACE, &limits::GRACE);
+        let place = format!("{camera}/{id}");
+        let calendar = Arc::new(calendar::zone(cx, at, raw, place, station, known.own));
         let (Some(kind), Some(polygon)) = (raw.kind, polygon) else {
             continue;
         };
@@ -254,44 +274,68 @@ fn zones(
             EventKind::IllegalDumping | EventKind::GarbageExposed | EventKind::MaterialPile
         );
         let anything = left_behind || raw.line.is_some();
-        let objects = raw.objects.unwrap_or(anything && raw.labels.is_none());
-        if wanted.is_empty() && !objects && !cx.was_reported(at.key("labels")) {
-            let help =
-                "name `labels` of the model, or set `objects = true` for anything new that stays";
+        let named = raw.labels.is_some() || raw.what.is_some();
+        let objects = raw.objects.unwrap_or(asked.objects || (anything && !named));
+        let reported = ["labels", "what"].map(|key| cx.was_reported(at.key(key)));
+        if wanted.is_empty() && !objects && words.is_empty() && !reported.contains(&true) {
+            let help = "say `what` it looks for, name `labels` of the model, or set `objects = \
+                        true` for anything new that stays";
             cx.error(at, format!("zone \"{id}\" looks for nothing"), help);
         }
-        let fixtures = polygons(cx, at.key("fixtures"), &raw.fixtures, "fixture");
-        if !objects && !raw.fixtures.is_empty() {
-            cx.warn(
-                at.key("fixtures"),
-                "`fixtures` without `objects` do nothing",
-                "",
-            );
+        let is_stall = matches!(kind, EventKind::StreetVendor | EventKind::ShopOverflow);
+        let is_allowed = matches!(calendar.hours.windows, Windows::Allowed(_));
+        let take_down = raw.take_down.unwrap_or(is_stall && is_allowed);
+        if take_down && !is_allowed {
+            let help = "say when things may be there: `allowed = [\"17:00-22:00\"]`";
+            let message = "`take_down` without `allowed` never comes";
+            cx.error(at.key("take_down"), message, help);
         }
+        let fixtures = polygons(cx, at.key("fixtures"), &raw.fixtures, "fixture");
         let mut counts = wanted.clone();
         counts.extend(objects.then(|| OBJECT.to_owned()));
-        rules.push(Arc::new(Rule {
-            id: format!("zone:{id}"),
-            kind,
-            severity: raw.severity.unwrap_or(kind.default_severity()),
-            when: Condition::Presence {
-                zone: id.clone(),
-                labels: counts,
+        let rule = |id: String, kind: EventKind, severity, labels, among| {
+            let when = Condition::Presence {
+                zone: raw.id.as_deref().unwrap_or_default().into(),
+                labels,
                 dwell,
                 grace,
-                bins,
-            },
-            update_every: rule::UPDATE_EVERY,
-        }));
+                bins: bins.clone(),
+                among,
+                calendar: calendar.clone(),
+            };
+            Arc::new(Rule {
+                id,
+                kind,
+                severity,
+                when,
+                update_every: rule::UPDATE_EVERY,
+            })
+        };
+        let severity = raw.severity.unwrap_or(kind.default_severity());
+        let among = if take_down {
+            Among::Arrived
+        } else {
+            Among::All
+        };
+        rules.push(rule(format!("zone:{id}"), kind, severity, counts, among));
+        if take_down {
+            let id = format!("zone:{id}{TAKE_DOWN}");
+            let kind = EventKind::StallLeftover;
+            let severity = raw.severity.unwrap_or(kind.default_severity());
+            rules.push(rule(id, kind, severity, Vec::new(), Among::LeftBehind));
+        }
         zones.push(Zone {
             id,
             kind,
             polygon,
             front: front.map(Arc::new),
             labels: wanted,
-            objects,
+            // What is left may be of no class, unless somebody said that it does not count.
+            objects: objects || (take_down && raw.objects.is_none()),
             fixtures,
             dwell,
+            take_down,
+            calendar,
         });
     }
     (zones, rules)

@@ -212,6 +212,14 @@ fn limits_of_the_guide_are_those_of_the_program() {
             CORNERS.start(),
             CORNERS.end()
         ),
+        format!(
+            "| labels, fixtures, windows of a zone | {MAX_LABELS}, {MAX_FIXTURES}, {MAX_WINDOWS} |"
+        ),
+        format!("| characters of a zone's id | {ZONE_ID_CHARS} |"),
+        format!("| ranges of holidays, of workdays | {MAX_DATES} each, 366 days a range |"),
+        format!(
+            "| permits of the station's file, of the permits' file; zones, windows of one | {MAX_PERMITS}, {MAX_PERMITS}; {MAX_PERMIT_ZONES}, {MAX_WINDOWS} |"
+        ),
         format!("| rules of a device | {MAX_RULES} |"),
         format!("| streams, uplinks | {MAX_STREAMS}, {MAX_UPLINKS} |"),
         format!("| profiles in the file; points of one | {MAX_PROFILES}; {MAX_POINTS} |"),

@@ -1,5 +1,6 @@
 //! Every kind of mistake: the place, the sentence, the advice.
 
+mod calendar;
 mod camera;
 mod device;
 mod ground;

@@ -7,8 +7,8 @@ use wangge_protocol::{EventKind, Severity};
 use super::{BIN, METER, STATION, Site};
 use crate::{
     config::{
-        Border, BusLink, CameraInput, Condition, DeviceLink, Parity, Payload, RegisterFormat,
-        RtspTransport, Side, UplinkLink,
+        Among, Border, BusLink, CameraInput, Condition, DeviceLink, Parity, Payload,
+        RegisterFormat, RtspTransport, Side, UplinkLink,
     },
     observation::Quantity,
 };
@@ -179,11 +179,15 @@ fn cameras_get_a_rule_a_zone_and_one_for_their_health() {
         dwell,
         grace,
         bins,
+        among,
+        calendar,
     } = &presence.when
     else {
         panic!("{presence:?}");
     };
     assert_eq!((&**zone, labels.len(), bins.len()), ("corner", 2, 0));
+    assert_eq!(*among, Among::All);
+    assert!(calendar.is_plain() && &*calendar.place == "gate/corner");
     assert_eq!(
         (*dwell, *grace),
         (Duration::from_secs(30), Duration::from_secs(10))

@@ -15,6 +15,8 @@ fn dumping() -> Arc<Rule> {
             dwell: 30 * SECOND,
             grace: MINUTE,
             bins: vec!["other".into(), "d".into()],
+            among: Default::default(),
+            calendar: Arc::default(),
         },
     )
 }

@@ -1,4 +1,5 @@
 mod beside;
+mod calendar;
 mod figures;
 mod flow;
 mod properties;

@@ -19,7 +19,7 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::Command,
+    sync::mpsc,
 };
 use tokio_util::{
     codec::{FramedRead, LengthDelimitedCodec},
@@ -30,12 +30,14 @@ use crate::{
     feed::Feed,
     vision::{
         EXIT_MEMORY,
-        wire::{self, MAX_MESSAGE, Report, Setup},
+        wire::{self, Command, MAX_MESSAGE, Report, Setup},
     },
 };
 
-/// A child that was asked to end has so long.
+/// A child that was asked to end, or told something, has so long.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Commands that wait for a slow child.
+const COMMANDS: usize = 4;
 /// The child's environment: what its log and its captions need, and no secrets.
 const ENVIRONMENT: &[&str] = &["RUST_LOG", "TZ", "LANG"];
 /// Settings of glibc's allocator (`man mallopt`): few arenas, and picture buffers that go back
@@ -53,6 +55,7 @@ pub struct Child {
     socket: FramedRead<OwnedReadHalf, LengthDelimitedCodec>,
     /// Passes pictures on. It holds the other half of the socket: when it ends, so does the child.
     feeder: AbortOnDropHandle<()>,
+    commands: mpsc::Sender<Vec<u8>>,
     /// `/proc/<pid>/statm`, opened once so that it can never be another process's.
     statm: Option<File>,
 }
@@ -68,7 +71,7 @@ impl Child {
         let environment = ENVIRONMENT
             .iter()
             .filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        let process = Command::new(program)
+        let process = tokio::process::Command::new(program)
             .env_clear()
             .envs(environment)
             .env(ALLOCATOR.0, ALLOCATOR.1)
@@ -93,11 +96,13 @@ impl Child {
             _ => {}
         }
         feed.clear();
-        let feeder = AbortOnDropHandle::new(tokio::spawn(pass_on(feed.clone(), to)));
+        let (commands, told) = mpsc::channel(COMMANDS);
+        let feeder = AbortOnDropHandle::new(tokio::spawn(pass_on(feed.clone(), told, to)));
         Ok(Child {
             process,
             socket,
             feeder,
+            commands,
             statm,
         })
     }
@@ -111,6 +116,19 @@ impl Child {
         };
         let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
         Some(postcard::from_bytes(&frame).map_err(invalid))
+    }
+
+    /// Tells it something.
+    ///
+    /// # Errors
+    /// A child that takes nothing, or a message beyond [`MAX_MESSAGE`].
+    pub async fn tell(&mut self, command: &Command) -> io::Result<()> {
+        let message = wire::command(command)?;
+        match tokio::time::timeout(FAREWELL, self.commands.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Its process id, until it has ended.
@@ -171,17 +189,20 @@ impl Child {
     }
 }
 
-/// Passes pictures on until the child has gone. Nobody waits for it: what it cannot pass on is
-/// dropped where it waits.
-async fn pass_on(feed: Feed, mut to: OwnedWriteHalf) {
+/// Passes pictures and commands on until the child has gone. Nobody waits for pictures: what it
+/// cannot pass on is dropped where it waits.
+async fn pass_on(feed: Feed, mut commands: mpsc::Receiver<Vec<u8>>, mut to: OwnedWriteHalf) {
     loop {
-        let (camera, jpeg) = feed.next().await;
-        let header = wire::still_header(camera, jpeg.len());
-        let sent = async {
-            to.write_all(&header).await?;
-            to.write_all(&jpeg).await
+        let sent: io::Result<()> = tokio::select! {
+            Some(command) = commands.recv() => to.write_all(&command).await,
+            (camera, jpeg) = feed.next() => {
+                let header = wire::still_header(camera, jpeg.len());
+                match to.write_all(&header).await {
+                    Ok(()) => to.write_all(&jpeg).await,
+                    failed => failed,
+                }
+            }
         };
-        let sent: io::Result<()> = sent.await;
         if sent.is_err() {
             return;
         }

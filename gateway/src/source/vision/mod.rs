@@ -5,22 +5,28 @@
 //! and delivery never notice.
 
 mod child;
+mod permits;
 pub mod replay;
 mod report;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use wangge_protocol::EvidenceRef;
 
 use crate::{
+    calendar::Permit,
     clock::Clock,
-    config::{Camera, Vision},
+    config::{Calendars, Camera, Vision},
     counters::{ChildState, SourceCounters},
     feed::Feed,
     observation::Arrival,
+    vision::wire::Command,
 };
 
 use self::{
@@ -44,6 +50,9 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration:
 /// A child that lived for so long was well; the next failure begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(120);
 
+/// Parts of the gateway that say how permits and holidays are.
+pub const CALENDAR_PARTS: [&str; 2] = [permits::PERMITS, permits::HOLIDAYS];
+
 /// The child's program, beside the gateway's own.
 pub const PROGRAM: &str = "wangge-vision";
 
@@ -60,6 +69,7 @@ pub struct Gauges {
 /// `refused` those lost or damaged, `faults` camera faults and deaths of the child.
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
+    calendars: Calendars,
     vision: Vision,
     keep: Keep,
     out: mpsc::Sender<Arrival>,
@@ -81,6 +91,7 @@ pub async fn run(
         Launch {
             program,
             vision,
+            calendars,
             state: gauges.child,
             feed,
         },
@@ -100,6 +111,8 @@ pub struct Launch {
     /// `wangge-vision`, or what behaves like it.
     pub program: PathBuf,
     pub vision: Vision,
+    /// Holidays and permits.
+    pub calendars: Calendars,
     /// For whoever asks how the child is.
     pub state: Arc<ChildState>,
     /// Pictures that cameras publish.
@@ -117,12 +130,20 @@ pub async fn run_program(
     counters: Arc<SourceCounters>,
     stop: CancellationToken,
 ) {
+    let (mut watcher, mut permits) =
+        permits::Watcher::new(launch.calendars.clone(), out.clone(), clock);
+    // Before the child may see anything that a permit of the file is for.
+    if watcher.look().await.is_err() {
+        return;
+    }
+    // It ends with this function at the latest: nobody takes permits for the child then.
+    let _watching = AbortOnDrop(tokio::spawn(watcher.run()));
     let mut reporter = Reporter::new(cameras, keep, clock, counters);
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {
         let begun = Instant::now();
-        let reason = match life(&launch, &mut reporter, &out, &stop).await {
+        let reason = match life(&launch, &mut reporter, &mut permits, &out, &stop).await {
             End::Stopped => return,
             End::Failed(reason) => reason,
         };
@@ -144,6 +165,15 @@ pub async fn run_program(
     }
 }
 
+/// A task that nobody outlives.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// How a child's life ended.
 enum End {
     /// The gateway stops.
@@ -157,14 +187,17 @@ async fn life(
     Launch {
         program,
         vision,
+        calendars,
         state,
         feed,
     }: &Launch,
     reporter: &mut Reporter,
+    permits: &mut watch::Receiver<Arc<[Permit]>>,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
 ) -> End {
-    let setup = report::setup(reporter.cameras(), vision);
+    let mut setup = report::setup(reporter.cameras(), vision, calendars);
+    setup.permits = anonymous(&permits.borrow_and_update());
     state.begins();
     let mut child = match Child::start(program, &setup, feed).await {
         Ok(child) => child,
@@ -176,6 +209,14 @@ async fn life(
             () = stop.cancelled() => {
                 child.stop().await;
                 return End::Stopped;
+            }
+            Ok(()) = permits.changed() => {
+                let command = Command::Permits(anonymous(&permits.borrow_and_update()));
+                // A child that cannot be told is ending, and will be told its set-up.
+                if let Err(e) = child.tell(&command).await {
+                    tracing::warn!("vision: permits not told: {e}");
+                }
+                continue;
             }
             message = tokio::time::timeout_at(watch.deadline(), child.next()) => message,
         };
@@ -213,6 +254,11 @@ async fn life(
             return End::Failed(reason);
         }
     }
+}
+
+/// Permits as the child may know them.
+fn anonymous(permits: &[Permit]) -> Vec<Permit> {
+    permits.iter().map(Permit::without_holder).collect()
 }
 
 /// Whether a child makes progress; pure but for the moment it is given.

@@ -72,7 +72,8 @@ pub async fn replay(
     mut each: impl FnMut(Step),
 ) -> Result<Frames, ReplayError> {
     let start = recording.start;
-    let mut setup = report::setup(&[Arc::clone(&camera)], &launch.vision);
+    let mut setup = report::setup(&[Arc::clone(&camera)], &launch.vision, &launch.calendars);
+    setup.permits = super::anonymous(&launch.calendars.permits);
     for camera in &mut setup.cameras {
         camera.input = Input::Recording {
             clips: recording.clips.clone(),

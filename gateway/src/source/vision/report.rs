@@ -11,7 +11,8 @@ use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story};
 use crate::{
     clock::Clock,
     config::{
-        Camera, CameraInput, Condition, Credentials, FolderPlay, RtspTransport, Trust, Vision, Zone,
+        Calendars, Camera, CameraInput, Condition, Credentials, FolderPlay, RtspTransport, Trust,
+        Vision, Zone,
     },
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
@@ -33,9 +34,12 @@ const MAX_ALONG: f64 = 1_000.0;
 /// Longest sentence that is taken from the child, letters.
 const MAX_REASON: usize = 400;
 
-/// The child's set-up.
-pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
+/// The child's set-up, without permits.
+pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) -> Setup {
     Setup {
+        time_zone: calendars.time_zone.iana_name().unwrap_or("UTC").to_owned(),
+        days: (*calendars.days).clone(),
+        permits: Vec::new(),
         model: vision.model.clone(),
         litter_model: vision.litter_model.clone(),
         onnxruntime: vision.onnxruntime.clone(),
@@ -56,6 +60,8 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         fixtures: zone.fixtures.clone(),
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
+        hours: zone.calendar.hours.clone(),
+        take_down: zone.take_down,
     });
     CameraSetup {
         id: camera.id.to_string(),
@@ -355,6 +361,9 @@ impl Reporter {
         if seen.present && !asked {
             return Err("label that was not asked for".into());
         }
+        if seen.left_behind && !zone.take_down {
+            return Err("something left behind where nothing can be".into());
+        }
         if seen.pictures.len() > MAX_PICTURES {
             return Err("more pictures than a sighting has".into());
         }
@@ -398,6 +407,7 @@ impl Reporter {
                 evidence,
                 story: seen.story.map(|story| told(story, at)),
                 overrun,
+                left_behind: seen.left_behind,
             })),
             quality,
         };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ac_ffmpeg::codec::video::VideoFrame;
+use jiff::Timestamp;
 
 use super::{Counters, Watch};
 use crate::vision::{
@@ -105,6 +106,7 @@ impl Watch {
             self.gaze.looked(pts, false, Need::Idle);
             return Ok(());
         }
+        self.permit(now);
         let steady = self.steady(&luma, at);
         let thumbnail = Thumbnail::of(&pixels, width, height, stride);
         let (first, longest) = if self.follows() {
@@ -218,8 +220,8 @@ impl Watch {
 
     /// Something that a zone asks for is about.
     fn follows(&self) -> bool {
-        let mut zones = self.zones.iter().map(|zone| zone.dwell.zone());
-        zones.any(|zone| self.tracker.follows(&zone.classes))
+        let mut zones = self.zones.iter().filter(|zone| !zone.state.is_legal());
+        zones.any(|zone| self.tracker.follows(&zone.dwell.zone().classes))
     }
 
     /// How closely to watch, by what moves and who is there.
@@ -233,6 +235,35 @@ impl Watch {
         } else {
             Need::Idle
         }
+    }
+
+    /// Asks every zone's calendar about this moment. That use is permitted from now on is told
+    /// at once, as an emptiness of no time: the gateway looks at its own calendar then.
+    fn permit(&mut self, now: Moment) {
+        let wall = Timestamp::from_microsecond(self.wall.wall(now.pts)).unwrap_or_default();
+        let mut opened = Vec::new();
+        for (index, zone) in self.zones.iter_mut().enumerate() {
+            let (state, _) = zone.gate.look(wall);
+            zone.dwell.permit(state);
+            if let Some(stories) = &mut zone.stories {
+                stories.permit(state.is_legal(), now.at);
+            }
+            if state.is_legal() && !zone.state.is_legal() {
+                zone.told = false;
+                opened.push(index);
+            }
+            zone.state = state;
+        }
+        for zone in opened {
+            let sighting = self.sighting(zone, now);
+            self.shared.out.send(&Report::Sighting(sighting));
+        }
+    }
+
+    /// Whether what is in the zone was left there: things, not people.
+    fn left_behind(&self, zone: usize, label: &str) -> bool {
+        let zone = self.zones.get(zone);
+        zone.is_some_and(|z| z.take_down && !z.dwell.emptied()) && label != PERSON
     }
 
     /// A key frame that was decoded and on which nothing went on shows the place as it is.
@@ -279,6 +310,7 @@ impl Watch {
             } => {
                 sighting.present = true;
                 sighting.label = self.labels.get(class).cloned().unwrap_or_default();
+                sighting.left_behind = self.left_behind(zone, &sighting.label);
                 sighting.score = score;
                 sighting.bbox = bbox;
                 sighting.track = track;
@@ -332,6 +364,7 @@ impl Watch {
                 let mut sighting = self.sighting(zone, now);
                 sighting.present = true;
                 sighting.label = OBJECT.into();
+                sighting.left_behind = self.left_behind(zone, OBJECT);
                 // That something is there is not a guess of a network.
                 sighting.score = 1.0;
                 sighting.bbox = bbox;
@@ -398,6 +431,7 @@ impl Watch {
             pictures: Vec::new(),
             story: None,
             overrun: None,
+            left_behind: false,
         }
     }
 

@@ -32,6 +32,7 @@ use super::{
     wire::{CameraSetup, CameraState, Input, Picture, Played, Report},
     zone::Polygon,
 };
+use crate::calendar::{Calendar, Days, Gate, Permit, State};
 
 /// Frames come in, none can be decoded: after so long it is a fault.
 const UNDECODABLE: Duration = Duration::from_secs(10);
@@ -50,10 +51,12 @@ pub struct Shared {
     pub pace: Mutex<Pace>,
     /// The way to the gateway.
     pub out: Out,
-    /// For captions.
+    /// The station's, for captions and calendars.
     pub time_zone: TimeZone,
     /// What decodes video besides the processor.
     pub hardware: Hardware,
+    /// Holidays.
+    pub days: Arc<Days>,
 }
 
 /// A zone and what is known of it.
@@ -61,6 +64,11 @@ pub struct Shared {
 struct Watched {
     id: String,
     dwell: Dwell,
+    /// When things may be there, by wall time of the pictures.
+    gate: Gate,
+    state: State,
+    /// What is left after use is told apart.
+    take_down: bool,
     /// Of zones in which anything new counts.
     stories: Option<Stories>,
     /// Pictures of stories that are not told yet.
@@ -164,7 +172,17 @@ impl Watch {
                 let polygon = Polygon::new(zone.polygon.clone());
                 let dwell = Duration::from_micros(zone.dwell_us);
                 let front = zone.front.clone().map(|front| front.analysed_at(width));
+                let calendar = Calendar {
+                    place: format!("{}/{}", setup.id, zone.id).into(),
+                    hours: zone.hours.clone(),
+                    days: shared.days.clone(),
+                    permits: Vec::new(),
+                    time_zone: shared.time_zone.clone(),
+                };
                 Watched {
+                    gate: Gate::new(Arc::new(calendar)),
+                    state: State::Forbidden,
+                    take_down: zone.take_down,
                     id: zone.id.clone(),
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
@@ -173,6 +191,7 @@ impl Watch {
                         classes: zone.labels.iter().filter_map(class).collect(),
                         dwell,
                         grace: Duration::from_micros(zone.grace_us),
+                        fixtures: zone.fixtures.iter().cloned().map(Polygon::new).collect(),
                     })
                     .with(allowance),
                     saved: HashMap::new(),
@@ -247,6 +266,7 @@ impl Watch {
                 self.begin_again(counters);
                 self.tell(CameraState::Fault(reason));
             }
+            Item::Permits(permits) => self.set_permits(&permits),
             Item::End => {
                 self.finish(scalers, counters);
                 self.tell(CameraState::Ended);
@@ -273,6 +293,12 @@ impl Watch {
     /// Whether there is something to catch up with.
     pub fn behind(&self) -> bool {
         !self.backlog.units.is_empty()
+    }
+
+    fn set_permits(&mut self, permits: &[Permit]) {
+        for zone in &mut self.zones {
+            zone.gate.set_permits(permits);
+        }
     }
 
     fn start(&mut self, format: Format, counters: &Counters) {

@@ -1,0 +1,178 @@
+//! Use that ends and begins while a real child looks.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use wangge::{
+    calendar::{Calendar, Permit},
+    clock::Clock,
+    config::{Calendars, Camera, Condition, Rule},
+    observation::{Arrival, Value},
+    rules::{Engine, Finding, Transition},
+};
+use wangge_tests::place;
+
+use crate::rig::{PATIENCE, Rig, camera, file, sighting, vision};
+
+/// The child has begun to look, on a busy machine too.
+const STARTED: Duration = Duration::from_secs(25);
+/// Of a camera's time against the wall's: jitter of arrival.
+const JITTER: Duration = Duration::from_millis(500);
+
+fn permit(id: &str, from: Timestamp, to: Timestamp) -> Permit {
+    Permit {
+        id: id.into(),
+        zones: vec!["gate/lawn".into()],
+        holder: Some("王记".into()),
+        from,
+        to,
+        windows: vec![],
+    }
+}
+
+/// People walk about in the zone without end; the camera's rule knows these permits.
+fn station(permits: Vec<Permit>) -> (Camera, Calendars) {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let mut camera = camera(file(&place::clip("vtest-h264.mp4").unwrap(), true));
+    let calendar = Arc::new(Calendar {
+        place: "gate/lawn".into(),
+        permits: permits.clone(),
+        time_zone: zone.clone(),
+        ..Calendar::default()
+    });
+    let mut rule = Rule::clone(&camera.rules[0]);
+    if let Condition::Presence { calendar: of, .. } = &mut rule.when {
+        *of = calendar.clone();
+    }
+    camera.rules = vec![Arc::new(rule)];
+    camera.zones[0].calendar = calendar;
+    let calendars = Calendars {
+        permits: permits.into(),
+        zones: vec!["gate/lawn".to_owned()].into(),
+        time_zone: zone,
+        ..Calendars::default()
+    };
+    (camera, calendars)
+}
+
+/// The rules behind the child.
+struct Rules {
+    engine: Engine,
+    clock: Clock,
+}
+
+impl Rules {
+    fn new(camera: &Camera) -> Self {
+        let clock = Clock::start();
+        let cameras = [Arc::new(camera.clone())];
+        Rules {
+            engine: Engine::new(&[], &cameras, TimeZone::UTC, &[], clock.now()),
+            clock,
+        }
+    }
+
+    fn take(&mut self, arrival: &Arrival) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for observation in &arrival.observations {
+            self.engine.step(observation, self.clock.now(), &mut found);
+        }
+        found
+    }
+}
+
+fn seen_at(arrival: &Arrival) -> Timestamp {
+    arrival.observations[0].at
+}
+
+#[tokio::test]
+async fn dwell_begins_where_a_permit_ends_and_an_alert_ends_where_one_begins() {
+    let now = Timestamp::now();
+    let end = now + STARTED;
+    let again = end + Duration::from_secs(20);
+    let (camera, calendars) = station(vec![
+        permit("N1", now - Duration::from_secs(3_600), end),
+        permit("N2", again, again + Duration::from_secs(3_600)),
+    ]);
+    let mut rules = Rules::new(&camera);
+    let mut rig = Rig::with_calendars(vec![camera], vision(), calendars);
+    let begun = std::time::Instant::now();
+    let (mut looked, mut raised) = (false, false);
+    loop {
+        assert!(begun.elapsed() < PATIENCE);
+        let arrival = rig.until("any arrival", |a| Some(clone(a))).await;
+        let found = rules.take(&arrival);
+        let Some(seen) = sighting(&arrival) else {
+            continue;
+        };
+        let at = seen_at(&arrival);
+        if !seen.present {
+            looked |= at < end && seen.dwell.is_zero();
+        } else {
+            assert!(looked, "it looked while use was permitted, and said so");
+            assert!(at >= end, "{} before the end", end.duration_since(at));
+            let most = at.duration_since(end).unsigned_abs() + JITTER;
+            assert!(seen.dwell <= most, "{:?} of at most {most:?}", seen.dwell);
+        }
+        for finding in found {
+            match finding.what {
+                Transition::Began => {
+                    assert!(at >= end + Duration::from_secs(2), "a dwell after the end");
+                    assert!(at < again);
+                    assert!(!finding.evidence.is_empty(), "with its picture");
+                    let why = finding.reason.expect("the calendar's words").en;
+                    assert!(why.contains("permit N1 (王记) ended at"), "{why}");
+                    raised = true;
+                }
+                Transition::Ended if raised => {
+                    assert!(at >= again);
+                    let why = finding.reason.expect("the calendar's words").en;
+                    assert!(why.contains("by permit N2 (王记)"), "{why}");
+                    return rig.stop().await;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn permits_of_a_file_count_as_soon_as_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("permits.toml");
+    std::fs::write(
+        &path,
+        "[[permit]]\nid = \"N1\"\nzones = [\"gate/lawn\"]\nfrom = \"2026-01-01\"\nto = \"2199-01-01\"\n",
+    )
+    .unwrap();
+    let (camera, mut calendars) = station(vec![]);
+    calendars.permits_file = Some(path.clone());
+    let mut rig = Rig::with_calendars(vec![camera], vision(), calendars);
+    let looks = |a: &Arrival| sighting(a).filter(|s| s.present || s.dwell.is_zero());
+    let first = rig.until("that use is permitted", looks).await;
+    assert!(!first.present, "{first:?}");
+    std::fs::write(&path, "").unwrap();
+    let withdrawn = |a: &Arrival| match &a.observations[0].value {
+        Value::Permits(permits) => Some(permits.len()),
+        Value::Sighting(seen) => {
+            assert!(!seen.present, "before the rules were told");
+            None
+        }
+        _ => None,
+    };
+    assert_eq!(rig.until("the change", withdrawn).await, 0);
+    let (seen, _) = rig.picture().await;
+    assert!(seen.present && seen.dwell >= Duration::from_secs(2));
+    rig.stop().await;
+}
+
+/// What the test needs of an arrival; the right to acknowledge is nobody's here.
+fn clone(arrival: &Arrival) -> Arrival {
+    Arrival {
+        subject: arrival.subject.clone(),
+        device_time: arrival.device_time,
+        received: arrival.received,
+        observations: arrival.observations.clone(),
+        payload: None,
+        ack: None,
+    }
+}
