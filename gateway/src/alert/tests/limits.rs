@@ -48,11 +48,11 @@ fn huge(evidence: u8) -> (Config, Finding) {
         human_confirmed: false,
         story: None,
         overrun: Some(wangge_protocol::Overrun {
-            metres: 99.123_456_789_012_34,
-            error_m: 99.123_456_789_012_34,
-            along_m: 999.123_456_789_012_3,
-            along_error_m: 99.123_456_789_012_34,
-            limit_m: 19.123_456_789_012_34,
+            metres: 99.123,
+            error_m: 99.123,
+            along_m: 999.123,
+            along_error_m: 999.123,
+            limit_m: 19.123,
         }),
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
