@@ -29,7 +29,7 @@ impl Watched {
         // What is explained by a parked car is not goods; that it cannot be measured is true.
         let new = self.stories.iter().flat_map(|stories| {
             let appeared = blobs.iter().filter(|b| b.change == Change::Appeared);
-            appeared.map(|b| (front.of_rim(&b.rim, cells), stories.knows(b.id)))
+            appeared.map(move |b| (front.of_rim(&b.rim, cells), stories.knows(b.id)))
         });
         let things: Vec<(Option<Footprint>, bool)> = present
             .map(|track| (front.of_box(track.bbox), true))
