@@ -74,6 +74,121 @@ fn a_broken_file_is_code_2_with_every_fault() {
     );
 }
 
+/// The sample with its camera switched on, a model that is only named, and `ground` as given.
+fn surveyed(dir: &std::path::Path, last_point: &str) -> String {
+    fs::write(
+        dir.join("model.toml"),
+        fs::read(model()).expect("a manifest"),
+    )
+    .expect("written");
+    fs::write(dir.join("lib.so"), "not a library, but a file").expect("written");
+    let file = dir.join("station.toml");
+    let sample = wangge::config::sample().replace("/var/lib/wangge", "data");
+    let camera = format!(
+        "[vision]\nmodel = \"model.toml\"\nonnxruntime = \"lib.so\"\n\
+         [[camera]]\nid = \"market\"\nurl = \"rtsp://192.168.1.20/s\"\n\
+         masks = [[[0.0, 0.0], [0.2, 0.0], [0.2, 0.2], [0.0, 0.2]]]\n\
+         [camera.ground]\npoints = [\n\
+         {{ image = [0.2435, 0.3475], metres = [0, 0] }},\n\
+         {{ image = [0.7565, 0.3475], metres = [6, 0] }},\n\
+         {{ image = [0.8603, 0.5928], metres = [6, 3] }},\n\
+         {{ image = [0.1397, 0.5928], metres = [0, 3] }},\n\
+         {{ image = [0.5000, 0.4495], metres = [3, 1.5] }},\n\
+         {{ image = [0.3364, 0.5146], metres = {last_point} }},\n]\n\
+         [[camera.zone]]\nid = \"shops\"\nkind = \"shop_overflow\"\n\
+         [camera.zone.line]\npoints = [[0, 0], [6, 0]]\nroad = [3, 5]\nlimit = \"1m\"\n"
+    );
+    fs::write(&file, sample + &camera).expect("written");
+    file.to_str().expect("a path").to_owned()
+}
+
+fn model() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/manifests/nanodet_g_416.toml")
+}
+
+#[test]
+fn ground_judges_a_survey_and_draws_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = surveyed(dir.path(), "[1.5, 2.25]");
+    let output = wangge(&["ground", "--config", &file]);
+    let said = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{said}{}",
+        text(&output.stderr)
+    );
+    assert!(said.contains("camera market: 6 points"), "{said}");
+    assert!(said.contains("zone shops: measurable to ± 0."), "{said}");
+    println!("{said}");
+
+    // A grey still of the same shape, and one that is none.
+    let (still, chart) = (dir.path().join("still.jpg"), dir.path().join("chart.jpg"));
+    let encoder = jpeg_encoder::Encoder::new_file(&still, 80).expect("a file");
+    let pixels = vec![200; 960 * 540 * 3];
+    encoder
+        .encode(&pixels, 960, 540, jpeg_encoder::ColorType::Rgb)
+        .expect("a JPEG");
+    let draw = |still: &std::path::Path| {
+        let (still, chart) = (
+            still.to_str().expect("a path"),
+            chart.to_str().expect("a path"),
+        );
+        let args = [
+            "ground",
+            "--config",
+            &file,
+            "--still",
+            still,
+            "--picture",
+            chart,
+        ];
+        wangge(&args)
+    };
+    let output = draw(&still);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let drawn = fs::read(&chart).expect("a chart");
+    assert!(drawn.starts_with(&[0xff, 0xd8]) && drawn.ends_with(&[0xff, 0xd9]));
+    assert!(drawn.len() > 20_000, "{} bytes: only paper", drawn.len());
+    let mut kept = fs::read(&still).expect("a still");
+    kept.truncate(100);
+    fs::write(&still, &kept).expect("written");
+    let output = draw(&still);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("no JPEG"),
+        "{}",
+        text(&output.stderr)
+    );
+
+    for (args, says) in [
+        (
+            vec!["ground", "--config", &file, "--camera", "none"],
+            "has no `ground`",
+        ),
+        (vec!["ground", "--config", "none.toml"], ""),
+        (
+            vec!["ground", "--config", &file, "--still", "s.jpg"],
+            "--picture",
+        ),
+    ] {
+        let output = wangge(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(
+            text(&output.stderr).contains(says),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    // A mistyped figure is an error of the file, with its line.
+    let file = surveyed(dir.path(), "[1.5, 1.25]");
+    let output = wangge(&["check", "--config", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stdout);
+    assert!(said.contains("camera[1].ground.points[6]"), "{said}");
+    assert!(said.contains("1.5, 1.25"), "{said}");
+}
+
 #[test]
 fn usage_faults_are_code_2() {
     assert_eq!(wangge(&["rnu"]).status.code(), Some(2));

@@ -182,6 +182,8 @@ fn measuring(clip: &Path) -> Camera {
             objects: true,
             fixtures: vec![],
             dwell,
+            take_down: false,
+            calendar: Arc::default(),
         }],
         masks: vec![],
         rules: vec![],

@@ -200,7 +200,7 @@ fn examples_of_the_guide_work() {
 
 #[test]
 fn limits_of_the_guide_are_those_of_the_program() {
-    use crate::config::limits::*;
+    use crate::{config::limits::*, vision::ground};
     let guide = fs::read_to_string(repository("docs/installer/configuration.md"));
     let guide = guide.expect("the guide");
     for row in [
@@ -219,6 +219,13 @@ fn limits_of_the_guide_are_those_of_the_program() {
         format!("| ranges of holidays, of workdays | {MAX_DATES} each, 366 days a range |"),
         format!(
             "| permits of the station's file, of the permits' file; zones, windows of one | {MAX_PERMITS}, {MAX_PERMITS}; {MAX_PERMIT_ZONES}, {MAX_WINDOWS} |"
+        ),
+        format!(
+            "| points of `ground`; of a `line` | {} to {}; {} to {} |",
+            ground::limits::POINTS.start(),
+            ground::limits::POINTS.end(),
+            ground::front_limits::POINTS.start(),
+            ground::front_limits::POINTS.end(),
         ),
         format!("| rules of a device | {MAX_RULES} |"),
         format!("| streams, uplinks | {MAX_STREAMS}, {MAX_UPLINKS} |"),

@@ -452,12 +452,14 @@ fn measured(seen: wire::Overrun, zone: &Zone) -> Result<Overrun, String> {
     if !good(seen.along, MAX_ALONG) || !good(seen.along_error, MAX_ALONG) {
         return Err("metres along the line out of range".into());
     }
+    // Nobody measures a pavement to less than a millimetre.
+    let rounded = |metres: f64| (metres * 1_000.0).round() / 1_000.0;
     Ok(Overrun {
-        metres: seen.metres,
-        error_m: seen.error,
-        along_m: seen.along,
-        along_error_m: seen.along_error,
-        limit_m: front.limit(),
+        metres: rounded(seen.metres),
+        error_m: rounded(seen.error),
+        along_m: rounded(seen.along),
+        along_error_m: rounded(seen.along_error),
+        limit_m: rounded(front.limit()),
     })
 }
 

@@ -95,7 +95,7 @@ impl Anchor {
 
     /// The shift against the first picture, to parts of a cell: the top of a parabola through
     /// the best whole shift and its neighbours.
-    fn offset(&self, steps: &Steps) -> Option<[f32; 2]> {
+    fn offset(&self, steps: &[[f32; 2]]) -> Option<[f32; 2]> {
         let side = 2 * RANGE + 1;
         let mut likeness = vec![0.0f32; (side * side) as usize];
         let mut best = (f32::MIN, 0, 0);
@@ -142,7 +142,7 @@ impl Anchor {
         ])
     }
 
-    fn alike(&self, steps: &Steps, dx: i32, dy: i32) -> f32 {
+    fn alike(&self, steps: &[[f32; 2]], dx: i32, dy: i32) -> f32 {
         let (width, height) = (self.width as i32, self.height as i32);
         let (mut product, mut a, mut b) = (0.0f32, 1e-3f32, 1e-3f32);
         for y in RANGE..height - RANGE {

@@ -34,9 +34,10 @@ const LENS_DOUBT: f64 = 0.01;
 const LENS_FREE: f64 = 10.0;
 /// So many points can tell the lens.
 const LENS_POINTS: usize = 6;
-/// A lens is believed if it lowers the sum of squares by so much: one of a thousand straight
-/// lenses would (chi-squared with one degree of freedom).
-const LENS_GAIN: f64 = 10.83;
+/// A lens is believed if it lowers the sum of squares by so much: one of twenty straight lenses
+/// would (chi-squared with one degree of freedom). To believe it is the cautious choice: errors
+/// then follow from how well the points tell it.
+const LENS_GAIN: f64 = 3.84;
 /// Beyond this the picture is one of a fisheye, which this model does not describe.
 const LENS_MOST: f64 = 0.4;
 /// Residuals larger than in one of a thousand surveys are a mistake; the normal quantile.
@@ -242,53 +243,69 @@ impl Survey {
         if around(&in_picture, &on_ground) {
             return Ok(());
         }
-        let mut mended = Vec::new();
-        for b in 0..points.len() {
-            for a in 0..b {
-                let mut exchanged = on_ground.clone();
-                exchanged.swap(a, b);
-                if around(&in_picture, &exchanged) {
-                    mended.push((a, b));
-                }
-            }
+        if let Some(mistaken) = self.mistaken() {
+            return Err(mistaken);
         }
-        Err(match mended[..] {
-            [(a, b)] => SurveyError::Exchanged { a, b },
-            // Four points have two such pairs, and either mends it.
-            [(a, b), _] if points.len() == 4 => SurveyError::Exchanged { a, b },
-            _ => SurveyError::Order,
+        let n = points.len();
+        let mended = (0..n)
+            .flat_map(|b| (0..b).map(move |a| (a, b)))
+            .find(|(a, b)| self.mended_by(*a, *b));
+        Err(mended.map_or(SurveyError::Order, |(a, b)| SurveyError::Exchanged { a, b }))
+    }
+
+    /// Whether all is well with the metres of two points exchanged. Of four points two such
+    /// pairs mend it; the first is as good as the other.
+    fn mended_by(&self, a: usize, b: usize) -> bool {
+        let mut exchanged = self.points.clone();
+        if let (Some(one), Some(other)) = (self.points.get(a), self.points.get(b)) {
+            exchanged[a].metres = other.metres;
+            exchanged[b].metres = one.metres;
+        }
+        self.agree(&exchanged).is_some()
+    }
+
+    /// The solution of points that go around rightly and fit together.
+    fn agree(&self, points: &[Marked]) -> Option<Solution> {
+        let images: Vec<Point> = points.iter().map(|p| p.image).collect();
+        let metres: Vec<Point> = points.iter().map(|p| p.metres).collect();
+        if !around(&images, &metres) {
+            return None;
+        }
+        let solution = self.solve(points, LENS_DOUBT)?;
+        let degrees = 2 * points.len() - 8;
+        (degrees == 0 || solution.squares <= quantile(degrees)).then_some(solution)
+    }
+
+    /// With six points and more: the one without whom the others agree.
+    fn mistaken(&self) -> Option<SurveyError> {
+        if self.points.len() < LENS_POINTS {
+            return None;
+        }
+        let without = |left_out: usize| {
+            let mut others = self.points.clone();
+            others.remove(left_out);
+            Some((left_out, self.agree(&others)?))
+        };
+        let (point, solution) = (0..self.points.len())
+            .filter_map(without)
+            .min_by(|(_, a), (_, b)| a.squares.total_cmp(&b.squares))?;
+        let marked = self.points.get(point)?;
+        let plane = self.plane(&solution);
+        let instead = plane.ground(marked.image)?;
+        let image = plane.image(marked.metres)?;
+        let [x, y] = [0, 1].map(|i| (image[i] - marked.image[i]) * self.picture[i]);
+        Some(SurveyError::Mistaken {
+            point,
+            pixels: x.hypot(y),
+            metres: distance(instead, marked.metres),
+            instead,
         })
     }
 
-    /// Who is to blame? With six points and more, the one without whom the others agree.
+    /// Who is to blame?
     fn mistake(&self, residuals: &[Residual]) -> SurveyError {
-        if self.points.len() >= LENS_POINTS {
-            let without = |left_out: usize| {
-                let mut others = self.points.clone();
-                others.remove(left_out);
-                let solution = self.solve(&others, LENS_DOUBT)?;
-                Some((left_out, solution))
-            };
-            let best = (0..self.points.len())
-                .filter_map(without)
-                .min_by(|(_, a), (_, b)| a.squares.total_cmp(&b.squares));
-            if let Some((point, solution)) = best
-                && solution.squares <= quantile(2 * self.points.len() - 10)
-                && let Some(marked) = self.points.get(point)
-            {
-                let plane = self.plane(&solution);
-                if let (Some(instead), Some(image)) =
-                    (plane.ground(marked.image), plane.image(marked.metres))
-                {
-                    let [x, y] = [0, 1].map(|i| (image[i] - marked.image[i]) * self.picture[i]);
-                    return SurveyError::Mistaken {
-                        point,
-                        pixels: x.hypot(y),
-                        metres: distance(instead, marked.metres),
-                        instead,
-                    };
-                }
-            }
+        if let Some(mistaken) = self.mistaken() {
+            return mistaken;
         }
         let worst = residuals
             .iter()

@@ -163,8 +163,13 @@ fn there_and_back_is_the_same_place_with_and_without_a_lens() {
             lens,
             ..Camera::plain()
         };
-        let fit = camera.survey(&MORE).fit().unwrap();
-        assert_eq!(fit.lens.is_some(), lens != 0.0, "{:?}", fit.lens);
+        let survey = Survey {
+            point_error: 0.5,
+            tape_error: 0.005,
+            ..camera.survey(&MORE)
+        };
+        let fit = survey.fit().unwrap();
+        assert_eq!(fit.lens.is_some(), lens != 0.0, "{lens}: {:?}", fit.lens);
         near(fit.lens.unwrap_or(0.0), lens, 1e-3);
         for place in [[0.0, 4.0], [2.5, 7.0], [-3.0, 3.5]] {
             let image = camera.sees(place).unwrap();
@@ -395,7 +400,7 @@ fn lines_that_cannot_be_used_are_refused() {
         Front::new(plane(), &line, None).unwrap_err()
     };
     for (end, ok) in [
-        (-2.4, false),
+        (-2.6, false),
         (-2.5, true),
         (197.0, true),
         (197.2, false),
@@ -404,7 +409,7 @@ fn lines_that_cannot_be_used_are_refused() {
         let mut line = line();
         line.points[1][0] = end;
         let found = Front::new(plane(), &line, None);
-        assert_eq!(found.is_ok(), ok, "{end}: {found:?}");
+        assert_eq!(found.is_ok(), ok, "{end}: {:?}", found.err());
     }
     assert!(matches!(
         fails(&|l| l.points[1] = l.points[0]),

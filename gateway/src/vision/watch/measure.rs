@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Watch, Watched};
 use crate::vision::{
-    background::Blob,
+    background::{Blob, Change},
     ground::{Footprint, Measure, Seen},
     luma::Luma,
     track::Track,
@@ -26,25 +26,26 @@ impl Watched {
         let present = tracks
             .iter()
             .filter(|t| t.last_seen == at && t.confirmed() && zone.classes.contains(&t.class));
-        // What is explained by a parked car is not goods.
-        let stories = self.stories.as_ref();
-        let new = blobs
-            .iter()
-            .filter(|b| stories.is_some_and(|s| s.knows(b.id)));
-        let footprints: Vec<Footprint> = present
-            .filter_map(|track| front.of_box(track.bbox))
-            .chain(new.filter_map(|blob| front.of_rim(&blob.rim, cells)))
+        // What is explained by a parked car is not goods; that it cannot be measured is true.
+        let new = self.stories.iter().flat_map(|stories| {
+            let appeared = blobs.iter().filter(|b| b.change == Change::Appeared);
+            appeared.map(move |b| (front.of_rim(&b.rim, cells), stories.knows(b.id)))
+        });
+        let things: Vec<(Option<Footprint>, bool)> = present
+            .map(|track| (front.of_box(track.bbox), true))
+            .chain(new)
             .collect();
         let mut together: Option<Measure> = None;
         let mut blind: Option<f64> = None;
-        for footprint in footprints {
+        for (footprint, counts) in things {
+            let Some(footprint) = footprint else { continue };
             match front.look(&footprint) {
-                Seen::Over(measure) => match &mut together {
+                Seen::Over(measure) if counts => match &mut together {
                     Some(together) => together.join(measure),
                     None => together = Some(measure),
                 },
                 Seen::Blind { error } => blind = Some(blind.map_or(error, |e| e.min(error))),
-                Seen::Clear | Seen::Unsure => {}
+                Seen::Over(_) | Seen::Clear | Seen::Unsure => {}
             }
         }
         self.measure = together;
