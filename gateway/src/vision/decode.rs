@@ -397,11 +397,17 @@ mod tests {
     use super::*;
 
     fn jpeg(width: u16, height: u16) -> Vec<u8> {
+        coded(width, height, false)
+    }
+
+    fn coded(width: u16, height: u16, progressive: bool) -> Vec<u8> {
         let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height))
             .map(|i| (i * 7 % 251) as u8)
             .collect();
         let mut jpeg = Vec::new();
-        Encoder::new(&mut jpeg, 60)
+        let mut encoder = Encoder::new(&mut jpeg, 60);
+        encoder.set_progressive(progressive);
+        encoder
             .encode(&pixels, width, height, ColorType::Luma)
             .unwrap();
         jpeg
@@ -420,7 +426,10 @@ mod tests {
 
     #[test]
     fn a_jpeg_is_a_picture_at_once() {
-        assert_eq!(decoded(&jpeg(64, 48)).unwrap(), [(64, 48, Some(5_000_000))]);
+        for progressive in [false, true] {
+            let picture = decoded(&coded(64, 48, progressive)).unwrap();
+            assert_eq!(picture, [(64, 48, Some(5_000_000))]);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
     decode::{self, Decoder, Format, Unit},
     depacket::{AccessUnit, Coding, Depacketizer, MAX_UNIT},
     rtsp,
+    stills::Judge,
     wire::Report,
 };
 
@@ -92,6 +93,21 @@ pub fn video(data: &[u8]) {
         }
     }
     let _ = decoder.finish(|_| {});
+}
+
+/// A single picture, as a camera or whoever fills a folder sends it.
+pub fn jpeg(data: &[u8]) {
+    decode::quiet_logs();
+    let mut judge = Judge::new(Duration::from_secs(1));
+    if judge.take(data, Duration::ZERO).is_err() {
+        return;
+    }
+    let Ok(mut decoder) = Decoder::open(&Format::Jpeg) else {
+        return;
+    };
+    let _ = decoder.decode(&Unit::from_jpeg(data, 0), |frame| {
+        assert!(frame.width() * frame.height() <= decode::MAX_PIXELS);
+    });
 }
 
 /// What a camera answers to DESCRIBE. An even first byte: the rest is the session description
@@ -246,6 +262,11 @@ mod tests {
     }
 
     #[test]
+    fn single_pictures() {
+        replay("jpeg", jpeg);
+    }
+
+    #[test]
     fn answers_of_a_camera() {
         replay("answer", answer);
     }
@@ -268,6 +289,15 @@ mod tests {
         };
         let manifest = String::from_utf8(seed("manifest/nanodet")).unwrap();
         assert!(wangge_models::Manifest::parse(&manifest).is_ok());
+        {
+            let data = seed("jpeg/still");
+            let mut decoder = Decoder::open(&Format::Jpeg).unwrap();
+            let mut pictures = 0;
+            decoder
+                .decode(&Unit::from_jpeg(&data, 0), |_| pictures += 1)
+                .unwrap();
+            assert_eq!(pictures, 1);
+        }
         for name in ["video/h264", "video/h265"] {
             let data = seed(name);
             let mut decoder = Decoder::open(&Format::Coding(coding(data[0]))).unwrap();

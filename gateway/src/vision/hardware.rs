@@ -108,11 +108,15 @@ impl Hardware {
             .collect()
     }
 
-    /// Folders in which its library looks for them.
+    /// Folders through which its library looks for them.
+    pub fn listed(&self) -> Vec<PathBuf> {
+        self.kind.iter().map(|_| "/dev".into()).collect()
+    }
+
+    /// Where its library reads what kind of device one is.
     pub fn readable(&self) -> Vec<PathBuf> {
         match self.kind {
-            None => Vec::new(),
-            Some(Kind::V4l2m2m) => vec!["/dev".into()],
+            None | Some(Kind::V4l2m2m) => Vec::new(),
             Some(Kind::Rkmpp | Kind::Qsv) => {
                 vec!["/sys/dev/char".into(), "/sys/devices".into()]
             }
@@ -260,7 +264,8 @@ mod tests {
     #[test]
     fn nothing_is_opened_to_the_child_that_was_not_asked_for() {
         let hardware = Hardware::new(VideoDecoder::Software);
-        assert!(hardware.devices().is_empty() && hardware.readable().is_empty());
+        assert!(hardware.devices().is_empty());
+        assert!(hardware.readable().is_empty() && hardware.listed().is_empty());
     }
 
     #[test]

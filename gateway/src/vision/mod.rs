@@ -150,6 +150,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         ports: ports.chain(inputs.relays().map(|r| r.port())).collect(),
         accepting: inputs.relays().map(|r| r.socket()).collect(),
         devices: hardware.devices(),
+        listed: hardware.listed(),
     });
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
     Ok(Prepared {

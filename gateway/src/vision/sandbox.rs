@@ -108,6 +108,8 @@ const DNS_PORT: u16 = 53;
 pub struct Allowed {
     /// Files and folders to be read.
     pub files: Vec<PathBuf>,
+    /// Folders whose names may be listed, and nothing in them read.
+    pub listed: Vec<PathBuf>,
     /// TCP ports to connect to: those of the cameras.
     pub ports: Vec<u16>,
     /// Sockets that listen already and may accept.
@@ -183,12 +185,13 @@ fn confine_access(allowed: &Allowed) -> Result<RulesetStatus, landlock::RulesetE
         };
         rules = rules.add_rule(PathBeneath::new(fd, access))?;
     }
-    for path in &allowed.devices {
-        let Ok(fd) = PathFd::new(path) else {
-            continue;
-        };
-        let access = AccessFs::ReadFile | AccessFs::WriteFile;
-        rules = rules.add_rule(PathBeneath::new(fd, access))?;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile;
+    let devices = allowed.devices.iter().map(|path| (path, device));
+    let listed = allowed.listed.iter();
+    for (path, access) in devices.chain(listed.map(|path| (path, AccessFs::ReadDir.into()))) {
+        if let Ok(fd) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(fd, access))?;
+        }
     }
     Ok(rules.restrict_self()?.ruleset)
 }
@@ -345,10 +348,15 @@ mod tests {
         let named = device.clone();
         let allowed = Allowed {
             devices: vec![device.clone()],
+            listed: vec![dir.path().to_path_buf()],
             ..Allowed::default()
         };
+        std::fs::write(dir.path().join("sda"), "x").unwrap();
         inside_of(allowed, move || {
             assert!(open(&named).is_ok());
+            let folder = named.parent().unwrap();
+            assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2);
+            denied(File::open(folder.join("sda")));
             denied(File::create(named.with_extension("new")));
         });
         inside(vec![], vec![], move || denied(open(&device)));

@@ -177,7 +177,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     let cases = [
         (good, authority.ca(), None),
         (
-            authority.sign("pinned-though-expired", "192.0.2.1", -90..-1),
+            authority.sign("private", "127.0.0.1", -1..90),
             Trust::default(),
             Some("nobody vouches"),
         ),

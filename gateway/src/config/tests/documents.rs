@@ -47,6 +47,7 @@ fn furnished() -> Site {
     }
     site.file("secrets/devices", "bin-1:secret\n");
     site.file("courtyard.mp4", "a file");
+    site.file("pictures/1.jpg", "a file");
     site.file("our-city.toml", crate::config::platform::DEFAULT);
     site.vision();
     site
@@ -90,7 +91,7 @@ fn every_line_of_the_sample_can_be_switched_on() {
             config.uplinks.len(),
             config.buses.len()
         ),
-        (1, 3, 2)
+        (2, 3, 2)
     );
     let warnings: Vec<&str> = inspection
         .faults
@@ -227,6 +228,11 @@ fn limits_of_the_guide_are_those_of_the_program() {
             ground::front_limits::POINTS.start(),
             ground::front_limits::POINTS.end(),
         ),
+        "| time between two single pictures | 100 ms to 60 s |".to_owned(),
+        format!(
+            "| largest single picture | {} MiB |",
+            crate::feed::MAX_STILL >> 20
+        ),
         format!("| rules of a device | {MAX_RULES} |"),
         format!("| streams, uplinks | {MAX_STREAMS}, {MAX_UPLINKS} |"),
         format!("| profiles in the file; points of one | {MAX_PROFILES}; {MAX_POINTS} |"),
@@ -236,6 +242,8 @@ fn limits_of_the_guide_are_those_of_the_program() {
         assert!(guide.contains(&row), "the guide does not say {row}");
     }
     assert_eq!(MAX_DEVICES, 10_000);
+    assert_eq!(STILL_EVERY.start().as_millis(), 100);
+    assert_eq!(STILL_EVERY.end().as_secs(), 60);
 }
 
 proptest::proptest! {

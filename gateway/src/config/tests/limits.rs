@@ -247,6 +247,7 @@ fn figures() {
     let camera = |key: &str, v: &str| {
         vision("threads", "1").replace("id = \"c\"", &format!("id = \"c\"\n{key} = {v}"))
     };
+    let still = |key: &str, v: &str| camera(key, v).replace("rtsp://h/", "http://h/");
     let zone = |key: &str, v: &str| {
         format!(
             "{}[[camera.zone]]\nid = \"z\"\nkind = \"garbage_exposed\"\npolygon = [[0, 0], [1, 0], [1, 1]]\nlabels = [\"person\"]\n{key} = {v}\n",
@@ -348,6 +349,12 @@ fn figures() {
             &["\"127MB\"", "\"65GB\"", "\"640GB\""],
         ),
         (&camera, "fps", &["0.1", "30"], &["0", "31", "300"]),
+        (
+            &still,
+            "every",
+            &["\"100ms\"", "\"60s\""],
+            &["\"99ms\"", "\"61s\"", "\"10m\""],
+        ),
         (
             &zone,
             "dwell",

@@ -7,8 +7,8 @@ use wangge_protocol::{EventKind, Severity};
 use super::{BIN, METER, STATION, Site};
 use crate::{
     config::{
-        Among, Border, BusLink, CameraInput, Condition, DeviceLink, Parity, Payload,
-        RegisterFormat, RtspTransport, Side, UplinkLink,
+        Among, Border, BusLink, CameraInput, Condition, DeviceLink, FolderPlay, Parity, Payload,
+        RegisterFormat, RtspTransport, Side, Trust, UplinkLink,
     },
     observation::Quantity,
 };
@@ -135,6 +135,55 @@ fn device_rules_change_those_of_the_profile() {
     let heat = rule("heat").expect("a rule of its own");
     assert_eq!(heat.severity, Severity::Critical);
     assert!(rule("health").is_some());
+}
+
+#[test]
+fn each_camera_has_its_way_in() {
+    let site = Site::new();
+    std::fs::create_dir(site.path().join("in")).unwrap();
+    let input = |lines: &str| {
+        let text = format!(
+            "{STATION}{}\n[[camera]]\nid = \"gate\"\n{lines}\n",
+            site.vision()
+        );
+        site.good(&text).cameras[0].input.clone()
+    };
+    let colons = ["AB"; 32].join(":");
+    let CameraInput::Rtsp { transport, .. } = input(&format!(
+        "url = \"rtsps://c/s\"\ncertificate_sha256 = \"{colons}\""
+    )) else {
+        panic!("not RTSP");
+    };
+    let pin = Some([0xab; 32]);
+    assert_eq!(transport, RtspTransport::Tls(Trust { ca_file: None, pin }));
+    let CameraInput::Snapshot {
+        url, every, trust, ..
+    } = input("url = \"https://c/cgi-bin/snapshot.cgi?channel=1\"")
+    else {
+        panic!("no snapshots");
+    };
+    assert_eq!(url.query(), Some("channel=1"));
+    assert_eq!((every, trust), (Duration::from_secs(2), Trust::default()));
+    let CameraInput::Mqtt { via, topic, every } =
+        input("mqtt = { topic = \"cams/gate\" }\nevery = \"5s\"")
+    else {
+        panic!("not MQTT");
+    };
+    assert_eq!(
+        (&*via, &*topic, every.as_secs()),
+        ("listen", "cams/gate", 5)
+    );
+    for (lines, wanted) in [
+        ("", FolderPlay::Once),
+        ("repeat = true", FolderPlay::Repeat),
+        ("watch = true", FolderPlay::Watch),
+    ] {
+        let CameraInput::Folder { play, path, .. } = input(&format!("folder = \"in\"\n{lines}"))
+        else {
+            panic!("no folder");
+        };
+        assert_eq!((play, path), (wanted, site.path().join("in")));
+    }
 }
 
 #[test]
