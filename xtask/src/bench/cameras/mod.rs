@@ -12,9 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use wangge_tests::{
-    Process, gateway::Gateway, place, platform::Platform, rtsp::Camera, until, usage,
-};
+use wangge_tests::{Process, gateway::Gateway, platform::Platform, rtsp::Camera, until, usage};
 
 use super::{
     Results, round,
