@@ -424,14 +424,14 @@ mod tests {
         scene.look(130_000, &[(PERSON, 0.7)]);
         scene.look(130_200, &[(PERSON, 0.7)]);
         assert!(scene.dwell.measures(), "somebody");
-        scene.look(131_000, &[]);
+        scene.look(130_700, &[]);
         assert!(scene.dwell.measures(), "gone, but for how long?");
-        assert_eq!(scene.look(133_500, &[]).len(), 1);
+        assert_eq!(scene.look(131_500, &[]).len(), 1);
         assert!(!scene.dwell.measures());
         // What lies there without a class is the story's to measure.
         scene.dwell.look(&[], true, at(140_000), &mut Vec::new());
         assert!(!scene.dwell.measures());
-        scene.dwell.look(&[], false, at(142_000), &mut Vec::new());
+        scene.dwell.look(&[], false, at(140_500), &mut Vec::new());
         assert!(scene.dwell.measures(), "it has gone");
     }
 

@@ -201,11 +201,6 @@ impl Tracker {
         &self.tracks
     }
 
-    /// Whether anything of these classes is being followed.
-    pub fn follows(&self, classes: &[usize]) -> bool {
-        self.tracks.iter().any(|t| classes.contains(&t.class))
-    }
-
     /// Forgets everything, as after a long interruption.
     pub fn clear(&mut self) {
         self.tracks.clear();

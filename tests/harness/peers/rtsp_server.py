@@ -91,11 +91,14 @@ class Feed:
 def say_when_it_plays(media, state, name):
     if state != Gst.State.PLAYING:
         return
-    # The media's element lies in a pipeline that has the clock.
+    # The media's element lies in a pipeline that has the clock, once it really plays.
     pipeline = media.get_element()
     while pipeline.get_parent():
         pipeline = pipeline.get_parent()
-    running = pipeline.get_clock().get_time() - pipeline.get_base_time()
+    clock = pipeline.get_clock()
+    if clock is None:
+        return
+    running = clock.get_time() - pipeline.get_base_time()
     print("PLAYS", name, f"{time.time() - running / Gst.SECOND:.3f}", flush=True)
 
 

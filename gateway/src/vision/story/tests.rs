@@ -92,22 +92,16 @@ fn left_by_a_walker_and_told_once() {
 fn it_is_watched_closely_until_it_has_been_told_of() {
     let mut zone = zone();
     assert_eq!(zone.need(), Need::Idle);
+    // Somebody stands beside it, within reach, until 15 s.
     let lies = |at: f32| {
-        let blobs = if at >= 12.5 {
-            vec![blob(1, BAG, 10.5)]
-        } else {
-            vec![]
-        };
-        (blobs, walker(at))
+        let thing = (at >= 12.5).then(|| blob(1, BAG, 10.5));
+        let someone = (at < 15.0).then(|| person(7, 0.43));
+        (Vec::from_iter(thing), Vec::from_iter(someone))
     };
-    play(&mut zone, 0..13, lies);
-    assert_eq!(zone.need(), Need::Attention, "the walker is still near");
-    play(&mut zone, 13..25, lies);
-    assert_eq!(
-        zone.need(),
-        Need::Followed,
-        "gone; until it has lain long enough"
-    );
+    play(&mut zone, 0..16, lies);
+    assert_eq!(zone.need(), Need::Attention, "they are still near");
+    play(&mut zone, 16..25, lies);
+    assert_eq!(zone.need(), Need::Followed, "until it has lain long enough");
     play(&mut zone, 25..45, lies);
     assert_eq!(zone.need(), Need::Idle, "told");
 }

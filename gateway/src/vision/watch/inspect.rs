@@ -24,7 +24,7 @@ use crate::vision::{
     story::{self, Visitor},
     view::Impairment,
     wire::{self, MAX_PICTURES, OBJECT, Picture, Report, Role, Sighting},
-    zone::{Bbox, Polygon},
+    zone::{Bbox, Polygon, foot},
 };
 
 /// While something that a zone asks for is followed and nothing moves, the detector looks again
@@ -218,10 +218,15 @@ impl Watch {
         Ok(found)
     }
 
-    /// Something that a zone asks for is about.
+    /// Something that a zone asks for is in it. Who stands outside is no reason to look closely:
+    /// coming nearer is movement.
     fn follows(&self) -> bool {
         let mut zones = self.zones.iter().filter(|zone| !zone.state.is_legal());
-        zones.any(|zone| self.tracker.follows(&zone.dwell.zone().classes))
+        zones.any(|zone| {
+            let zone = zone.dwell.zone();
+            let mut tracks = self.tracker.tracks().iter();
+            tracks.any(|t| zone.classes.contains(&t.class) && zone.place(t.bbox) != Place::Out)
+        })
     }
 
     /// How closely to watch, by what moves and who is there.
