@@ -10,5 +10,6 @@ mod cameras;
 mod faults;
 mod models;
 mod process;
+mod replay;
 mod rig;
 mod scripted;
