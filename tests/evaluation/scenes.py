@@ -17,9 +17,8 @@ import zlib
 import cv2
 import numpy as np
 
-WIDTH = 640
 FPS = 10
-GOP = 20
+KEY_EVERY = 2  # seconds
 
 # Where each footage is empty, as ranges of its frames: the median of these is the plate.
 FOOTAGE = {
@@ -395,6 +394,21 @@ class Weather:
 # ---------------------------------------------------------------- putting it together
 
 
+def visits(scenario, rng):
+    """Pieces of the footage at random times, for long recordings: `every` is the mean pause."""
+    plays = []
+    for spec in scenario.get("visits", []):
+        t = spec.get("from", 10.0)
+        while True:
+            t += rng.exponential(spec["every"])
+            begin, end = spec["pieces"][rng.integers(len(spec["pieces"]))]
+            if t + (end - begin) > min(spec.get("to", 1e9), scenario["seconds"]):
+                break
+            plays.append({"at": t, "from": begin, "to": end})
+            t += end - begin
+    return plays
+
+
 def make(path, out, carpark, data):
     with open(path, "rb") as file:
         scenario = tomllib.load(file)
@@ -402,16 +416,17 @@ def make(path, out, carpark, data):
     footage = Footage(scenario["base"], carpark, data)
     things = [Thing(spec, footage, data, rng) for spec in scenario.get("object", [])]
     weather = Weather(scenario.get("effect", []), footage.size, rng)
-    plays = scenario.get("play", [])
+    fps = scenario.get("fps", FPS)
+    plays = scenario.get("play", []) + visits(scenario, rng)
     width, height = footage.size
     encoder = subprocess.Popen(
         ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "bgr24",
-         "-s", f"{width}x{height}", "-r", str(FPS), "-i", "-", "-an", "-c:v", "libx264",
-         "-preset", "veryfast", "-crf", "24", "-bf", "0", "-g", str(GOP), "-keyint_min", str(GOP),
+         "-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264",
+         "-preset", "veryfast", "-crf", "24", "-bf", "0", "-g", str(KEY_EVERY * fps), "-keyint_min", str(KEY_EVERY * fps),
          "-sc_threshold", "0", "-threads", "1", "-pix_fmt", "yuv420p", str(out)],
         stdin=subprocess.PIPE)
-    for index in range(round(scenario["seconds"] * FPS)):
-        t = index / FPS
+    for index in range(round(scenario["seconds"] * fps)):
+        t = index / fps
         frame, cover = footage.plate.copy(), None
         for play in plays:
             # A rate below 1 makes people linger who in the footage only stop.

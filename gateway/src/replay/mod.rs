@@ -91,7 +91,7 @@ pub async fn run(what: Replay, tell: impl FnMut(Told)) -> Result<Summary, Failur
         camera,
         vision,
         recording,
-        mut pictures,
+        pictures,
         program,
     } = what;
     let start = recording.start;

@@ -32,7 +32,7 @@ impl Pictures {
     }
 
     /// How a picture is kept; its name begins with the second of the recording that it shows.
-    pub(super) fn keep(&mut self, start: Timestamp) -> Result<Keep, PicturesError> {
+    pub(super) fn keep(&self, start: Timestamp) -> Result<Keep, PicturesError> {
         let folder = self.0.clone();
         if let Some(folder) = &folder {
             fs::create_dir_all(folder).map_err(|source| PicturesError {
@@ -72,4 +72,28 @@ fn name(start: Timestamp, taken_at: Timestamp, role: &str, sha256: &str) -> Stri
     let seconds = taken_at.duration_since(start).as_secs_f64();
     let digits: String = sha256.chars().take(8).collect();
     format!("{seconds:09.1}s-{role}-{digits}.jpg")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_sort_by_the_time_they_show() {
+        let start: Timestamp = "2026-03-01T10:30:00Z".parse().unwrap();
+        let at = |seconds: i64| Timestamp::from_second(start.as_second() + seconds).unwrap();
+        let names = [7, 62, 3_600].map(|s| name(start, at(s), "after", &"ab".repeat(32)));
+        assert_eq!(names[1], "0000062.0s-after-abababab.jpg");
+        assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("taken");
+        fs::write(&file, "").unwrap();
+        let pictures = Pictures::new(Some(file.join("inside")));
+        let error = pictures.keep(Timestamp::UNIX_EPOCH).err().unwrap();
+        assert!(error.to_string().contains("taken"), "{error}");
+    }
 }

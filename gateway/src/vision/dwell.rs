@@ -58,6 +58,11 @@ enum Place {
 }
 
 impl Zone {
+    /// Whether a thing of one of its classes may count, or may soon.
+    pub fn touches(&self, class: usize, bbox: Bbox) -> bool {
+        self.classes.contains(&class) && self.place(bbox) != Place::Out
+    }
+
     fn place(&self, bbox: Bbox) -> Place {
         let Some(front) = &self.front else {
             return match self.polygon.contains(foot(bbox)) {

@@ -113,7 +113,7 @@ async fn two_cameras_share_one_child_and_are_told_apart() {
 
 /// Two seconds of the footage, then its last picture for as long as it takes, with a key frame
 /// every two seconds: movement, then none.
-fn standstill(dir: &Path) -> PathBuf {
+pub fn standstill(dir: &Path) -> PathBuf {
     let clip = place::clip("vtest-h264.mp4").unwrap();
     let made = dir.join("standstill.mp4");
     let status = Command::new("ffmpeg")

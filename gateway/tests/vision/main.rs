@@ -13,6 +13,7 @@ mod faults;
 mod ground;
 mod models;
 mod process;
+mod replay;
 mod rig;
 mod scripted;
 mod stills;

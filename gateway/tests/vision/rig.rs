@@ -183,7 +183,7 @@ pub fn sighting(arrival: &Arrival) -> Option<Sighting> {
 }
 
 /// Files named by their hash stand in for the evidence store.
-fn keep(dir: PathBuf) -> Keep {
+pub fn keep(dir: PathBuf) -> Keep {
     Arc::new(move |bytes, media_type, role, taken_at: Timestamp| {
         let sha256 = format!("{:x}", Sha256::digest(bytes));
         std::fs::write(dir.join(&sha256), bytes).map_err(|e| e.to_string())?;

@@ -100,11 +100,54 @@ pub fn run(options: &Options) -> Result<()> {
     let report = report::Report::new(&results, &skipped, begun.elapsed());
     print!("{}", report.text());
     if let Some(file) = &options.report {
-        std::fs::write(file, report.markdown())
+        std::fs::write(file, report.markdown(&origin(options)))
             .with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("written: {}", file.display());
     }
     report.judge(options.quiet_hours)
+}
+
+/// When, of what and where the results are: a number without these is none.
+fn origin(options: &Options) -> String {
+    // Folders of this machine are nobody's business.
+    let mut command = "cargo xtask eval vision".to_owned();
+    for (given, flag) in [
+        (options.quick, " --quick"),
+        (options.quiet_hours, " --quiet-hours"),
+    ] {
+        command.push_str(if given { flag } else { "" });
+    }
+    for only in &options.only {
+        command.push_str(&format!(" --only {only}"));
+    }
+    let builds = match options.programs {
+        Some(_) => ", with programs built elsewhere",
+        None => "",
+    };
+    let said = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(wangge_tests::place::root())
+            .output();
+        output.map_or(String::new(), |o| {
+            String::from_utf8_lossy(&o.stdout).trim().to_owned()
+        })
+    };
+    let changed = match said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() {
+        true => "",
+        false => " with changes",
+    };
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "Made on {} from commit {}{changed} on {cores} cores ({model}) by `{command}`{builds}.",
+        jiff::Zoned::now().date(),
+        said("git", &["rev-parse", "--short", "HEAD"]),
+    )
 }
 
 fn chosen(options: &Options) -> Result<Vec<Scenario>> {

@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::{FALSE_PER_DAY, FALSE_PER_TEN, FLOOR, judge::Found, play::Played, scenario::What};
+use super::{
+    FALSE_PER_DAY, FALSE_PER_TEN, FLOOR,
+    judge::{Found, Outcome, State},
+    play::Played,
+    scenario::What,
+};
 
 /// Sums over scenarios.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -77,27 +82,37 @@ pub fn line(played: &Played) -> String {
         played.seconds,
         played.took.as_secs_f64(),
     );
-    for event in &outcome.missed {
-        let _ = write!(line, "\n    missed: {}", asked(event));
-    }
-    for wrong in &outcome.wrong {
-        let _ = write!(
-            line,
-            "\n    false at {:.1} s ({:?}): {}",
-            wrong.at, wrong.state, wrong.text
-        );
-    }
-    for found in &outcome.found {
-        if found.attribution == Some(false) {
-            let _ = write!(
-                line,
-                "\n    wrong actor: {}, told at {:.1} s",
-                asked(&found.event),
-                found.at
-            );
-        }
+    for fault in faults(outcome) {
+        let _ = write!(line, "\n    {fault}");
     }
     line
+}
+
+/// What was missed, false or said of the wrong one.
+fn faults(outcome: &Outcome) -> Vec<String> {
+    let missed = outcome
+        .missed
+        .iter()
+        .map(|e| format!("missed: {}", asked(e)));
+    let wrong = outcome.wrong.iter().map(|said| {
+        let state = match said.state {
+            State::Cleared => "end",
+            State::Raised | State::Updated => "begin",
+        };
+        format!("false at {:.0} s ({state}): {}", said.at, said.text)
+    });
+    let actors = outcome
+        .found
+        .iter()
+        .filter(|found| found.attribution == Some(false))
+        .map(|found| {
+            format!(
+                "wrong actor: {}, told at {:.0} s",
+                asked(&found.event),
+                found.at
+            )
+        });
+    missed.chain(wrong).chain(actors).collect()
 }
 
 fn asked(event: &super::scenario::Event) -> String {
@@ -179,10 +194,10 @@ impl<'p> Report<'p> {
         })
     }
 
-    /// For `docs/`.
-    pub fn markdown(&self) -> String {
-        let mut text = String::from(
-            "| scenario | conditions | events found | time to alert, s | actor right | false |\n|---|---|---|---|---|---|\n",
+    /// For `docs/`: `origin` says what made it.
+    pub fn markdown(&self, origin: &str) -> String {
+        let mut text = format!(
+            "{origin}\n\n| scenario | conditions | events found | time to alert, s | actor right | false |\n|---|---|---|---|---|---|\n"
         );
         for played in self.played {
             let outcome = &played.outcome;
@@ -190,22 +205,21 @@ impl<'p> Report<'p> {
             let sum = Sum::of(std::iter::once(played));
             let _ = writeln!(
                 text,
-                "| `{}`: {} | {} | {} of {} | {} | {} | {} |",
+                "| `{}`: {} | {} | {} | {} | {} | {} |",
                 played.name,
                 played.title,
                 played.tags.join(", "),
-                sum.found,
-                sum.events,
+                of(sum.found, sum.events),
                 delays.join(", "),
                 of(sum.attributed, sum.judged),
                 sum.wrong,
             );
         }
-        let _ = writeln!(
-            text,
-            "\n| conditions | scenarios | events found | actor right | false |\n|---|---|---|---|---|"
-        );
-        for (name, sum) in self.sums() {
+        let sums = self.sums();
+        if !sums.is_empty() {
+            text.push_str("\n| conditions | scenarios | events found | actor right | false |\n|---|---|---|---|---|\n");
+        }
+        for (name, sum) in sums {
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} | {} |",
@@ -217,6 +231,18 @@ impl<'p> Report<'p> {
         }
         if let Some(sentence) = self.quiet() {
             let _ = writeln!(text, "\n{sentence}");
+        }
+        let faults: Vec<String> = self
+            .played
+            .iter()
+            .flat_map(|played| {
+                faults(&played.outcome)
+                    .into_iter()
+                    .map(|f| format!("- `{}`: {f}", played.name))
+            })
+            .collect();
+        if !faults.is_empty() {
+            let _ = writeln!(text, "\nWhere it went wrong:\n\n{}", faults.join("\n"));
         }
         for reason in self.skipped {
             let _ = writeln!(text, "\nSkipped: {reason}");

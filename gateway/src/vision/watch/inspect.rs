@@ -24,7 +24,7 @@ use crate::vision::{
     story::{self, Visitor},
     view::Impairment,
     wire::{self, MAX_PICTURES, OBJECT, Picture, Report, Role, Sighting},
-    zone::{Bbox, Polygon, foot},
+    zone::{Bbox, Polygon},
 };
 
 /// While something that a zone asks for is followed and nothing moves, the detector looks again
@@ -225,7 +225,7 @@ impl Watch {
         zones.any(|zone| {
             let zone = zone.dwell.zone();
             let mut tracks = self.tracker.tracks().iter();
-            tracks.any(|t| zone.classes.contains(&t.class) && zone.place(t.bbox) != Place::Out)
+            tracks.any(|t| zone.touches(t.class, t.bbox))
         })
     }
 

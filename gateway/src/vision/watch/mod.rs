@@ -541,6 +541,10 @@ impl Watch {
     fn tell(&mut self, state: CameraState) {
         if self.state.as_ref() != Some(&state) {
             if self.recorded {
+                if state == CameraState::Ended {
+                    // What was passed over at the end holds nothing either.
+                    self.inspected = None;
+                }
                 self.tell_upto();
             }
             self.shared.out.send(&Report::Camera {
