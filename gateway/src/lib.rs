@@ -2,6 +2,7 @@
 //!
 //! `pipeline` wires the stages in the order of the data's way and alone knows them all.
 pub mod alert;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod geo;
 pub mod observation;
 pub mod pipeline;
 pub mod rules;
+pub mod seal;
 pub mod simulate;
 pub mod source;
 pub mod spool;

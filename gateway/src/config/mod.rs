@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
-use crate::observation::Quantity;
+use crate::{observation::Quantity, seal::Recipient};
 
 pub use faults::{Fault, Faults, Level};
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
@@ -64,10 +64,23 @@ pub struct Storage {
     pub path: PathBuf,
     /// Bytes for records and evidence together.
     pub quota: u64,
-    /// How long delivered evidence files stay for the station's own use.
-    pub evidence_keep: Duration,
+    /// How long pictures stay.
+    pub retention: Retention,
     /// Longest wait before a group commit; zero commits as soon as the last sync returned.
     pub commit_interval: Duration,
+}
+
+/// How long pictures stay, in time that the station has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Of delivered alerts.
+    pub default: Duration,
+    /// Of alerts that no receiver confirmed, from when they were given up.
+    pub unconfirmed: Duration,
+    /// Of delivered alerts of these kinds, instead of `default`.
+    pub kinds: BTreeMap<EventKind, Duration>,
+    /// Of sealed originals, from when they were taken.
+    pub sealed: Duration,
 }
 
 /// User name and password of a connection; never printed.
@@ -413,6 +426,8 @@ pub struct Zone {
     pub objects: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
+    /// Whether pictures show the zone's surroundings only.
+    pub crop: bool,
     pub dwell: Duration,
 }
 
@@ -426,6 +441,8 @@ pub struct Vision {
     pub threads: usize,
     /// Resident memory at which the child is restarted.
     pub memory_limit: u64,
+    /// Who may open pictures as they were before heads and plates were hidden.
+    pub sealed_for: Option<Recipient>,
 }
 
 /// Readings that are forwarded.

@@ -9,6 +9,7 @@
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
+mod crop;
 mod decode;
 mod depacket;
 mod detect;
@@ -26,10 +27,13 @@ mod media;
 mod nms;
 mod out;
 mod pixelate;
+mod plate;
+mod recent;
 mod ring;
 mod rtsp;
 mod sandbox;
 mod scene;
+pub mod slate;
 mod story;
 mod track;
 mod view;
@@ -49,6 +53,8 @@ use std::{
 
 use jiff::tz::TimeZone;
 
+use crate::seal::Recipient;
+
 use self::{
     detect::{Detector, Runtime},
     lane::{Item, Lane, Pool},
@@ -57,14 +63,18 @@ use self::{
     wire::{CameraProgress, CameraSetup, Input, Report, Setup},
 };
 
+pub use self::evidence::{MAX_HEIGHT as MAX_PICTURE_HEIGHT, MAX_WIDTH as MAX_PICTURE_WIDTH};
+
 /// How often the child says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often it looks at its own memory: a camera on a gigabit line fills 6 MB meanwhile.
 const MEMORY_CHECK: Duration = Duration::from_millis(50);
 /// Exit status after [`Setup::memory_limit`].
 pub const EXIT_MEMORY: u8 = 70;
+/// How far the child stands back behind the gateway when processors are short (nice value).
+pub const NICENESS: i32 = 5;
 /// Threads of the pool at most, whatever the configuration says.
-const MAX_THREADS: usize = 64;
+const MAX_THREADS: usize = slate::PLACES;
 
 /// Runs the child until the gateway closes the socket on standard input.
 pub fn child_main() -> ExitCode {
@@ -91,6 +101,7 @@ pub fn child_main() -> ExitCode {
     let Ok(out) = socket.try_clone().map(Out::new) else {
         return ExitCode::FAILURE;
     };
+    yield_to_the_gateway();
     match prepare(&setup) {
         Ok(detector) => work(setup, socket, out, detector),
         Err(reason) => {
@@ -108,6 +119,15 @@ fn gateway() -> Option<UnixStream> {
     Some(socket)
 }
 
+/// Looking at pictures must not keep the gateway from its other work: where processors are short,
+/// it comes first. A share of the processor that the child may never exceed is the service
+/// manager's to give (`CPUQuota`), because it is a matter of the machine.
+fn yield_to_the_gateway() {
+    if let Err(e) = rustix::process::nice(NICENESS) {
+        tracing::warn!("the child runs with the gateway's own priority: {e}");
+    }
+}
+
 /// A detector in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
 fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
@@ -122,7 +142,8 @@ fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
             Input::Rtsp { .. } => None,
         });
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
-    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
+    let mut weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
+    weaknesses.extend(sandbox::limit(setup.memory_limit, setup.cameras.len()));
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
     Ok((detector, weaknesses))
 }
@@ -143,10 +164,19 @@ fn work(
         model_hash: detector.manifest.sha256.clone(),
         weaknesses,
     };
+    let sealed_for = match setup.sealed_for.map(Recipient::from_bytes).transpose() {
+        Ok(recipient) => recipient,
+        Err(e) => {
+            let reason = format!("sealed_original: {e}");
+            out.send(&Report::Fatal { reason });
+            return ExitCode::FAILURE;
+        }
+    };
     let shared = Arc::new(Shared {
         detector: Mutex::new(detector),
         out,
         time_zone: TimeZone::system(),
+        sealed_for,
     });
     shared.out.send(&ready);
 

@@ -14,6 +14,8 @@ pub enum Sensitive {
     /// The plates, and who sits behind the windscreen is not hidden by the lower part alone, so
     /// all but the roof.
     Vehicle,
+    /// What looks like a number plate: all of it.
+    Plate,
 }
 
 /// Blocks across a hidden region: a head becomes four by about four.
@@ -53,6 +55,10 @@ fn region(what: Sensitive, [left, top, right, bottom]: Bbox) -> Bbox {
         Sensitive::Vehicle => {
             let (dx, dy) = (0.03 * width, 0.03 * height);
             [left - dx, top + 0.2 * height, right + dx, bottom + dy]
+        }
+        Sensitive::Plate => {
+            let (dx, dy) = (0.3 * width, 0.4 * height);
+            [left - dx, top - dy, right + dx, bottom + dy]
         }
     }
 }

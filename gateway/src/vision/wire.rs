@@ -11,8 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
-pub const MAX_MESSAGE: usize = 4 << 20;
+/// Longest message, bytes: [`MAX_PICTURES`] pictures of [`super::evidence::MAX_WIDTH`] pixels,
+/// their sealed originals, and some words. A picture of noise has 1.3 MB.
+pub const MAX_MESSAGE: usize = 12 << 20;
 
 /// Where RTSP is served if a URL does not say.
 pub const RTSP_PORT: u16 = 554;
@@ -28,6 +29,8 @@ pub struct Setup {
     pub threads: usize,
     /// Resident bytes at which the child ends itself.
     pub memory_limit: u64,
+    /// Public half of the key that originals are sealed for, if they are.
+    pub sealed_for: Option<[u8; 32]>,
     /// Cameras; messages name them by position.
     pub cameras: Vec<CameraSetup>,
 }
@@ -45,6 +48,10 @@ pub struct CameraSetup {
     pub masks: Vec<Vec<[f32; 2]>>,
     /// What to watch; messages name them by position.
     pub zones: Vec<ZoneSetup>,
+    /// Nothing of it is decoded for so long, µs: children died of its video. Zero is the rule.
+    pub pause_us: u64,
+    /// Frames that children died of twice, by [`super::slate::fingerprint`]: passed over.
+    pub deadly: Vec<u64>,
 }
 
 /// Where pictures come from.
@@ -106,6 +113,8 @@ pub struct ZoneSetup {
     pub objects: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
+    /// Whether pictures show the zone's surroundings only.
+    pub crop: bool,
     /// Media time after which a picture is taken, µs.
     pub dwell_us: u64,
     /// Media time of emptiness after which the zone is said to be empty, µs.
@@ -164,6 +173,8 @@ pub struct Picture {
     /// As [`Sighting::at_us`].
     pub at_us: i64,
     pub jpeg: Vec<u8>,
+    /// The same with heads and plates to be seen, sealed for the holder of a key.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// What a picture shows.
@@ -305,6 +316,7 @@ mod tests {
                 role: Role::Scene,
                 at_us: 0,
                 jpeg: vec![7; picture],
+                sealed: None,
             }],
             story: None,
         })

@@ -186,6 +186,7 @@ pub fn vision() -> Vision {
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
         memory_limit: 1 << 30,
+        sealed_for: None,
     }
 }
 
@@ -215,6 +216,7 @@ pub fn camera(input: CameraInput) -> Camera {
             labels: vec!["person".into()],
             objects: false,
             fixtures: vec![],
+            crop: false,
             dwell: Duration::from_secs(2),
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],

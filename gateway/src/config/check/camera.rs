@@ -8,7 +8,7 @@ use wangge_protocol::EventKind;
 use super::{
     At, Checker, Seen, device, installed, limits,
     link::{self, Keys},
-    polygon, rule, station,
+    polygon, privacy, rule, station,
 };
 use crate::config::{
     Camera, CameraInput, Condition, Device, RtspTransport, Rule, Station, Vision, Zone,
@@ -38,6 +38,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
         if written.is_some() {
             cx.warn(at, "`[vision]` without a camera does nothing", "");
         }
+        privacy::sealed_for(cx, raw.privacy.as_ref(), false);
         return None;
     }
     let given = |value: Option<&str>, installed: fn() -> PathBuf| match value {
@@ -51,6 +52,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     );
     let manifest = cx.read_text(at.key("model"), &model, limits::FILE_BYTES);
     let onnxruntime = cx.file(at.key("onnxruntime"), &library);
+    let sealed_for = privacy::sealed_for(cx, raw.privacy.as_ref(), true);
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
@@ -62,6 +64,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
                 512_000_000,
                 &limits::VISION_MEMORY,
             ),
+            sealed_for,
         },
         labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })
@@ -309,6 +312,7 @@ fn zones(
             labels: wanted,
             objects,
             fixtures,
+            crop: raw.crop.unwrap_or(false),
             dwell,
         });
     }

@@ -3,6 +3,7 @@
 mod camera;
 mod device;
 mod link;
+mod privacy;
 mod rule;
 mod shape;
 mod station;

@@ -8,7 +8,6 @@ use std::{
         unix::{fs::FileExt, net::UnixStream as StdUnixStream, process::ExitStatusExt},
     },
     path::Path,
-    process::Stdio,
     time::Duration,
 };
 
@@ -18,6 +17,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::vision::{
     EXIT_MEMORY,
+    slate::{Slate, Suspect},
     wire::{self, MAX_MESSAGE, Report, Setup},
 };
 
@@ -33,6 +33,8 @@ pub struct Child {
     socket: Framed<UnixStream, LengthDelimitedCodec>,
     /// `/proc/<pid>/statm`, opened once so that it can never be another process's.
     statm: Option<File>,
+    /// What it works on.
+    slate: Slate,
 }
 
 impl Child {
@@ -46,11 +48,12 @@ impl Child {
         let environment = ENVIRONMENT
             .iter()
             .filter_map(|name| Some((*name, std::env::var_os(name)?)));
+        let (slate, stdout) = Slate::new()?;
         let process = Command::new(program)
             .env_clear()
             .envs(environment)
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .kill_on_drop(true)
             .spawn()?;
         let statm = process
@@ -70,6 +73,7 @@ impl Child {
             process,
             socket,
             statm,
+            slate,
         })
     }
 
@@ -96,6 +100,11 @@ impl Child {
         let fields = std::str::from_utf8(text.get(..read)?).ok()?;
         let pages: u64 = fields.split(' ').nth(1)?.parse().ok()?;
         Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// What it works on, or died of.
+    pub fn suspects(&self) -> Vec<Suspect> {
+        self.slate.suspects()
     }
 
     /// How the child ended, in one sentence. It has closed its socket, so it is about to end or

@@ -13,13 +13,14 @@ use crate::{
     config::{Camera, CameraInput, Condition, RtspTransport, Vision},
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
+    seal::{self, Recipient},
     vision::wire::{
-        self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Role,
-        Setup, ZoneSetup,
+        self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Setup,
+        ZoneSetup,
     },
 };
 
-use super::Keep;
+use super::{Keep, jpeg};
 
 /// Emptiness that ends a presence where no rule says how long.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
         memory_limit: vision.memory_limit,
+        sealed_for: vision.sealed_for.as_ref().map(Recipient::to_bytes),
         cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
     }
 }
@@ -46,6 +48,7 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         labels: zone.labels.clone(),
         objects: zone.objects,
         fixtures: zone.fixtures.clone(),
+        crop: zone.crop,
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
     });
@@ -55,6 +58,8 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         fps: camera.fps,
         masks: camera.masks.clone(),
         zones: zones.collect(),
+        pause_us: 0,
+        deadly: Vec::new(),
     }
 }
 
@@ -287,7 +292,7 @@ impl Reporter {
         let mut evidence = Vec::new();
         for picture in seen.pictures {
             let taken = believable(picture.at_us, now).unwrap_or(at);
-            match self.keep(picture.jpeg, picture.role, taken).await {
+            match self.keep(picture, taken).await {
                 Ok(kept) => evidence.push(kept),
                 // An alert without its picture is worth more than none.
                 Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
@@ -319,20 +324,24 @@ impl Reporter {
         Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
     }
 
-    async fn keep(
-        &self,
-        picture: Vec<u8>,
-        role: Role,
-        at: Timestamp,
-    ) -> Result<EvidenceRef, String> {
-        if !picture.starts_with(&[0xff, 0xd8]) || !picture.ends_with(&[0xff, 0xd9]) {
-            return Err("not a JPEG".into());
-        }
+    async fn keep(&self, picture: wire::Picture, at: Timestamp) -> Result<EvidenceRef, String> {
+        let wire::Picture {
+            role, jpeg, sealed, ..
+        } = picture;
+        jpeg::check(&jpeg).map_err(str::to_owned)?;
         let keep = Arc::clone(&self.keep);
         // It waits for the disk.
-        tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", role.slug(), at))
-            .await
-            .map_err(|e| e.to_string())?
+        let kept = tokio::task::spawn_blocking(move || {
+            let kept = keep(&jpeg, "image/jpeg", role.slug(), at)?;
+            if let Some(sealed) = sealed {
+                // The picture itself is there; without its original it still counts.
+                if let Err(e) = keep(&sealed, seal::MEDIA_TYPE, &kept.sha256, at) {
+                    tracing::error!("sealed original not kept: {e}");
+                }
+            }
+            Ok(kept)
+        });
+        kept.await.map_err(|e| e.to_string())?
     }
 }
 

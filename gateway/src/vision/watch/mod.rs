@@ -11,6 +11,8 @@ use std::{
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::seal::Recipient;
+
 use super::{
     background::Background,
     decode::{self, Decoder, Format, Scaler, Unit},
@@ -20,8 +22,10 @@ use super::{
     lane::{Counters, Item},
     media::{MediaClock, WallMap},
     out::Out,
+    recent::Recent,
     ring::Ring,
     scene::Scene,
+    slate,
     story::{Stories, Visitor},
     track::Tracker,
     view::{Impairment, View},
@@ -44,12 +48,16 @@ pub struct Shared {
     pub out: Out,
     /// For captions.
     pub time_zone: TimeZone,
+    /// Who may open pictures as they were before heads and plates were hidden.
+    pub sealed_for: Option<Recipient>,
 }
 
 /// A zone and what is known of it.
 #[derive(Debug)]
 struct Watched {
     id: String,
+    /// Pictures show its surroundings only.
+    crop: bool,
     dwell: Dwell,
     /// Of zones in which anything new counts.
     stories: Option<Stories>,
@@ -88,6 +96,8 @@ pub struct Watch {
     view: View,
     impaired: Option<Impairment>,
     tracker: Tracker,
+    /// Who is hidden in pictures, whatever the detector finds in them.
+    recent: Recent,
     /// What the last look of the detector was not sure of.
     doubtful: Vec<Visitor>,
     clock: MediaClock,
@@ -100,6 +110,10 @@ pub struct Watch {
     last_arrival: Option<Instant>,
     undecoded_since: Option<Instant>,
     state: Option<CameraState>,
+    /// Children died of its video: nothing is decoded until then.
+    paused_until: Option<Instant>,
+    /// Frames that children died of.
+    deadly: Vec<u64>,
 }
 
 impl Watch {
@@ -124,6 +138,7 @@ impl Watch {
                 let dwell = Duration::from_micros(zone.dwell_us);
                 Watched {
                     id: zone.id.clone(),
+                    crop: zone.crop,
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
                         polygon,
@@ -166,6 +181,7 @@ impl Watch {
             view: View::default(),
             impaired: None,
             tracker: Tracker::new(threshold),
+            recent: Recent::default(),
             doubtful: Vec::new(),
             clock: MediaClock::default(),
             newest_pts: 0,
@@ -175,6 +191,9 @@ impl Watch {
             last_arrival: None,
             undecoded_since: None,
             state: None,
+            paused_until: (setup.pause_us > 0)
+                .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
+            deadly: setup.deadly.clone(),
         }
     }
 
@@ -182,6 +201,7 @@ impl Watch {
     pub fn take(&mut self, item: Item, counters: &Counters) {
         match item {
             Item::Start(format) => self.start(format, counters),
+            Item::Unit(_) if self.is_paused() => counters.skipped.add_one(),
             Item::Unit(unit) => self.unit(unit, counters),
             Item::Fault(reason) => {
                 counters.skipped.add(self.kept.len() as u64);
@@ -195,10 +215,31 @@ impl Watch {
         }
     }
 
+    /// Whether it has to wait because of what its video did; says so once.
+    fn is_paused(&mut self) -> bool {
+        let Some(until) = self.paused_until else {
+            return false;
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.paused_until = None;
+            return false;
+        }
+        if !matches!(self.state, Some(CameraState::Fault(_))) {
+            let reason = format!(
+                "sends video that ended the analysis of all cameras more than once; it is passed over for {} s, the others go on. Check its firmware, and who can reach it",
+                left.as_secs() + 1
+            );
+            self.tell(CameraState::Fault(reason));
+        }
+        true
+    }
+
     fn start(&mut self, format: Format, counters: &Counters) {
         tracing::debug!(camera = self.id, ?format, "stream begins");
         self.format = Some(format);
         self.ring.forget();
+        self.recent.clear();
         counters.skipped.add(self.kept.len() as u64);
         self.begin_again();
         self.clock.restart();
@@ -261,6 +302,13 @@ impl Watch {
             counters.skipped.add_one();
             return 0;
         };
+        let fingerprint = unit.fingerprint();
+        if self.deadly.contains(&fingerprint) {
+            counters.dropped.add_one();
+            self.begin_again();
+            return 0;
+        }
+        let _working = slate::begin(self.camera, fingerprint);
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
             None => Decoder::open(format),
