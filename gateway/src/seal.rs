@@ -110,6 +110,13 @@ impl FromStr for Recipient {
     }
 }
 
+/// Whether a file says of itself that it is sealed for `recipient`. Nobody but the holder of the
+/// key can tell more.
+pub fn is_for(file: &[u8], recipient: &Recipient) -> bool {
+    let header = format!("{MAGIC} {recipient}\n");
+    file.len() > header.len() && file.starts_with(header.as_bytes())
+}
+
 /// The secret half; never printed by accident.
 pub struct SecretKey(crypto_box::SecretKey);
 

@@ -10,6 +10,8 @@ const MARGIN: f32 = 0.06;
 /// A cropped picture is no smaller, pixels, unless the whole is: a box on bare asphalt tells
 /// nobody where it is.
 pub const LEAST: (usize, usize) = (320, 240);
+/// What fractions lose on their way to pixels.
+const ROUNDING: f32 = 0.01;
 
 /// The surroundings of a zone and of what was seen in it: left, top, right, bottom in pixels.
 pub fn area(canvas: &Canvas, zone: &Polygon, thing: Bbox) -> [usize; 4] {
@@ -34,8 +36,8 @@ pub fn area(canvas: &Canvas, zone: &Polygon, thing: Bbox) -> [usize; 4] {
             true => (-from).max(0.0) - (to - full).max(0.0),
             false => 0.0,
         };
-        let from = (from + shift).clamp(0.0, full).floor() as usize;
-        let to = (to + shift).clamp(0.0, full).ceil() as usize;
+        let from = (from + shift + ROUNDING).clamp(0.0, full).floor() as usize;
+        let to = (to + shift - ROUNDING).clamp(0.0, full).ceil() as usize;
         let from = from.min(side.saturating_sub(1));
         (from, to.clamp(from + 1, side.max(from + 1)))
     };

@@ -460,7 +460,7 @@ mod tests {
             .unwrap()
             .jpeg
         };
-        let inside = |x: usize, y: usize| (300..730).contains(&x) && (170..410).contains(&y);
+        let inside = |x: usize, y: usize| (290..740).contains(&x) && (160..420).contains(&y);
         let plain = rendered(&|x, y| if inside(x, y) { 90 } else { 0 });
         let busy = rendered(&|x, y| {
             if inside(x, y) {
@@ -489,7 +489,10 @@ mod tests {
             for (i, value) in frame.planes_mut()[0].data_mut().iter_mut().enumerate() {
                 let (x, y) = (i % stride, i / stride);
                 let masked = (2..158).contains(&x) && (50..166).contains(&y);
-                *value = if masked { grey } else { (x * 3 + y) as u8 };
+                *value = match masked {
+                    true => grey,
+                    false => ((x * x * 31 + y * y * 17 + x * y) >> 2) as u8,
+                };
             }
             let privacy = Privacy {
                 masks: &mask,

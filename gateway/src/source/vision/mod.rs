@@ -119,6 +119,7 @@ pub async fn run_program(
     let started = Instant::now();
     let mut blame = Blame::default();
     let mut reporter = Reporter::new(cameras, keep, clock, counters);
+    reporter.keep_sealed(launch.vision.sealed_for.clone());
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {

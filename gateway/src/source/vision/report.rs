@@ -113,6 +113,8 @@ pub struct Reporter {
     health: Vec<Option<Health>>,
     progress: Vec<CameraProgress>,
     model: (String, String),
+    /// Originals that are sealed for somebody else are not kept.
+    sealed_for: Option<Recipient>,
     keep: Keep,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -138,10 +140,16 @@ impl Reporter {
             progress: Vec::new(),
             cameras,
             model: Default::default(),
+            sealed_for: None,
             keep,
             clock,
             counters,
         }
+    }
+
+    /// Keeps originals that are sealed for `recipient`.
+    pub fn keep_sealed(&mut self, recipient: Option<Recipient>) {
+        self.sealed_for = recipient;
     }
 
     pub fn cameras(&self) -> &[Arc<Camera>] {
@@ -330,6 +338,11 @@ impl Reporter {
         } = picture;
         jpeg::check(&jpeg).map_err(str::to_owned)?;
         let keep = Arc::clone(&self.keep);
+        let expected = |sealed: &Vec<u8>| {
+            let recipient = self.sealed_for.as_ref();
+            recipient.is_some_and(|recipient| seal::is_for(sealed, recipient))
+        };
+        let sealed = sealed.filter(expected);
         // It waits for the disk.
         let kept = tokio::task::spawn_blocking(move || {
             let kept = keep(&jpeg, "image/jpeg", role.slug(), at)?;

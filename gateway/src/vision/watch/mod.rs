@@ -112,6 +112,7 @@ pub struct Watch {
     state: Option<CameraState>,
     /// Children died of its video: nothing is decoded until then.
     paused_until: Option<Instant>,
+    pause_told: bool,
     /// Frames that children died of.
     deadly: Vec<u64>,
 }
@@ -193,6 +194,7 @@ impl Watch {
             state: None,
             paused_until: (setup.pause_us > 0)
                 .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
+            pause_told: false,
             deadly: setup.deadly.clone(),
         }
     }
@@ -225,7 +227,7 @@ impl Watch {
             self.paused_until = None;
             return false;
         }
-        if !matches!(self.state, Some(CameraState::Fault(_))) {
+        if !std::mem::replace(&mut self.pause_told, true) {
             let reason = format!(
                 "sends video that ended the analysis of all cameras more than once; it is passed over for {} s, the others go on. Check its firmware, and who can reach it",
                 left.as_secs() + 1
@@ -253,6 +255,12 @@ impl Watch {
 
     fn unit(&mut self, unit: Unit, counters: &Counters) {
         self.last_arrival = Some(Instant::now());
+        if !self.deadly.is_empty() && self.deadly.contains(&unit.fingerprint()) {
+            counters.skipped.add(self.kept.len() as u64);
+            counters.dropped.add_one();
+            // What follows refers to it.
+            return self.begin_again();
+        }
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
         if self.background.is_some() {
@@ -302,13 +310,7 @@ impl Watch {
             counters.skipped.add_one();
             return 0;
         };
-        let fingerprint = unit.fingerprint();
-        if self.deadly.contains(&fingerprint) {
-            counters.dropped.add_one();
-            self.begin_again();
-            return 0;
-        }
-        let _working = slate::begin(self.camera, fingerprint);
+        let _working = slate::begin(self.camera, unit.fingerprint());
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
             None => Decoder::open(format),
