@@ -60,14 +60,20 @@ impl Recipient {
     /// A point of low order: everybody could open what is sealed for it.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, SealError> {
         let key = PublicKey::from_bytes(bytes);
-        // The shared secret of such a point is the same whatever the other half.
-        let boxed = || {
+        // With such a point there are eight shared secrets at most, whatever the other half, so
+        // that of nine two are the same.
+        let mut boxes = Vec::new();
+        for _ in 0..9 {
             let one_time = crypto_box::SecretKey::generate(&mut OsRng);
-            SalsaBox::new(&key, &one_time).encrypt(&[0; 24].into(), &[0u8; 16][..])
-        };
-        match (boxed(), boxed()) {
-            (Ok(one), Ok(other)) if one != other => Ok(Recipient(key)),
-            _ => Err(SealError::Key(
+            let sealed = SalsaBox::new(&key, &one_time).encrypt(&[0; 24].into(), &[0u8; 16][..]);
+            boxes.push(sealed.map_err(|_| SealError::Cipher)?);
+        }
+        boxes.sort_unstable();
+        let known = boxes.len();
+        boxes.dedup();
+        match boxes.len() == known {
+            true => Ok(Recipient(key)),
+            false => Err(SealError::Key(
                 "this key is weak: everybody could open what is sealed for it",
             )),
         }

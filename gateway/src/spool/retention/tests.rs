@@ -24,7 +24,7 @@ fn terms() -> Retention {
 
 fn uptime(hours: u64) -> Uptime {
     Uptime {
-        boot: "this one".into(),
+        boot: "this-one".into(),
         since_boot: Duration::from_secs(hours * HOUR),
     }
 }

@@ -55,8 +55,8 @@ fn keys_for_sealing() {
     one_at(
         &site,
         &sealed(&format!("recipient = \"{}\"", key.recipient())),
-        "privacy.sealed_original",
-        "`keep`",
+        "privacy.sealed_original.keep",
+        "`keep` is missing",
         "",
     );
 }
