@@ -74,7 +74,9 @@ fn coarsen(canvas: &mut Canvas, [left, top, right, bottom]: Bbox, block: f32) {
         pixel(top, height) as usize,
         pixel(bottom, height).ceil() as usize,
     );
+    // Of a box without end, one block is the whole picture.
     let block = block.max(LEAST_BLOCK) as usize;
+    let block = block.min(width.max(height).max(1));
     for by in (y0..y1).step_by(block) {
         for bx in (x0..x1).step_by(block) {
             let rows = by..(by + block).min(y1);

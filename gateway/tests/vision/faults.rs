@@ -219,7 +219,11 @@ async fn a_good_camera_among_nine_hostile_ones() {
     for _ in 0..2 {
         rig.until("a picture of the good camera", |a| {
             let seen = sighting(a)?;
-            assert_eq!(&*a.subject, "good", "{seen:?}");
+            if &*a.subject != "good" {
+                // A good picture that never changes shows nobody; the others show nothing.
+                assert!(!seen.present, "{seen:?}");
+                return None;
+            }
             (!seen.evidence.is_empty() || seen.dwell.as_secs() > 10).then_some(())
         })
         .await;

@@ -3,8 +3,7 @@
 use super::*;
 use crate::vision::{
     decode::{Decoder, Format, Scaler},
-    detect::Runtime,
-    pixelate,
+    detect, pixelate,
     recent::Recent,
 };
 
@@ -95,9 +94,7 @@ fn play(mut each: impl FnMut(usize, &VideoFrame)) {
 
 #[test]
 fn every_head_is_coarse() {
-    let runtime = Runtime::open(&wangge_tests::place::onnxruntime().unwrap()).unwrap();
-    let model = wangge_models::load(&wangge_tests::place::model().unwrap()).unwrap();
-    let mut detector = Detector::load(&runtime, model, 1).unwrap();
+    let mut detector = detect::tests::shared();
     let labels = detector.manifest.labels.clone();
     let mut recent = Recent::default();
     let (mut once, mut with_recent, mut all, mut covered) = (0, 0, 0, 0.0);
