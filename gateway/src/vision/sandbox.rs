@@ -276,13 +276,13 @@ mod tests {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
-    /// What a break-in would try, with what it needs to succeed.
-    fn escapes(
-        dir: &Path,
-    ) -> Vec<(
+    type Escape = (
         &'static str,
         Box<dyn FnOnce() -> std::io::Result<()> + Send>,
-    )> {
+    );
+
+    /// What a break-in would try, with what it needs to succeed.
+    fn escapes(dir: &Path) -> Vec<Escape> {
         let secret = dir.join("station.toml");
         let engine = dir.join("engine.sock");
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
