@@ -2,6 +2,7 @@
 //!
 //! `pipeline` wires the stages in the order of the data's way and alone knows them all.
 pub mod alert;
+pub mod audit;
 pub mod calendar;
 pub mod cli;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod observation;
 pub mod pipeline;
 pub mod replay;
 pub mod rules;
+pub mod seal;
 pub mod simulate;
 pub mod source;
 pub mod spool;

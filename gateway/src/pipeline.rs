@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use wangge_protocol::SourceKind;
+use wangge_protocol::{EvidenceRef, SourceKind};
 
 use crate::{
     alert::Ledger,
@@ -201,6 +201,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();
+        let sealed = spool.sealed();
         let child = Arc::new(ChildState::default());
         let of_cameras = (
             "vision".to_owned(),
@@ -216,6 +217,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 config.calendars.clone(),
                 vision,
                 Arc::new(move |bytes, media_type, role, taken_at| {
+                    if media_type == crate::seal::MEDIA_TYPE {
+                        sealed.put(role, bytes).map_err(|fault| fault.to_string())?;
+                        return Ok(EvidenceRef {
+                            sha256: role.to_owned(),
+                            bytes: bytes.len() as u64,
+                            media_type: media_type.to_owned(),
+                            role: "sealed".to_owned(),
+                            taken_at: taken_at.to_string(),
+                        });
+                    }
                     pictures
                         .put(bytes, media_type, role, taken_at)
                         .map_err(|fault| fault.to_string())

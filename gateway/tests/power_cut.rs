@@ -176,7 +176,12 @@ fn storage(path: &Path) -> Storage {
     Storage {
         path: path.join("spool"),
         quota: 64 << 20,
-        evidence_keep: Duration::from_secs(3_600),
+        retention: wangge::config::Retention {
+            default: Duration::from_secs(3_600),
+            unconfirmed: Duration::from_secs(3_600),
+            kinds: Default::default(),
+            sealed: Duration::from_secs(3_600),
+        },
         commit_interval: Duration::ZERO,
     }
 }

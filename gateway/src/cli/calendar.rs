@@ -228,6 +228,7 @@ mod tests {
             labels: vec![],
             objects: true,
             front: None,
+            crop: false,
             fixtures: vec![],
             dwell: fixtures::MINUTE,
             take_down: true,

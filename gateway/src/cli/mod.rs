@@ -1,10 +1,12 @@
 //! The command line: what can be asked for, and the exit code of each answer.
 
+mod audit;
 mod calendar;
 mod check;
 mod ground;
 mod replay;
 mod run;
+mod seal;
 mod spool;
 mod status;
 mod table;
@@ -13,7 +15,7 @@ mod tests;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -121,6 +123,29 @@ enum Command {
     /// Look after the undelivered alerts on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Read the log of deleted and sealed pictures.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Make a key that originals of pictures can be sealed for; not on the gateway.
+    ///
+    /// Writes the secret half to a new file and prints the public half, which goes into the
+    /// station's file as `[privacy] sealed_original = { recipient = "…", keep = "72h" }`.
+    SealKey {
+        /// Where the secret half goes; lose it, and nobody opens what was sealed.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Open a sealed original with the secret half of its key; not on the gateway.
+    Unseal {
+        /// File with the secret half.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The sealed file, from `sealed/` in the station's storage.
+        picture: PathBuf,
+        /// Where the JPEG goes, a new file; standard output when left out.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Ask the running gateway how it is.
     #[command(after_help = EXIT_CODES)]
     Status {
@@ -195,6 +220,36 @@ enum SpoolCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Print every entry, the oldest first.
+    Show {
+        #[command(flatten)]
+        storage: Storage,
+    },
+    /// Say whether any entry was changed, taken out or put in.
+    ///
+    /// Prints the hash of the newest entry: note it elsewhere, and give it with --head later, to
+    /// notice a log that was replaced as a whole.
+    #[command(after_help = EXIT_CODES)]
+    Verify {
+        #[command(flatten)]
+        storage: Storage,
+        /// Hash of an entry that must be there.
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Storage {
+    /// The storage directory, instead of a station's file.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    file: File,
+}
+
 #[derive(Debug, Args)]
 struct File {
     /// The station's file.
@@ -220,6 +275,16 @@ impl Cli {
             Command::Spool(SpoolCommand::Check { path, file }) => {
                 spool::check(path.as_deref(), &file.config)
             }
+            Command::Audit(AuditCommand::Show { storage }) => {
+                audit::show(storage.path.as_deref(), &storage.file.config)
+            }
+            Command::Audit(AuditCommand::Verify { storage, head }) => audit::verify(
+                storage.path.as_deref(),
+                &storage.file.config,
+                head.as_deref(),
+            ),
+            Command::SealKey { out } => seal::key(&out),
+            Command::Unseal { key, picture, out } => seal::unseal(&key, &picture, out.as_deref()),
             Command::Status { config, url, json } => {
                 status::status(config.as_deref(), url.as_deref(), json)
             }
@@ -232,6 +297,20 @@ impl Cli {
             }
         };
         ExitCode::from(code)
+    }
+}
+
+/// The storage directory that was given, or the one of the station's file.
+fn storage_path(path: Option<&Path>, config_file: &Path) -> Result<PathBuf, u8> {
+    match path {
+        Some(path) => Ok(path.to_path_buf()),
+        None => match config::load(config_file) {
+            Ok(config) => Ok(config.storage.path),
+            Err(faults) => {
+                complain(&format!("the configuration cannot be used\n\n{faults}"));
+                Err(USAGE)
+            }
+        },
     }
 }
 

@@ -2,19 +2,13 @@
 
 use std::path::Path;
 
-use super::{FAILED, OK, USAGE, complain, print};
-use crate::{config, spool};
+use super::{FAILED, OK, complain, print, storage_path};
+use crate::spool;
 
 pub(super) fn check(path: Option<&Path>, config_file: &Path) -> u8 {
-    let path = match path {
-        Some(path) => path.to_path_buf(),
-        None => match config::load(config_file) {
-            Ok(config) => config.storage.path,
-            Err(faults) => {
-                complain(&format!("the configuration cannot be used\n\n{faults}"));
-                return USAGE;
-            }
-        },
+    let path = match storage_path(path, config_file) {
+        Ok(path) => path,
+        Err(code) => return code,
     };
     match spool::check(&path) {
         Ok(report) => match print(&format!("{report}\n")) {

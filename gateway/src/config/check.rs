@@ -12,6 +12,7 @@ mod installed;
 mod link;
 mod polygon;
 mod preset;
+mod privacy;
 mod profile;
 mod rule;
 mod station;
@@ -56,7 +57,8 @@ pub(super) fn config(
         base_dir,
     };
     let station = station::station(&mut cx, raw.station.as_ref());
-    let storage = station::storage(&mut cx, raw.storage.as_ref());
+    let retention = privacy::retention(&mut cx, raw.retention.as_ref(), raw.privacy.as_ref());
+    let storage = station::storage(&mut cx, raw.storage.as_ref(), retention);
     let links = link::links(&mut cx, raw, &station.id);
     let mut profiles = profile::Profiles::new(&mut cx, &raw.profile);
     let devices = device::devices(&mut cx, raw, &station, &links, &mut profiles);

@@ -80,7 +80,10 @@ pub const MAX_VALUES: usize = 32;
 
 /// Bytes for records and evidence.
 pub const QUOTA: RangeInclusive<u64> = 64_000_000..=4_000_000_000_000;
-pub const EVIDENCE_KEEP: RangeInclusive<Duration> = hours(1)..=days(365);
+/// How long pictures stay once their alert has been delivered or given up.
+pub const RETENTION: RangeInclusive<Duration> = hours(1)..=days(365);
+/// How long sealed originals stay.
+pub const SEALED_KEEP: RangeInclusive<Duration> = hours(1)..=days(30);
 pub const COMMIT_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=secs(1);
 /// Bytes of one MQTT payload.
 pub const MAX_PAYLOAD: RangeInclusive<u64> = 64..=1_000_000;

@@ -24,6 +24,7 @@ use wangge_protocol::{EventKind, Severity, SourceKind};
 use crate::{
     calendar::Calendar,
     observation::Quantity,
+    seal::Recipient,
     vision::ground::{Fit, Front, Survey},
 };
 
@@ -72,10 +73,23 @@ pub struct Storage {
     pub path: PathBuf,
     /// Bytes for records and evidence together.
     pub quota: u64,
-    /// How long delivered evidence files stay for the station's own use.
-    pub evidence_keep: Duration,
+    /// How long pictures stay.
+    pub retention: Retention,
     /// Longest wait before a group commit; zero commits as soon as the last sync returned.
     pub commit_interval: Duration,
+}
+
+/// How long pictures stay, in time that the station has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Of delivered alerts.
+    pub default: Duration,
+    /// Of alerts that no receiver confirmed, from when they were given up.
+    pub unconfirmed: Duration,
+    /// Of delivered alerts of these kinds, instead of `default`.
+    pub kinds: BTreeMap<EventKind, Duration>,
+    /// Of sealed originals, from when they were taken.
+    pub sealed: Duration,
 }
 
 /// User name and password of a connection; never printed.
@@ -495,6 +509,8 @@ pub struct Zone {
     pub objects: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
+    /// Whether pictures show the zone's surroundings only.
+    pub crop: bool,
     pub dwell: Duration,
     /// Whether what is left after use is told apart.
     pub take_down: bool,
@@ -516,6 +532,8 @@ pub struct Vision {
     pub memory_limit: u64,
     /// What decodes video.
     pub decoder: VideoDecoder,
+    /// Who may open pictures as they were before heads and plates were hidden.
+    pub sealed_for: Option<Recipient>,
 }
 
 /// What decodes video; whatever cannot is replaced by the processor.

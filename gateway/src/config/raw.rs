@@ -7,6 +7,7 @@
 
 mod calendar;
 mod device;
+mod privacy;
 mod profile;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::limits;
 use crate::vision::ground;
 pub use calendar::{RawCalendar, RawDays, RawPermit, RawPermits};
 pub use device::{RawBus, RawDevice, RawParity, RawUnitId};
+pub use privacy::{RawPrivacy, RawRetention};
 pub use profile::{
     RawMapping, RawOrder, RawPart, RawPayload, RawPoint, RawProfile, RawRule, RawRuleType, RawSide,
     RawTable, RawTotaliser,
@@ -55,6 +57,10 @@ pub struct RawConfig {
     /// Where undelivered alerts and pictures are kept.
     #[schemars(required)]
     pub storage: Option<RawStorage>,
+    /// How long pictures stay.
+    pub retention: Option<RawRetention>,
+    /// What people in pictures are owed.
+    pub privacy: Option<RawPrivacy>,
     /// MQTT brokers that devices publish to and the gateway subscribes at.
     #[serde(default)]
     #[schemars(length(max = limits::MAX_BROKERS))]
@@ -131,8 +137,6 @@ pub struct RawStorage {
     pub path: Option<String>,
     /// Most space for records and pictures together; `2GB` when left out, at least 64MB.
     pub quota: Option<SizeText>,
-    /// How long delivered pictures stay for the station's own use; `30d` when left out.
-    pub evidence_keep: Option<DurationText>,
     /// Longest wait before readings are synced to disk together; `4ms` when left out, `0s`
     /// syncs as fast as the disk can.
     pub commit_interval: Option<DurationText>,
@@ -381,6 +385,9 @@ pub struct RawZone {
     #[serde(default)]
     #[schemars(length(max = limits::MAX_BINS), extend("examples" = [["bin-1"]]))]
     pub bins: Vec<String>,
+    /// Pictures show the zone, what was seen in it and a margin only; the rest is cut away before
+    /// they are written. `false` when left out.
+    pub crop: Option<bool>,
     /// How long it must stay there; `20s` when left out.
     pub dwell: Option<DurationText>,
     /// How long the zone must be empty before the alert is cleared; `10s` when left out.

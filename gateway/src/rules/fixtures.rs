@@ -185,7 +185,12 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         storage: Storage {
             path: "spool".into(),
             quota: 1 << 30,
-            evidence_keep: HOUR,
+            retention: crate::config::Retention {
+                default: HOUR,
+                unconfirmed: HOUR,
+                kinds: Default::default(),
+                sealed: HOUR,
+            },
             commit_interval: Duration::ZERO,
         },
         brokers: Vec::new(),

@@ -1,10 +1,9 @@
 //! Pictures as files named by their content (R4).
 //!
 //! `evidence/ab/ab…64 hex digits.jpg`, written to `evidence/tmp/`, synced, renamed and its
-//! directory synced, all before a record may name it. The same picture is stored once. A file
-//! that no record names is deleted: at once ([`ORPHAN_GRACE`]) if none ever did, for then nobody
-//! needs it; `evidence_keep` after its last record was delivered otherwise. Delivery touches the
-//! file and takes its write permission away, which is how the two are told apart.
+//! directory synced, all before a record may name it. The same picture is stored once. When its last
+//! record has gone, the file is touched and loses its write permission, which tells it from one
+//! that no record ever named. How long it stays then is decided in `retention`.
 
 use std::{
     fs::{self, File, Permissions},
@@ -40,7 +39,7 @@ const DELIVERED: u32 = 0o440;
 
 /// A sweep must not delete a picture between `put` finding it there and touching it, also when
 /// the store is opened twice in this process; the spool's lock keeps other processes out.
-static TOUCHING: Mutex<()> = Mutex::new(());
+pub(super) static TOUCHING: Mutex<()> = Mutex::new(());
 
 /// Why a picture could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +68,10 @@ pub enum EvidenceError {
     Size(usize),
 }
 
-fn at<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> EvidenceError + 'a {
+pub(super) fn at<'a>(
+    path: &'a Path,
+    what: &'static str,
+) -> impl FnOnce(io::Error) -> EvidenceError + 'a {
     move |error| EvidenceError::Io {
         path: path.to_owned(),
         what,
@@ -82,15 +84,6 @@ fn at<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> Evide
 pub struct EvidenceStore {
     dir: PathBuf,
     bytes: AtomicU64,
-}
-
-/// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Files deleted.
-    pub deleted: u64,
-    /// Bytes that are left.
-    pub bytes: u64,
 }
 
 impl EvidenceStore {
@@ -203,8 +196,8 @@ impl EvidenceStore {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Its last record is gone: it stays for `evidence_keep` from now.
-    pub fn release(&self, hash: &[u8; 32]) {
+    /// Its last record is gone: its term begins.
+    pub(super) fn release(&self, hash: &[u8; 32]) {
         let path = self.path(&hex(hash));
         if self.touch(&path)
             && let Err(error) = fs::set_permissions(&path, Permissions::from_mode(DELIVERED))
@@ -213,62 +206,17 @@ impl EvidenceStore {
         }
     }
 
-    /// Deletes what no record names: the delivered after `keep`, the rest and the delivered at
-    /// the earliest after [`ORPHAN_GRACE`].
-    ///
-    /// # Errors
-    /// [`EvidenceError::Io`] when the directory cannot be read; a file that cannot be deleted
-    /// stays for the next sweep.
-    pub fn sweep(
-        &self,
-        keep: Duration,
-        now: SystemTime,
-        named: impl Fn(&[u8; 32]) -> bool,
-    ) -> Result<Swept, EvidenceError> {
-        let keep = |meta: &fs::Metadata| match is_delivered(meta) {
-            true => keep.max(ORPHAN_GRACE),
-            false => ORPHAN_GRACE,
-        };
-        let mut swept = Swept::default();
-        self.each(|path, meta, hash| {
-            if hash.is_none_or(|hash| !named(&hash)) && is_older(&meta, now, keep(&meta)) {
-                let _guard = TOUCHING.lock().unwrap_or_else(PoisonError::into_inner);
-                let still = fs::metadata(path).is_ok_and(|meta| is_older(&meta, now, keep(&meta)));
-                if still && fs::remove_file(path).is_ok() {
-                    swept.deleted += 1;
-                    return Ok(());
-                }
-            }
-            swept.bytes += meta.len();
-            Ok(())
-        })?;
-        self.bytes.store(swept.bytes, Ordering::Relaxed);
-        Ok(swept)
+    /// Bytes of all pictures, as counted by who has just looked at them.
+    pub(super) fn set_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Visits all files, those in `tmp/` and strange ones without a hash.
     pub(super) fn each(
         &self,
-        mut visit: impl FnMut(&Path, fs::Metadata, Option<[u8; 32]>) -> Result<(), EvidenceError>,
+        each: impl FnMut(&Path, fs::Metadata, Option<[u8; 32]>) -> Result<(), EvidenceError>,
     ) -> Result<(), EvidenceError> {
-        let list = |dir: &Path| -> Result<Vec<fs::DirEntry>, EvidenceError> {
-            let entries = fs::read_dir(dir).and_then(Iterator::collect);
-            entries.map_err(at(dir, "list the directory"))
-        };
-        for shelf in list(&self.dir)? {
-            let shelf = shelf.path();
-            if !shelf.is_dir() {
-                continue;
-            }
-            for file in list(&shelf)? {
-                // It may just have been deleted or renamed.
-                let Ok(meta) = file.metadata() else { continue };
-                let path = file.path();
-                let hash = path.file_stem().and_then(|stem| unhex(stem.to_str()?));
-                visit(&path, meta, hash)?;
-            }
-        }
-        Ok(())
+        visit(&self.dir, each)
     }
 
     /// Sets the time of last use; false if the file is not there.
@@ -282,14 +230,34 @@ impl EvidenceStore {
     }
 }
 
-fn is_delivered(meta: &fs::Metadata) -> bool {
-    meta.permissions().readonly()
+/// Visits all files on the shelves of a directory.
+pub(super) fn visit(
+    dir: &Path,
+    mut each: impl FnMut(&Path, fs::Metadata, Option<[u8; 32]>) -> Result<(), EvidenceError>,
+) -> Result<(), EvidenceError> {
+    let list = |dir: &Path| -> Result<Vec<fs::DirEntry>, EvidenceError> {
+        let entries = fs::read_dir(dir).and_then(Iterator::collect);
+        entries.map_err(at(dir, "list the directory"))
+    };
+    for shelf in list(dir)? {
+        let shelf = shelf.path();
+        if !shelf.is_dir() {
+            continue;
+        }
+        for file in list(&shelf)? {
+            // It may just have been deleted or renamed.
+            let Ok(meta) = file.metadata() else { continue };
+            let path = file.path();
+            let hash = path.file_stem().and_then(|stem| unhex(stem.to_str()?));
+            each(&path, meta, hash)?;
+        }
+    }
+    Ok(())
 }
 
-fn is_older(meta: &fs::Metadata, now: SystemTime, keep: Duration) -> bool {
-    // A time in the future (the clock was wrong) is no age.
-    let age = meta.modified().map(|then| now.duration_since(then));
-    matches!(age, Ok(Ok(age)) if age > keep)
+/// Whether all its records have gone.
+pub(super) fn is_delivered(meta: &fs::Metadata) -> bool {
+    meta.permissions().readonly()
 }
 
 #[cfg(test)]
@@ -353,57 +321,5 @@ mod tests {
         for len in [0, MAX_PICTURE + 1, MAX_PICTURE * 10] {
             assert!(matches!(size(len), Err(EvidenceError::Size(l)) if l == len));
         }
-    }
-
-    #[test]
-    fn a_sweep_keeps_what_is_named_young_or_just_released() {
-        let (_dir, store) = store();
-        let keep = Duration::from_secs(7_200);
-        let old = SystemTime::now() - Duration::from_secs(10_800);
-        let age = |sha: &str| {
-            let file = File::options().write(true).open(store.path(sha)).unwrap();
-            file.set_modified(old).unwrap();
-        };
-        let [named, orphan, young, released, delivered] = [
-            &b"named"[..],
-            b"orphan",
-            b"young",
-            b"released",
-            b"delivered",
-        ]
-        .map(|bytes| put(&store, bytes));
-        // Too old for what was never named, not for what was delivered.
-        let recent = SystemTime::now() - Duration::from_secs(5_400);
-        store.release(&unhex(&delivered).unwrap());
-        File::open(store.path(&delivered))
-            .and_then(|file| file.set_modified(recent))
-            .unwrap();
-        for sha in [&named, &orphan, &released] {
-            age(sha);
-        }
-        File::open(store.path(&orphan))
-            .and_then(|file| file.set_modified(recent))
-            .unwrap();
-        store.release(&unhex(&released).unwrap());
-        let litter = store.dir.join("tmp/half-written");
-        fs::write(&litter, b"x").unwrap();
-        File::options()
-            .write(true)
-            .open(&litter)
-            .unwrap()
-            .set_modified(old)
-            .unwrap();
-
-        let is_named = |hash: &[u8; 32]| hex(hash) == named;
-        let swept = store.sweep(keep, SystemTime::now(), is_named).unwrap();
-        assert_eq!(swept.deleted, 2);
-        assert!(store.holds(&named) && store.holds(&young) && store.holds(&released));
-        assert!(!store.holds(&orphan) && !litter.exists());
-        assert!(store.holds(&delivered));
-        assert_eq!(store.bytes(), 5 + 5 + 8 + 9);
-        // However short the retention, a picture has time to get its record.
-        let swept = store.sweep(Duration::ZERO, SystemTime::now(), |_| false);
-        assert_eq!(swept.unwrap().deleted, 2);
-        assert!(store.holds(&young));
     }
 }

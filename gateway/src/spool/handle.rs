@@ -2,23 +2,29 @@
 
 use std::{
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::{oneshot, watch};
 
 use super::{
     Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats,
+    age::Uptime,
     evidence::{EvidenceError, EvidenceStore},
     home::{Home, Plan},
     mark::Counters,
     quota::Disk,
+    retention::Keeping,
+    sealed::SealedStore,
     store::Store,
     worker::{Answer, Command, Keeper, Worker},
 };
-use crate::config::Storage;
+use crate::{
+    audit::{Audit, audit_dir},
+    config::Storage,
+};
 
 /// The outbox, shared by cloning. When the last clone is dropped, or after [`Spool::close`], what
 /// was appended is durable and the directory is free again.
@@ -27,6 +33,7 @@ pub struct Spool {
     commands: mpsc::Sender<Command>,
     durable: watch::Receiver<Seq>,
     evidence: Arc<EvidenceStore>,
+    sealed: Arc<SealedStore>,
 }
 
 struct DiskKeeper {
@@ -90,12 +97,15 @@ impl Spool {
             .pictures()
             .filter(|sha256| !evidence.holds(sha256))
             .count() as u64;
-        let keep = storage.evidence_keep;
-        let evidence_keep = keep.min(Duration::from_secs(u32::MAX.into()));
+        let audit = Arc::new(Mutex::new(Audit::new(&audit_dir(&storage.path))));
+        let sealed = SealedStore::open(&storage.path.join("sealed"), audit.clone());
+        let sealed = Arc::new(sealed.map_err(from_evidence)?);
+        let terms = storage.retention.clone();
+        let keeping = Keeping::open(&storage.path, terms, audit, Uptime::now());
         let mut worker = Worker::new(
             keeper,
             evidence.clone(),
-            evidence_keep,
+            keeping,
             storage.quota,
             storage.commit_interval,
             store,
@@ -112,6 +122,7 @@ impl Spool {
             commands,
             durable,
             evidence,
+            sealed,
         };
         Ok((spool, recovery))
     }
@@ -186,6 +197,11 @@ impl Spool {
     /// The pictures, under `evidence/` in the same directory.
     pub fn evidence(&self) -> Arc<EvidenceStore> {
         self.evidence.clone()
+    }
+
+    /// Originals that only the holder of a key can open, under `sealed/`.
+    pub fn sealed(&self) -> Arc<SealedStore> {
+        self.sealed.clone()
     }
 
     /// Commits what waits, closes the database and frees the directory.

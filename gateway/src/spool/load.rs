@@ -12,7 +12,7 @@ use super::{
     lanes::{Lanes, RECORD, class_of, parse_key, record_key, uplink_of},
     mark::Counters,
     record, redo,
-    store::{COUNTERS, LAYOUT, Store, UPLINK, put_counters},
+    store::{COUNTERS, LAYOUT, Named, Store, UPLINK, put_counters},
 };
 
 /// Layout version of the keys.
@@ -288,7 +288,7 @@ impl Store {
             self.stage_state(key, value.as_deref())?;
         }
         for &(lane, seq, len) in &scan.unreadable {
-            self.remove(lane, seq, len, Vec::new());
+            self.remove(lane, seq, len, Named::default());
             self.accounts.accept_and_drop(UNKNOWN_STREAM, 1);
             let dropped = Dropped {
                 class: class_of(lane).name(),

@@ -29,6 +29,10 @@
 //! mark         high-water mark (R13): counters outside the engine, in two slots
 //! ballast      space to give back when the disk is full (R5)
 //! evidence/    pictures by SHA-256
+//! sealed/      originals that only the holder of a key can open, by their picture's SHA-256
+//! retention    what is known of each picture for its term
+//! age          time that the station has counted
+//! audit/       what was deleted, when and why
 //! quarantine/  databases that could not be read
 //! ```
 //!
@@ -51,6 +55,7 @@ use serde::{Deserialize, Serialize};
 use wangge_protocol::EvidenceRef;
 
 mod accounts;
+mod age;
 mod check;
 mod engine;
 mod error;
@@ -64,6 +69,8 @@ mod mark;
 mod quota;
 mod record;
 mod redo;
+mod retention;
+mod sealed;
 mod sled_engine;
 mod sled_pool;
 mod store;
@@ -77,6 +84,7 @@ pub use error::SpoolError;
 pub use handle::{Spool, evidence_dir};
 pub use home::Rung;
 pub use load::Recovery;
+pub use sealed::{SealedError, SealedStore};
 pub use sled_engine::SledEngine;
 pub use worker::SETTLE_DELAY;
 

@@ -9,7 +9,7 @@ use super::{
     gaps::Dropped,
     lanes::{class_of, uplink_of},
     record,
-    store::{Store, damaged},
+    store::{Named, Store, damaged},
 };
 
 /// What a record costs in the quota beside its frame: key and the tree's bookkeeping.
@@ -127,8 +127,8 @@ impl Store {
             let Ok(read) = record::decode(frame) else {
                 return ControlFlow::Break(Err(damaged(lane, seq)));
             };
-            let hashes: Vec<_> = read.hashes().collect();
-            heads.push((seq, read.stream.to_owned(), read.count, frame.len(), hashes));
+            let named = Named::by(&read, false);
+            heads.push((seq, read.stream.to_owned(), read.count, frame.len(), named));
             freed += frame_cost(frame.len());
             if freed >= bytes || seq >= next {
                 ControlFlow::Break(Ok(()))
@@ -137,8 +137,8 @@ impl Store {
             }
         })?;
         let mut drops: Vec<Dropped> = Vec::new();
-        for (seq, stream, count, len, hashes) in heads {
-            self.remove(lane, seq, len, hashes);
+        for (seq, stream, count, len, named) in heads {
+            self.remove(lane, seq, len, named);
             self.accounts.drop_held(&stream, count);
             self.lanes[lane].first = seq + 1;
             match drops.iter_mut().find(|dropped| dropped.stream == stream) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use wangge_protocol::EventKind;
 
 use super::{
     Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StateEntries,
@@ -26,6 +27,48 @@ pub const COUNTERS: &[u8] = &[0, b'c'];
 pub const LAYOUT: &[u8] = &[0, b'v'];
 pub const UPLINK: &[u8] = &[0, b'u'];
 pub const STATE: u8 = 1;
+
+/// A record that named a picture has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    pub hash: [u8; 32],
+    /// Of the alert that named it.
+    pub kind: Option<EventKind>,
+    /// By a receipt; not because it was given up.
+    pub is_confirmed: bool,
+    /// No other record names it.
+    pub is_last: bool,
+}
+
+/// The pictures of a record that goes, and why it goes.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    hashes: Vec<[u8; 32]>,
+    kind: Option<EventKind>,
+    is_confirmed: bool,
+}
+
+impl Named {
+    pub(super) fn by(record: &record::Frame<'_>, is_confirmed: bool) -> Named {
+        #[derive(serde::Deserialize)]
+        struct Data {
+            kind: EventKind,
+        }
+        #[derive(serde::Deserialize)]
+        struct Message {
+            data: Data,
+        }
+        let hashes: Vec<_> = record.hashes().collect();
+        let kind = (!hashes.is_empty())
+            .then(|| serde_json::from_slice::<Message>(record.body).ok())
+            .flatten();
+        Named {
+            hashes,
+            kind: kind.map(|message| message.data.kind),
+            is_confirmed,
+        }
+    }
+}
 
 /// The outbox over one opened engine.
 pub struct Store {
@@ -50,8 +93,8 @@ pub struct Store {
     spare: WriteBatch,
     pub(super) gaps: Vec<OpenGap>,
     receipts: Vec<Seq>,
-    /// Pictures that no record names any more, since the last `take_released`.
-    released: Vec<[u8; 32]>,
+    /// Pictures that a record named which has gone, since the last `take_released`.
+    released: Vec<Released>,
     frames: Vec<u8>,
     sync_failed: bool,
 }
@@ -141,8 +184,8 @@ impl Store {
         self.pictures.contains_key(hash)
     }
 
-    /// Pictures that lost their last record since the last call.
-    pub fn take_released(&mut self) -> Vec<[u8; 32]> {
+    /// What has gone of records that named pictures since the last call.
+    pub fn take_released(&mut self) -> Vec<Released> {
         std::mem::take(&mut self.released)
     }
 
@@ -273,8 +316,8 @@ impl Store {
             if let Some((lane, frame)) = self.find(seq)? {
                 let read = record::decode(&frame).map_err(|_| damaged(lane, seq))?;
                 self.accounts.receipt(read.stream, read.count);
-                let pictures: Vec<_> = read.hashes().collect();
-                found.push((lane, seq, frame.len(), pictures));
+                let named = Named::by(&read, true);
+                found.push((lane, seq, frame.len(), named));
             }
         }
         if found.is_empty() {
@@ -286,8 +329,8 @@ impl Store {
         // round it would look lost.
         self.written.removed += found.len() as u64;
         put_counters(&mut self.batch, self.written)?;
-        for (lane, seq, len, pictures) in found {
-            self.remove(lane, seq, len, pictures);
+        for (lane, seq, len, named) in found {
+            self.remove(lane, seq, len, named);
             if self.lanes[lane].first == seq {
                 self.lanes[lane].first = seq + 1;
             }
@@ -312,8 +355,8 @@ impl Store {
                 continue;
             };
             let read = record::decode(&frame).map_err(|_| damaged(lane, seq))?;
-            let hashes: Vec<_> = read.hashes().collect();
-            self.remove(lane, seq, frame.len(), hashes);
+            let named = Named::by(&read, false);
+            self.remove(lane, seq, frame.len(), named);
             self.accounts.drop_held(read.stream, read.count);
             let class = class_of(lane);
             if class == Class::Gap {
@@ -428,17 +471,23 @@ impl Store {
         self.counters.last
     }
 
-    pub(super) fn remove(&mut self, lane: usize, seq: Seq, frame: usize, pictures: Vec<[u8; 32]>) {
+    pub(super) fn remove(&mut self, lane: usize, seq: Seq, frame: usize, named: Named) {
         self.batch.remove(&record_key(lane, seq));
         self.counters.removed += 1;
         self.lanes.release(lane, frame);
-        for hash in pictures {
-            if let Some(named) = self.pictures.get_mut(&hash) {
-                *named -= 1;
-                if *named == 0 {
+        for hash in named.hashes {
+            if let Some(users) = self.pictures.get_mut(&hash) {
+                *users -= 1;
+                let is_last = *users == 0;
+                if is_last {
                     self.pictures.remove(&hash);
-                    self.released.push(hash);
                 }
+                self.released.push(Released {
+                    hash,
+                    kind: named.kind,
+                    is_confirmed: named.is_confirmed,
+                    is_last,
+                });
             }
         }
     }

@@ -7,15 +7,16 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats, StreamAccount,
-    evidence::EvidenceStore, home::close, mark::Counters, quota::Disk, store::Store,
+    Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats, StreamAccount, age::Uptime,
+    evidence::EvidenceStore, home::close, mark::Counters, quota::Disk, retention::Keeping,
+    store::Store,
 };
 
 /// Longest that a receipt waits for somebody else's sync before it gets its own. A power cut in
@@ -68,7 +69,7 @@ struct Outage {
 pub struct Worker {
     pub keeper: Box<dyn Keeper>,
     pub evidence: Arc<EvidenceStore>,
-    pub evidence_keep: Duration,
+    pub keeping: Keeping,
     pub quota: u64,
     pub interval: Duration,
     pub durable: watch::Sender<Seq>,
@@ -88,7 +89,7 @@ impl Worker {
     pub fn new(
         keeper: Box<dyn Keeper>,
         evidence: Arc<EvidenceStore>,
-        evidence_keep: Duration,
+        keeping: Keeping,
         quota: u64,
         interval: Duration,
         store: Store,
@@ -96,7 +97,7 @@ impl Worker {
         Worker {
             keeper,
             evidence,
-            evidence_keep,
+            keeping,
             quota,
             interval,
             durable: watch::Sender::new(store.counters().last),
@@ -286,8 +287,10 @@ impl Worker {
         self.receipts_since = None;
         self.receipts.clear();
         let counters = store.counters();
-        for hash in store.take_released() {
-            self.evidence.release(&hash);
+        let released = store.take_released();
+        if !released.is_empty() {
+            self.keeping
+                .released(&self.evidence, released, Uptime::now());
         }
         let newest = counters.last;
         self.durable.send_if_modified(|last| {
@@ -372,10 +375,7 @@ impl Worker {
     pub fn sweep(&mut self) -> u64 {
         let Ok(store) = &self.store else { return 0 };
         let named = |hash: &[u8; 32]| store.names_picture(hash);
-        match self
-            .evidence
-            .sweep(self.evidence_keep, SystemTime::now(), named)
-        {
+        match self.keeping.sweep(&self.evidence, named, Uptime::now()) {
             Ok(swept) => swept.deleted,
             Err(error) => {
                 tracing::warn!(%error, "the evidence could not be swept");

@@ -14,7 +14,10 @@ use ac_ffmpeg::{
     time::{TimeBase, Timestamp},
 };
 
-use super::depacket::{AccessUnit, Coding};
+use super::{
+    depacket::{AccessUnit, Coding},
+    slate::fingerprint,
+};
 
 /// Largest picture that is decoded, pixels: an 8K frame is 33 million.
 pub const MAX_PIXELS: usize = 36_000_000;
@@ -123,6 +126,11 @@ impl Unit {
             pts,
             ..self
         }
+    }
+
+    /// Tells it from other frames, see [`fingerprint`].
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(self.packet.data())
     }
 
     /// Compressed size.

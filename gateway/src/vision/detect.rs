@@ -422,4 +422,4 @@ fn matches(wanted: &[i64], found: &[i64]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

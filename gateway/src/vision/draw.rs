@@ -33,6 +33,24 @@ impl Canvas {
         }
     }
 
+    /// The part from `left`, `top` to before `right`, `bottom`, pixels; what lies outside the
+    /// picture is black.
+    pub fn cut(&self, [left, top, right, bottom]: [usize; 4]) -> Canvas {
+        let mut part = Canvas::new(right.saturating_sub(left), bottom.saturating_sub(top));
+        let lines = part.pixels.chunks_exact_mut((part.width * 3).max(1));
+        for (line, y) in lines.zip(top..) {
+            let from = (y * self.width + left) * 3;
+            let to = (y * self.width + right.min(self.width)) * 3;
+            for (to, from) in line
+                .iter_mut()
+                .zip(self.pixels.get(from..to).unwrap_or(&[]))
+            {
+                *to = *from;
+            }
+        }
+        part
+    }
+
     /// A part of the picture, scaled down by averaging, packed; blue first if `bgr`.
     pub fn part(
         &self,

@@ -2,13 +2,20 @@
 //!
 //! Privacy masks are burnt in, and heads and plates made unrecognisable, before anything else is
 //! drawn and before anything is encoded, so that what they cover never leaves this function. It
-//! fails closed: where nobody can tell where people are, everything is made coarse.
+//! fails closed: where nobody can tell where people are, everything is made coarse. A zone may ask
+//! for more: all but its surroundings is then cut away as well.
+//!
+//! Where the operator gave a key, the picture as it was before heads and plates were hidden goes
+//! along, sealed for that key; its masks are burnt in and its surroundings cut away all the same.
 
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::{Timestamp, tz::TimeZone};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
+use crate::seal::{Recipient, SealError};
+
 use super::{
+    crop,
     decode::{DecodeError, Packed, Scalers},
     draw::{Canvas, Rgb, TextSize},
     ground::{Front, Measure, chart},
@@ -41,6 +48,26 @@ pub enum EvidenceError {
     Scale(#[from] DecodeError),
     #[error("encode picture: {0}")]
     Encode(#[from] jpeg_encoder::EncodingError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// How much a picture may show, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Privacy<'a> {
+    /// Blacked out, fractions of the frame.
+    pub masks: &'a [Polygon],
+    /// Whether all but the surroundings of zone and thing is cut away.
+    pub crop: bool,
+    /// Who may open the picture as it was before heads and plates were hidden.
+    pub sealed_for: Option<&'a Recipient>,
+}
+
+/// A picture for everyone, and one for the holder of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    pub jpeg: Vec<u8>,
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// What the picture shows and says.
@@ -70,14 +97,60 @@ pub struct Caption<'a> {
 /// Makes a JPEG of a frame with its masks, zone, box and caption, and nobody to be recognised.
 ///
 /// # Errors
-/// A frame that cannot be scaled; an encoder that fails.
+/// A frame that cannot be scaled; an encoder that fails; no randomness to seal with.
 pub fn render(
     frame: &VideoFrame,
-    masks: &[Polygon],
+    privacy: Privacy<'_>,
     find: Find<'_>,
     caption: &Caption<'_>,
     time_zone: &TimeZone,
-) -> Result<Vec<u8>, EvidenceError> {
+) -> Result<Rendered, EvidenceError> {
+    let mut canvas = canvas(frame)?;
+    for mask in privacy.masks {
+        canvas.fill_polygon(mask, MASK, 1.0);
+    }
+    let area = match privacy.crop {
+        true => crop::area(&canvas, caption.polygon, caption.bbox),
+        false => [0, 0, canvas.width, canvas.height],
+    };
+    let sealed = match privacy.sealed_for {
+        Some(recipient) => Some(recipient.seal(&encode(&canvas.cut(area))?)?),
+        None => None,
+    };
+    match find(&canvas) {
+        Ok(sensitive) => pixelate::hide(&mut canvas, &sensitive),
+        Err(reason) => {
+            tracing::error!(
+                "people cannot be found, so the whole picture is made coarse: {reason}"
+            );
+            pixelate::hide_all(&mut canvas);
+        }
+    }
+    let whole = (canvas.width, canvas.height);
+    let mut canvas = canvas.cut(area);
+    let polygon = caption.polygon.points().iter();
+    let polygon = Polygon::new(
+        polygon
+            .map(|point| crop::within(*point, whole, area))
+            .collect(),
+    );
+    let [left, top, right, bottom] = caption.bbox;
+    let [left, top] = crop::within([left, top], whole, area);
+    let [right, bottom] = crop::within([right, bottom], whole, area);
+    let caption = Caption {
+        polygon: &polygon,
+        bbox: [left, top, right, bottom],
+        ..*caption
+    };
+    draw(&mut canvas, &caption, privacy.crop, time_zone);
+    Ok(Rendered {
+        jpeg: encode(&canvas)?,
+        sealed,
+    })
+}
+
+/// A frame's pixels, scaled down to the size of pictures.
+fn canvas(frame: &VideoFrame) -> Result<Canvas, EvidenceError> {
     let scale = (MAX_WIDTH as f64 / frame.width().max(1) as f64)
         .min(MAX_HEIGHT as f64 / frame.height().max(1) as f64)
         .min(1.0);
@@ -94,30 +167,21 @@ pub fn render(
             }
         }
     }
-    for mask in masks {
-        canvas.fill_polygon(mask, MASK, 1.0);
-    }
-    match find(&canvas) {
-        Ok(sensitive) => pixelate::hide(&mut canvas, &sensitive),
-        Err(reason) => {
-            tracing::error!(
-                "people cannot be found, so the whole picture is made coarse: {reason}"
-            );
-            pixelate::hide_all(&mut canvas);
-        }
-    }
-    draw(&mut canvas, caption, time_zone);
+    Ok(canvas)
+}
 
-    let mut jpeg = Vec::with_capacity(width * height / 4);
+fn encode(canvas: &Canvas) -> Result<Vec<u8>, EvidenceError> {
+    let mut jpeg = Vec::with_capacity(canvas.width * canvas.height / 4);
     let mut encoder = Encoder::new(&mut jpeg, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     // Both are at most 1280.
-    encoder.encode(&canvas.pixels, width as u16, height as u16, ColorType::Rgb)?;
+    let (width, height) = (canvas.width as u16, canvas.height as u16);
+    encoder.encode(&canvas.pixels, width, height, ColorType::Rgb)?;
     Ok(jpeg)
 }
 
 /// Everything that explains the picture.
-fn draw(canvas: &mut Canvas, caption: &Caption<'_>, time_zone: &TimeZone) {
+fn draw(canvas: &mut Canvas, caption: &Caption<'_>, is_cropped: bool, time_zone: &TimeZone) {
     let size = TextSize::for_width(canvas.width);
     let line = if canvas.width >= 1000 { 3.0 } else { 2.0 };
     canvas.fill_polygon(caption.polygon, ZONE, 0.14);
@@ -142,7 +206,7 @@ fn draw(canvas: &mut Canvas, caption: &Caption<'_>, time_zone: &TimeZone) {
         size,
         height - bar,
     );
-    bottom_bar(canvas, caption, size, bar, time_zone);
+    bottom_bar(canvas, caption, is_cropped, size, bar, time_zone);
 }
 
 fn bar_height(size: TextSize) -> f32 {
@@ -169,6 +233,7 @@ fn tag(canvas: &mut Canvas, rect: [f32; 4], text: &str, size: TextSize, floor: f
 fn bottom_bar(
     canvas: &mut Canvas,
     caption: &Caption<'_>,
+    is_cropped: bool,
     size: TextSize,
     bar: f32,
     time_zone: &TimeZone,
@@ -189,6 +254,10 @@ fn bottom_bar(
     canvas.text(when_left, text_top, size, &when, WHITE);
 
     let place = format!("{} / {}", short(caption.camera), short(caption.zone));
+    let place = match is_cropped {
+        true => format!("{place} (cropped)"),
+        false => place,
+    };
     let mut stay = format!("{}  {} s", place, caption.dwell.floor());
     if let Some(measure) = caption.measure {
         // The built-in font has no ±.
@@ -222,6 +291,12 @@ mod tests {
         frame.freeze()
     }
 
+    const OPEN: Privacy<'_> = Privacy {
+        masks: &[],
+        crop: false,
+        sealed_for: None,
+    };
+
     #[allow(clippy::unnecessary_wraps)]
     fn nobody(_: &Canvas) -> Result<Vec<(Sensitive, Bbox)>, String> {
         Ok(Vec::new())
@@ -238,8 +313,9 @@ mod tests {
         let zone = polygon(0.1, 0.9);
         let mut fails = |_: &Canvas| Err("no detector".into());
         let size = |find: Find<'_>| {
-            render(&striped, &[], find, &caption(&zone), &TimeZone::UTC)
+            render(&striped, OPEN, find, &caption(&zone), &TimeZone::UTC)
                 .unwrap()
+                .jpeg
                 .len()
         };
         let (hidden, open) = (size(&mut fails), size(&mut nobody));
@@ -271,7 +347,12 @@ mod tests {
         for mask in masks {
             canvas.fill_polygon(mask, MASK, 1.0);
         }
-        draw(&mut canvas, &caption(&polygon(0.5, 0.9)), &TimeZone::UTC);
+        draw(
+            &mut canvas,
+            &caption(&polygon(0.5, 0.9)),
+            false,
+            &TimeZone::UTC,
+        );
         canvas
     }
 
@@ -304,7 +385,10 @@ mod tests {
             frame.planes_mut()[0].data_mut().fill(grey);
             render(
                 &frame.freeze(),
-                &all,
+                Privacy {
+                    masks: &all,
+                    ..OPEN
+                },
                 &mut nobody,
                 &caption(&polygon(0.5, 0.9)),
                 &TimeZone::UTC,
@@ -336,13 +420,13 @@ mod tests {
             let zone = polygon(0.1, 0.9);
             let jpeg = render(
                 &frame(width, height),
-                &[],
+                OPEN,
                 &mut nobody,
                 &caption(&zone),
                 &TimeZone::UTC,
             )
             .unwrap();
-            assert_eq!(jpeg_size(&jpeg), expect, "{width}x{height}");
+            assert_eq!(jpeg_size(&jpeg.jpeg), expect, "{width}x{height}");
         }
     }
 
@@ -358,13 +442,98 @@ mod tests {
         for (width, height) in [(2, 2), (16, 16), (200, 100)] {
             render(
                 &frame(width, height),
-                &[],
+                OPEN,
                 &mut nobody,
                 &caption,
                 &TimeZone::UTC,
             )
             .unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_outside_a_crop_changes_nothing() {
+        let zone = Polygon::new(vec![[0.3, 0.3], [0.5, 0.3], [0.5, 0.5], [0.3, 0.5]]);
+        let caption = Caption {
+            bbox: [0.35, 0.35, 0.4, 0.4],
+            ..caption(&zone)
+        };
+        let rendered = |paint: &dyn Fn(usize, usize) -> u8| {
+            let mut frame = VideoFrameMut::black(get_pixel_format("yuv420p"), 1280, 720);
+            let stride = frame.planes()[0].line_size();
+            for (i, value) in frame.planes_mut()[0].data_mut().iter_mut().enumerate() {
+                *value = paint(i % stride, i / stride);
+            }
+            let privacy = Privacy { crop: true, ..OPEN };
+            render(
+                &frame.freeze(),
+                privacy,
+                &mut nobody,
+                &caption,
+                &TimeZone::UTC,
+            )
+            .unwrap()
+            .jpeg
+        };
+        let inside = |x: usize, y: usize| (290..740).contains(&x) && (160..420).contains(&y);
+        let plain = rendered(&|x, y| if inside(x, y) { 90 } else { 0 });
+        let busy = rendered(&|x, y| {
+            if inside(x, y) {
+                90
+            } else {
+                (x * 7 + y * 13) as u8
+            }
+        });
+        assert_eq!(plain, busy);
+        let other = rendered(&|x, y| if inside(x, y) { 200 } else { 0 });
+        assert_ne!(plain, other, "it does show the zone");
+        let (width, height) = jpeg_size(&plain);
+        assert!(width < 640 && height < 480, "{width}x{height}");
+    }
+
+    #[test]
+    fn the_sealed_picture_is_masked_and_opens_with_the_key_alone() {
+        let key = crate::seal::SecretKey::generate();
+        let recipient = key.recipient();
+        let mask = [polygon(0.0, 0.5)];
+        let zone = polygon(0.1, 0.9);
+        let sealed_of = |grey: u8| {
+            let mut frame = VideoFrameMut::black(get_pixel_format("yuv420p"), 320, 240);
+            let stride = frame.planes()[0].line_size();
+            // It differs behind the mask alone.
+            for (i, value) in frame.planes_mut()[0].data_mut().iter_mut().enumerate() {
+                let (x, y) = (i % stride, i / stride);
+                let masked = (2..158).contains(&x) && (50..166).contains(&y);
+                *value = match masked {
+                    true => grey,
+                    false => ((x * x * 31 + y * y * 17 + x * y) >> 2) as u8,
+                };
+            }
+            let privacy = Privacy {
+                masks: &mask,
+                crop: false,
+                sealed_for: Some(&recipient),
+            };
+            let mut fails = |_: &Canvas| Err("no detector".into());
+            let rendered = render(
+                &frame.freeze(),
+                privacy,
+                &mut fails,
+                &caption(&zone),
+                &TimeZone::UTC,
+            );
+            let rendered = rendered.unwrap();
+            let sealed = rendered.sealed.unwrap();
+            (rendered.jpeg, key.open(&sealed).unwrap(), sealed)
+        };
+        let (hidden, original, sealed) = sealed_of(30);
+        let (_, again, sealed_again) = sealed_of(220);
+        assert_eq!(original, again, "masks are burnt in");
+        assert_ne!(sealed, sealed_again, "each has a key of its own");
+        assert_eq!(jpeg_size(&original), (320, 240));
+        assert!(original.len() > hidden.len(), "the original has detail");
+        let other = crate::seal::SecretKey::generate();
+        assert!(other.open(&sealed).is_err());
     }
 
     /// Width and height from the frame header.

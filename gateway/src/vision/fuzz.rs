@@ -107,17 +107,20 @@ pub fn jpeg(data: &[u8]) {
     };
     let _ = decoder.decode(&Unit::from_jpeg(data, 0), |frame| {
         assert!(frame.width() * frame.height() <= decode::MAX_PIXELS);
+        let _ = decode::Scalers::default().scale(&frame, decode::Packed::Rgb, 64, 48);
     });
 }
 
 /// What a camera answers to DESCRIBE. An even first byte: the rest is the session description
 /// of a good answer; odd: the rest is everything that it sends.
-pub fn answer(data: &[u8]) {
+///
+/// Whether it described a stream that can be played.
+pub fn answer(data: &[u8]) -> bool {
     thread_local! {
         static SERVER: RefCell<Option<(Runtime, TcpListener)>> = const { RefCell::new(None) };
     }
     let Some((&first, rest)) = data.split_first() else {
-        return;
+        return false;
     };
     let mut reply = Vec::new();
     if first & 1 == 0 {
@@ -133,21 +136,21 @@ pub fn answer(data: &[u8]) {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            let Ok(runtime) = runtime else { return };
+            let Ok(runtime) = runtime else { return false };
             let Ok(listener) = runtime.block_on(TcpListener::bind("127.0.0.1:0")) else {
-                return;
+                return false;
             };
             *server = Some((runtime, listener));
         }
-        if let Some((runtime, listener)) = server {
-            runtime.block_on(describe(listener, &reply));
-        }
-    });
+        server
+            .as_ref()
+            .is_some_and(|(runtime, listener)| runtime.block_on(describe(listener, &reply)))
+    })
 }
 
-async fn describe(listener: &TcpListener, reply: &[u8]) {
+async fn describe(listener: &TcpListener, reply: &[u8]) -> bool {
     let Ok(address) = listener.local_addr() else {
-        return;
+        return false;
     };
     let serve = async {
         let Ok((mut camera, _)) = listener.accept().await else {
@@ -161,7 +164,7 @@ async fn describe(listener: &TcpListener, reply: &[u8]) {
         let _ = timeout(Duration::from_millis(50), camera.read(&mut request)).await;
     };
     let Ok(url) = format!("rtsp://{address}/cam").parse() else {
-        return;
+        return false;
     };
     let ask = tokio::spawn(async {
         let described = Session::describe(url, SessionOptions::default());
@@ -170,10 +173,22 @@ async fn describe(listener: &TcpListener, reply: &[u8]) {
         {
             let (_, sets) = rtsp::parameters(&session, stream);
             Depacketizer::new(coding, sets.iter().map(Vec::as_slice));
+            return true;
         }
+        false
     });
     // A panic there is known and contained (see `keep_playing`); anything else is not.
-    let (_, _) = tokio::join!(serve, ask);
+    let ((), described) = tokio::join!(serve, ask);
+    described.unwrap_or(false)
+}
+
+/// A picture that a child gives to the gateway to keep.
+pub fn picture(data: &[u8]) {
+    if crate::source::vision::jpeg::check(data).is_ok() {
+        // Whatever passes begins and ends as a JPEG, and has nothing behind its end.
+        assert!(data.starts_with(&[0xff, 0xd8]) && data.ends_with(&[0xff, 0xd9]));
+        assert_eq!(data.windows(2).filter(|w| *w == [0xff, 0xd9]).count(), 1);
+    }
 }
 
 /// What a child says to the gateway, without its length.
@@ -268,12 +283,24 @@ mod tests {
 
     #[test]
     fn answers_of_a_camera() {
-        replay("answer", answer);
+        replay("answer", |data| {
+            let _ = answer(data);
+        });
     }
 
     #[test]
     fn reports_of_a_child() {
         replay("report", report);
+    }
+
+    #[test]
+    fn still_pictures() {
+        replay("jpeg", jpeg);
+    }
+
+    #[test]
+    fn pictures_of_a_child() {
+        replay("picture", picture);
     }
 
     #[test]
@@ -314,5 +341,11 @@ mod tests {
             assert!(pictures > 0, "{name}");
         }
         assert!(postcard::from_bytes::<Report>(&seed("report/fatal")).is_ok());
+        let picture = crate::source::vision::jpeg::check(&seed("picture/evidence"));
+        assert_eq!(picture, Ok(()));
+        // The session description goes through the RTSP library to its end: a stream is found.
+        let described = answer(&seed("answer/sdp"));
+        assert!(described, "retina took the description");
+        assert!(!answer(&seed("answer/redirect")));
     }
 }

@@ -10,6 +10,7 @@
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
+mod crop;
 mod decode;
 mod depacket;
 mod detect;
@@ -32,6 +33,8 @@ mod nms;
 mod out;
 mod pace;
 mod pixelate;
+mod plate;
+mod recent;
 mod recording;
 mod relay;
 mod ring;
@@ -39,6 +42,7 @@ mod rtsp;
 mod sandbox;
 mod scene;
 mod sizes;
+pub mod slate;
 mod snapshot;
 mod stills;
 mod story;
@@ -61,6 +65,8 @@ use std::{
 
 use jiff::tz::TimeZone;
 
+use crate::seal::Recipient;
+
 use self::{
     detect::{Detector, Runtime},
     hardware::Hardware,
@@ -74,14 +80,18 @@ use self::{
 };
 use crate::calendar::Permit;
 
+pub use self::evidence::{MAX_HEIGHT as MAX_PICTURE_HEIGHT, MAX_WIDTH as MAX_PICTURE_WIDTH};
+
 /// How often the child says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often it looks at its own memory: a camera on a gigabit line fills 6 MB meanwhile.
 const MEMORY_CHECK: Duration = Duration::from_millis(50);
 /// Exit status after [`Setup::memory_limit`].
 pub const EXIT_MEMORY: u8 = 70;
+/// How far the child stands back behind the gateway when processors are short (nice value).
+pub const NICENESS: i32 = 5;
 /// Threads of the pool at most, whatever the configuration says.
-const MAX_THREADS: usize = 64;
+const MAX_THREADS: usize = slate::PLACES;
 
 /// Runs the child until the gateway closes the socket on standard input.
 pub fn child_main() -> ExitCode {
@@ -108,6 +118,7 @@ pub fn child_main() -> ExitCode {
     let Ok(out) = socket.try_clone().map(Out::new) else {
         return ExitCode::FAILURE;
     };
+    yield_to_the_gateway();
     match prepare(&setup) {
         Ok(prepared) => work(setup, socket, out, prepared),
         Err(reason) => {
@@ -134,6 +145,15 @@ struct Prepared {
     weaknesses: Vec<String>,
 }
 
+/// Looking at pictures must not keep the gateway from its other work: where processors are short,
+/// it comes first. A share of the processor that the child may never exceed is the service
+/// manager's to give (`CPUQuota`), because it is a matter of the machine.
+fn yield_to_the_gateway() {
+    if let Err(e) = rustix::process::nice(NICENESS) {
+        tracing::warn!("the child runs with the gateway's own priority: {e}");
+    }
+}
+
 /// A detector in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
 fn prepare(setup: &Setup) -> Result<Prepared, String> {
@@ -145,13 +165,14 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     let inputs = Inputs::prepare(&setup.cameras);
     let hardware = Hardware::new(setup.decoder);
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
-    let weaknesses = sandbox::enter(&Allowed {
+    let mut weaknesses = sandbox::enter(&Allowed {
         files: inputs.files().chain(hardware.readable()).collect(),
         ports: ports.chain(inputs.relays().map(|r| r.port())).collect(),
         accepting: inputs.relays().map(|r| r.socket()).collect(),
         devices: hardware.devices(),
         listed: hardware.listed(),
     });
+    weaknesses.extend(sandbox::limit(setup.memory_limit, setup.cameras.len()));
     let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
     Ok(Prepared {
         detector,
@@ -184,6 +205,14 @@ fn work(
         model_hash: detector.manifest.sha256.clone(),
         weaknesses,
     };
+    let sealed_for = match setup.sealed_for.map(Recipient::from_bytes).transpose() {
+        Ok(recipient) => recipient,
+        Err(e) => {
+            let reason = format!("sealed_original: {e}");
+            out.send(&Report::Fatal { reason });
+            return ExitCode::FAILURE;
+        }
+    };
     let shared = Arc::new(Shared {
         detector: Mutex::new(detector),
         pace: Mutex::new(Pace::new(setup.cameras.len())),
@@ -191,6 +220,7 @@ fn work(
         time_zone,
         days: Arc::new(setup.days),
         hardware,
+        sealed_for,
     });
     shared.out.send(&ready);
 

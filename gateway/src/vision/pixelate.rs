@@ -14,6 +14,8 @@ pub enum Sensitive {
     /// The plates, and who sits behind the windscreen is not hidden by the lower part alone, so
     /// all but the roof.
     Vehicle,
+    /// What looks like a number plate: all of it.
+    Plate,
 }
 
 /// Blocks across a hidden region: a head becomes four by about four.
@@ -54,6 +56,10 @@ fn region(what: Sensitive, [left, top, right, bottom]: Bbox) -> Bbox {
             let (dx, dy) = (0.03 * width, 0.03 * height);
             [left - dx, top + 0.2 * height, right + dx, bottom + dy]
         }
+        Sensitive::Plate => {
+            let (dx, dy) = (0.3 * width, 0.4 * height);
+            [left - dx, top - dy, right + dx, bottom + dy]
+        }
     }
 }
 
@@ -68,8 +74,9 @@ fn coarsen(canvas: &mut Canvas, [left, top, right, bottom]: Bbox, block: f32) {
         pixel(top, height) as usize,
         pixel(bottom, height).ceil() as usize,
     );
-    // A block beyond the picture is the whole region.
-    let block = block.max(LEAST_BLOCK).min(LEAST_BLOCK.max(width as f32)) as usize;
+    // Of a box without end, one block is the whole picture.
+    let block = block.max(LEAST_BLOCK) as usize;
+    let block = block.min(width.max(height).max(1));
     for by in (y0..y1).step_by(block) {
         for bx in (x0..x1).step_by(block) {
             let rows = by..(by + block).min(y1);

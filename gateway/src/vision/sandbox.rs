@@ -146,6 +146,46 @@ pub fn enter(allowed: &Allowed) -> Vec<String> {
     weaknesses
 }
 
+/// Address space beyond what may be resident: code, libraries, thread stacks and what allocators
+/// reserve without using it.
+const ADDRESS_SPACE: u64 = 6 << 30;
+/// Open files besides those of cameras.
+const OWN_FILES: u64 = 128;
+/// Sockets that one camera may have: RTSP, RTP and RTCP, and as much again while it is taken leave
+/// of.
+const FILES_A_CAMERA: u64 = 8;
+
+/// Ceilings that the kernel keeps: one request for more address space than any honest work needs
+/// fails at once, and so does one socket too many. What is resident is watched besides. There
+/// is no limit on processor seconds, which the kernel counts over the whole life of a process.
+///
+/// Returns what could not be done, one sentence each.
+pub fn limit(memory: u64, cameras: usize) -> Option<String> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limits = [
+        (Resource::As, memory.saturating_add(ADDRESS_SPACE)),
+        (
+            Resource::Nofile,
+            OWN_FILES + FILES_A_CAMERA * cameras as u64,
+        ),
+    ];
+    for (resource, most) in limits {
+        let most = getrlimit(resource)
+            .maximum
+            .map_or(most, |hard| hard.min(most));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        if let Err(e) = setrlimit(resource, limit) {
+            return Some(format!(
+                "memory and files are not limited by the kernel: {e}"
+            ));
+        }
+    }
+    None
+}
+
 /// A core dump would hold pictures and camera passwords; neither it nor a debugger of the same
 /// user may see the memory.
 fn no_core_dumps() -> Result<(), rustix::io::Errno> {
@@ -277,6 +317,111 @@ mod tests {
     #[track_caller]
     fn denied<T: std::fmt::Debug>(result: std::io::Result<T>) {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    type Escape = (
+        &'static str,
+        Box<dyn FnOnce() -> std::io::Result<()> + Send>,
+    );
+
+    /// What a break-in would try, with what it needs to succeed.
+    fn escapes(dir: &Path) -> Vec<Escape> {
+        let secret = dir.join("station.toml");
+        let engine = dir.join("engine.sock");
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = elsewhere.local_addr().unwrap();
+        let listener = UnixListener::bind(&engine).unwrap();
+        std::fs::write(&secret, "password").unwrap();
+        for name in ["doomed", "moved"] {
+            std::fs::write(dir.join(name), "x").unwrap();
+        }
+        let [new, doomed, moved, link, folder] =
+            ["new", "doomed", "moved", "link", "folder"].map(|name| dir.join(name));
+        let (read, written) = (secret.clone(), secret.clone());
+        let itself = rustix::process::getpid();
+        vec![
+            ("read a file", Box::new(move || File::open(read).map(drop))),
+            (
+                "read the machine's accounts",
+                Box::new(|| File::open("/etc/passwd").map(drop)),
+            ),
+            (
+                "write a file",
+                Box::new(move || File::options().write(true).open(written).map(drop)),
+            ),
+            ("make a file", Box::new(move || File::create(new).map(drop))),
+            ("delete", Box::new(move || std::fs::remove_file(doomed))),
+            (
+                "rename",
+                Box::new(move || std::fs::rename(&moved, moved.with_extension("away"))),
+            ),
+            (
+                "link",
+                Box::new(move || std::os::unix::fs::symlink("/etc/passwd", link)),
+            ),
+            (
+                "make a folder",
+                Box::new(move || std::fs::create_dir(folder)),
+            ),
+            (
+                "start a program",
+                Box::new(|| Command::new("/bin/true").status().map(drop)),
+            ),
+            (
+                "signal a process",
+                Box::new(move || Ok(kill_process(itself, Signal::CONT)?)),
+            ),
+            (
+                "hold a process",
+                Box::new(move || {
+                    let held = rustix::process::pidfd_open(itself, PidfdFlags::empty());
+                    Ok(held.map(drop)?)
+                }),
+            ),
+            (
+                "connect elsewhere",
+                Box::new(move || {
+                    let _kept = elsewhere;
+                    TcpStream::connect(address).map(drop)
+                }),
+            ),
+            (
+                "reach a service of this machine",
+                Box::new(move || {
+                    let _kept = listener;
+                    UnixStream::connect(engine).map(drop)
+                }),
+            ),
+            (
+                "listen",
+                Box::new(|| TcpListener::bind("127.0.0.1:0").map(drop)),
+            ),
+            (
+                "open a socket to this machine",
+                Box::new(|| Ok(socket(AddressFamily::UNIX, SocketType::DGRAM, None).map(drop)?)),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_escape_fails_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let tries = escapes(dir.path());
+        inside(vec![], vec![], move || {
+            for (what, escape) in tries {
+                let kind = escape().map_err(|e| e.kind());
+                assert_eq!(kind, Err(ErrorKind::PermissionDenied), "{what}");
+            }
+        });
+    }
+
+    /// The control: were these to fail anyway, the test above would prove nothing.
+    #[test]
+    fn every_escape_succeeds_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        for (what, escape) in escapes(dir.path()) {
+            escape().unwrap_or_else(|e| panic!("{what}: {e}"));
+        }
     }
 
     #[test]

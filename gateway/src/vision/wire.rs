@@ -16,8 +16,9 @@ use super::ground::Front;
 use crate::calendar::{Days, Hours, Permit};
 use crate::{config::VideoDecoder, feed::MAX_STILL};
 
-/// Longest message, bytes: a picture of [`super::evidence::MAX_WIDTH`] pixels and some words.
-pub const MAX_MESSAGE: usize = 4 << 20;
+/// Longest message, bytes: [`MAX_PICTURES`] pictures of [`super::evidence::MAX_WIDTH`] pixels,
+/// their sealed originals, and some words. A picture of noise has 1.3 MB.
+pub const MAX_MESSAGE: usize = 12 << 20;
 
 /// Where RTSP is served if a URL does not say.
 pub const RTSP_PORT: u16 = 554;
@@ -46,6 +47,8 @@ pub struct Setup {
     pub days: Days,
     /// Permits of all zones, without holders.
     pub permits: Vec<Permit>,
+    /// Public half of the key that originals are sealed for, if they are.
+    pub sealed_for: Option<[u8; 32]>,
     /// Cameras; messages name them by position.
     pub cameras: Vec<CameraSetup>,
 }
@@ -70,6 +73,10 @@ pub struct CameraSetup {
     pub masks: Vec<Vec<[f32; 2]>>,
     /// What to watch; messages name them by position.
     pub zones: Vec<ZoneSetup>,
+    /// Nothing of it is decoded for so long, µs: children died of its video. Zero is the rule.
+    pub pause_us: u64,
+    /// Frames that children died of twice, by [`super::slate::fingerprint`]: passed over.
+    pub deadly: Vec<u64>,
 }
 
 /// Where pictures come from.
@@ -210,6 +217,8 @@ pub struct ZoneSetup {
     pub objects: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
+    /// Whether pictures show the zone's surroundings only.
+    pub crop: bool,
     /// Media time after which a picture is taken, µs.
     pub dwell_us: u64,
     /// Media time of emptiness after which the zone is said to be empty, µs.
@@ -302,6 +311,8 @@ pub struct Picture {
     /// As [`Sighting::at_us`].
     pub at_us: i64,
     pub jpeg: Vec<u8>,
+    /// The same with heads and plates to be seen, sealed for the holder of a key.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// What a picture shows.
@@ -508,6 +519,7 @@ mod tests {
                 role: Role::Scene,
                 at_us: 0,
                 jpeg: vec![7; picture],
+                sealed: None,
             }],
             story: None,
             overrun: None,

@@ -162,6 +162,77 @@ async fn a_clock_that_stands_still() {
 }
 
 #[tokio::test]
+async fn an_answer_a_byte_at_a_time() {
+    let (reason, rig) = scripted(Script::Drip).await;
+    assert!(reason.contains("did not answer DESCRIBE"), "{reason}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_no_password_satisfies() {
+    let server = Scripted::start(Script::NeverSatisfied).await;
+    let login = Some(("viewer", "right"));
+    let mut rig = Rig::start(vec![over_tcp(&server.url(), login)]);
+    let reason = rig.fault(EventKind::CameraFault).await;
+    assert!(reason.contains("password"), "{reason}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_frozen_picture() {
+    let server = Scripted::start(Script::Frozen).await;
+    let mut rig = Rig::start(vec![over_tcp(&server.url(), None)]);
+    let reason = rig.fault(EventKind::CameraFault).await;
+    assert!(reason.contains("same picture"), "{reason}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_good_camera_among_nine_hostile_ones() {
+    let scripts = [
+        Script::Mute,
+        Script::Garbage,
+        Script::BrokenVideo,
+        Script::NoKeyFrame,
+        Script::FrozenClock,
+        Script::Endless,
+        Script::Drip,
+        Script::NeverSatisfied,
+        Script::Frozen,
+    ];
+    let mut servers = Vec::new();
+    let mut cameras = Vec::new();
+    for (index, script) in scripts.into_iter().enumerate() {
+        let server = Scripted::start(script).await;
+        let mut hostile = over_tcp(&server.url(), Some(("viewer", "right")));
+        hostile.id = format!("hostile-{index}").into();
+        cameras.push(hostile);
+        servers.push(server);
+    }
+    let clip = place::clip("vtest-h264.mp4").unwrap();
+    let mut good = camera(file(&clip, true));
+    good.id = "good".into();
+    cameras.push(good);
+    let mut rig = Rig::start(cameras);
+    let pid = rig.child_started().await;
+    // Several pictures' worth: the others have all shown what they can do by then.
+    for _ in 0..2 {
+        rig.until("a picture of the good camera", |a| {
+            let seen = sighting(a)?;
+            if &*a.subject != "good" {
+                // A good picture that never changes shows nobody; the others show nothing.
+                assert!(!seen.present, "{seen:?}");
+                return None;
+            }
+            (!seen.evidence.is_empty() || seen.dwell.as_secs() > 10).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(rig.child(), Some(pid), "no restart");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn an_endless_picture_costs_no_memory() {
     let server = Scripted::start(Script::Endless).await;
     let mut rig = Rig::start(vec![over_tcp(&server.url(), None)]);

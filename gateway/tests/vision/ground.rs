@@ -182,6 +182,7 @@ fn measuring(clip: &Path) -> Camera {
             objects: true,
             fixtures: vec![],
             dwell,
+            crop: false,
             take_down: false,
             calendar: Arc::default(),
         }],

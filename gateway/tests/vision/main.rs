@@ -16,5 +16,6 @@ mod process;
 mod replay;
 mod rig;
 mod scripted;
+mod sealed;
 mod stills;
 mod tls;

@@ -7,11 +7,15 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wangge::{config::Vision, vision::wire};
+use wangge::{
+    config::Vision,
+    observation::Health,
+    vision::{NICENESS, wire},
+};
 use wangge_protocol::EventKind;
 use wangge_tests::place;
 
-use crate::rig::{PATIENCE, Rig, camera, file, rtsp, vision};
+use crate::rig::{PATIENCE, Rig, camera, file, health, rtsp, vision};
 
 fn a_camera() -> wangge::config::Camera {
     camera(file(&place::clip("vtest-h264.mp4").unwrap(), true))
@@ -66,6 +70,49 @@ async fn a_child_beyond_its_memory_is_replaced() {
     rig.stop().await;
 }
 
+/// Killed whenever it works on somebody's video, as if that video had killed it.
+#[tokio::test]
+async fn a_camera_whose_video_kills_is_passed_over_and_the_others_go_on() {
+    let cameras = ["one", "two"].map(|id| {
+        let mut camera = a_camera();
+        camera.id = id.into();
+        // More than one thread can look at: somebody is always being worked on.
+        camera.fps = 30.0;
+        camera
+    });
+    let mut rig = Rig::start(cameras.into());
+    let mut passed_over = None;
+    // Of three deaths two are the same camera's, if somebody was always worked on; it need not be.
+    for _ in 0..6 {
+        let told = rig
+            .until("well or passed over", |a| match health(a)? {
+                Health::Ok => Some(None),
+                Health::Fault { what, reason } if *what == EventKind::CameraFault => {
+                    assert!(reason.contains("passed over"), "{reason}");
+                    Some(Some(a.subject.clone()))
+                }
+                Health::Fault { .. } => None,
+            })
+            .await;
+        if told.is_some() {
+            passed_over = told;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        signal(rig.child_started().await, Signal::KILL);
+        rig.fault(EventKind::VisionFault).await;
+    }
+    let passed_over = passed_over.expect("somebody is passed over");
+    let other = rig
+        .until("a picture of the other", |a| {
+            let seen = crate::rig::sighting(a)?;
+            (!seen.evidence.is_empty()).then(|| a.subject.clone())
+        })
+        .await;
+    assert_ne!(other, passed_over);
+    rig.stop().await;
+}
+
 #[tokio::test]
 async fn stopping_leaves_no_child() {
     let mut rig = Rig::start(vec![a_camera()]);
@@ -93,6 +140,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
         time_zone: "Asia/Shanghai".into(),
         days: Default::default(),
         permits: Vec::new(),
+        sealed_for: None,
         cameras: Vec::new(),
     };
     wire::write(&mut ours, &setup).unwrap();
@@ -148,5 +196,25 @@ async fn the_child_is_confined_and_its_secrets_are_not_to_be_seen() {
         .find(|l| l.starts_with("Max core file size"))
         .unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let number = |name: &str, column: usize| -> u64 {
+        let line = limits.lines().find(|l| l.starts_with(name)).unwrap();
+        let words = line.trim_start_matches(name).split_whitespace();
+        words.clone().nth(column).unwrap().parse().unwrap()
+    };
+    // The hard limit too: it cannot take its limits back.
+    for column in [0, 1] {
+        assert!(number("Max address space", column) < 8 << 30, "{limits}");
+        assert!(number("Max open files", column) < 200, "{limits}");
+    }
+    let stat = std::fs::read_to_string(format!("{proc}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let nice: i32 = after_name
+        .split_whitespace()
+        .nth(16)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let own = rustix::process::getpriority_process(None).unwrap();
+    assert_eq!(nice, (own + NICENESS).min(19), "behind the gateway");
     rig.stop().await;
 }

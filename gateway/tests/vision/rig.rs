@@ -205,6 +205,7 @@ pub fn vision() -> Vision {
         threads: 1,
         memory_limit: 1 << 30,
         decoder: VideoDecoder::Software,
+        sealed_for: None,
     }
 }
 
@@ -238,6 +239,7 @@ pub fn camera(input: CameraInput) -> Camera {
             objects: false,
             fixtures: vec![],
             front: None,
+            crop: false,
             dwell: Duration::from_secs(2),
             take_down: false,
             calendar: Arc::default(),

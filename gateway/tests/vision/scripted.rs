@@ -33,6 +33,12 @@ pub enum Script {
     Endless,
     /// Good video whose size changes every second.
     Resolutions,
+    /// Answers a byte at a time.
+    Drip,
+    /// Asks for the password again and again, each time with another challenge.
+    NeverSatisfied,
+    /// One good picture again and again while its clock runs, ten times as fast as ours.
+    Frozen,
 }
 
 /// The running camera.
@@ -155,6 +161,7 @@ async fn serve(
 ) -> std::io::Result<()> {
     let (reader, mut writer) = connection.into_split();
     let mut lines = BufReader::new(reader).lines();
+    let mut challenge = 0u128;
     loop {
         let Some(request) = lines.next_line().await? else {
             return Ok(());
@@ -178,6 +185,21 @@ async fn serve(
                 writer.write_all(head.as_bytes()).await?;
                 loop {
                     writer.write_all(&[b'a'; 65_536]).await?;
+                }
+            }
+            Script::NeverSatisfied => {
+                challenge += 1;
+                let head = format!(
+                    "RTSP/1.0 401 Unauthorized\r\nCSeq: {sequence}\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"{challenge:032x}\", stale=TRUE\r\n\r\n"
+                );
+                writer.write_all(head.as_bytes()).await?;
+                continue;
+            }
+            Script::Drip => {
+                let head = format!("RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nX-Padding: ");
+                for byte in head.bytes().chain(std::iter::repeat(b'x')) {
+                    writer.write_all(&[byte]).await?;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             }
             _ => {}
@@ -245,6 +267,7 @@ async fn play(out: &mut Rtp, script: Script, video: &Video, told: &Notify) -> st
                 std::future::pending::<()>().await;
             }
             Script::FrozenClock => out.unit(unit, 0).await?,
+            Script::Frozen => out.unit(&video.small[0], picture * 90_000).await?,
             Script::Endless => {
                 let piece = [vec![0x7c, 0x05], vec![0; 60_000]].concat();
                 out.packet(&[0x7c, 0x85, 0], 0, false).await?;

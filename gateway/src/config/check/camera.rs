@@ -6,8 +6,8 @@ use wangge_models::Manifest;
 use wangge_protocol::EventKind;
 
 use super::{
-    At, Checker, Seen, calendar, device, ground, input, installed, limits, polygon, preset, rule,
-    station,
+    At, Checker, Seen, calendar, device, ground, input, installed, limits, polygon, preset,
+    privacy, rule, station,
 };
 use crate::calendar::Windows;
 use crate::config::{
@@ -40,6 +40,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
         if written.is_some() {
             cx.warn(at, "`[vision]` without a camera does nothing", "");
         }
+        privacy::sealed_for(cx, raw.privacy.as_ref(), false);
         return None;
     }
     let given = |value: Option<&str>, installed: fn() -> PathBuf| match value {
@@ -53,6 +54,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     );
     let manifest = cx.read_text(at.key("model"), &model, limits::FILE_BYTES);
     let onnxruntime = cx.file(at.key("onnxruntime"), &library);
+    let sealed_for = privacy::sealed_for(cx, raw.privacy.as_ref(), true);
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
@@ -66,6 +68,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
                 &limits::VISION_MEMORY,
             ),
             decoder: input::decoder(cx, at.key("decoder"), written.and_then(|v| v.decoder)),
+            sealed_for,
         },
         labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })
@@ -333,6 +336,7 @@ fn zones(
             // What is left may be of no class, unless somebody said that it does not count.
             objects: objects || (take_down && raw.objects.is_none()),
             fixtures,
+            crop: raw.crop.unwrap_or(false),
             dwell,
             take_down,
             calendar,

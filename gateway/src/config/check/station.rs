@@ -8,7 +8,7 @@ use super::{At, Checker, limits, suggest};
 use crate::{
     config::platform as profile,
     config::{
-        Listener, Profile, Station, Storage,
+        Listener, Profile, Retention, Station, Storage,
         raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
     },
 };
@@ -81,7 +81,11 @@ pub(super) fn unit_grid(cx: &mut Checker<'_, '_>, at: At<'_>, grid: &str) {
     }
 }
 
-pub(super) fn storage(cx: &mut Checker<'_, '_>, raw: Option<&RawStorage>) -> Storage {
+pub(super) fn storage(
+    cx: &mut Checker<'_, '_>,
+    raw: Option<&RawStorage>,
+    retention: Retention,
+) -> Storage {
     let nothing = RawStorage::default();
     let raw = raw.unwrap_or(&nothing);
     let root = At::Root;
@@ -107,12 +111,7 @@ pub(super) fn storage(cx: &mut Checker<'_, '_>, raw: Option<&RawStorage>) -> Sto
             2_000_000_000,
             &limits::QUOTA,
         ),
-        evidence_keep: cx.duration(
-            at.key("evidence_keep"),
-            raw.evidence_keep.as_ref(),
-            Duration::from_secs(30 * 86_400),
-            &limits::EVIDENCE_KEEP,
-        ),
+        retention,
         commit_interval: cx.duration(
             at.key("commit_interval"),
             raw.commit_interval.as_ref(),

@@ -5,6 +5,7 @@ mod camera;
 mod device;
 mod ground;
 mod link;
+mod privacy;
 mod rule;
 mod shape;
 mod station;

@@ -254,6 +254,14 @@ fn figures() {
             camera("fps", "5")
         )
     };
+    let retention = |key: &str, v: &str| format!("{STATION}{BIN}[retention]\n{key} = {v}\n");
+    let public = crate::seal::SecretKey::generate().recipient();
+    let sealed = |key: &str, v: &str| {
+        format!(
+            "{}[privacy]\nsealed_original = {{ recipient = \"{public}\", {key} = {v} }}\n",
+            camera("fps", "5")
+        )
+    };
     type Text<'t> = &'t dyn Fn(&str, &str) -> String;
     let cases: &[(Text<'_>, &str, &[&str], &[&str])] = &[
         (
@@ -263,10 +271,28 @@ fn figures() {
             &["\"63MB\"", "\"4.1TB\"", "\"40TB\"", "\"0B\""],
         ),
         (
-            &storage,
-            "evidence_keep",
+            &retention,
+            "default",
             &["\"1h\"", "\"365d\""],
             &["\"59m\"", "\"366d\"", "\"3650d\""],
+        ),
+        (
+            &retention,
+            "unconfirmed",
+            &["\"1h\"", "\"365d\""],
+            &["\"59m\"", "\"366d\"", "\"3650d\""],
+        ),
+        (
+            &retention,
+            "kinds.illegal_dumping",
+            &["\"1h\"", "\"365d\""],
+            &["\"59m\"", "\"366d\"", "\"3650d\""],
+        ),
+        (
+            &sealed,
+            "keep",
+            &["\"1h\"", "\"30d\""],
+            &["\"59m\"", "\"31d\"", "\"300d\""],
         ),
         (
             &storage,

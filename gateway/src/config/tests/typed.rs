@@ -20,7 +20,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.storage.quota, 2_000_000_000);
     assert_eq!(config.storage.commit_interval, Duration::from_millis(4));
     assert_eq!(
-        config.storage.evidence_keep,
+        config.storage.retention.default,
         Duration::from_secs(30 * 86_400)
     );
     assert_eq!(config.stop_deadline, Duration::from_secs(10));

@@ -8,7 +8,6 @@ use std::{
         unix::{fs::FileExt, net::UnixStream as StdUnixStream, process::ExitStatusExt},
     },
     path::Path,
-    process::Stdio,
     time::Duration,
 };
 
@@ -30,6 +29,7 @@ use crate::{
     feed::Feed,
     vision::{
         EXIT_MEMORY,
+        slate::{Slate, Suspect},
         wire::{self, Command, MAX_MESSAGE, Report, Setup},
     },
 };
@@ -58,6 +58,8 @@ pub struct Child {
     commands: mpsc::Sender<Vec<u8>>,
     /// `/proc/<pid>/statm`, opened once so that it can never be another process's.
     statm: Option<File>,
+    /// What it works on.
+    slate: Slate,
 }
 
 impl Child {
@@ -71,12 +73,13 @@ impl Child {
         let environment = ENVIRONMENT
             .iter()
             .filter_map(|name| Some((*name, std::env::var_os(name)?)));
+        let (slate, stdout) = Slate::new()?;
         let process = tokio::process::Command::new(program)
             .env_clear()
             .envs(environment)
             .env(ALLOCATOR.0, ALLOCATOR.1)
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .kill_on_drop(true)
             .spawn()?;
         let statm = process
@@ -104,6 +107,7 @@ impl Child {
             feeder,
             commands,
             statm,
+            slate,
         })
     }
 
@@ -143,6 +147,11 @@ impl Child {
         let fields = std::str::from_utf8(text.get(..read)?).ok()?;
         let pages: u64 = fields.split(' ').nth(1)?.parse().ok()?;
         Some(pages * rustix::param::page_size() as u64)
+    }
+
+    /// What it works on, or died of.
+    pub fn suspects(&self) -> Vec<Suspect> {
+        self.slate.suspects()
     }
 
     /// How the child ended, in one sentence. It has closed its socket, so it is about to end or

@@ -4,7 +4,9 @@
 //! decided whether it lives. A child that dies, hangs or grows too large is replaced; sensors
 //! and delivery never notice.
 
+mod blame;
 mod child;
+pub(crate) mod jpeg;
 mod permits;
 pub mod replay;
 mod report;
@@ -26,16 +28,21 @@ use crate::{
     counters::{ChildState, SourceCounters},
     feed::Feed,
     observation::Arrival,
-    vision::wire::Command,
+    vision::{
+        slate::Suspect,
+        wire::{Command, Setup},
+    },
 };
 
 use self::{
+    blame::Blame,
     child::Child,
     report::{Outcome, Reporter},
 };
 
 /// Stores a picture durably before an alert may name it: (bytes, media type, role, taken at).
-/// It may block.
+/// A sealed original has the media type [`crate::seal::MEDIA_TYPE`] and, as its role, the SHA-256
+/// of the picture that it belongs to; no alert names it. It may block.
 pub type Keep =
     Arc<dyn Fn(&[u8], &str, &str, Timestamp) -> Result<EvidenceRef, String> + Send + Sync>;
 
@@ -138,16 +145,35 @@ pub async fn run_program(
     }
     // It ends with this function at the latest: nobody takes permits for the child then.
     let _watching = AbortOnDrop(tokio::spawn(watcher.run()));
+    let started = Instant::now();
+    let mut blame = Blame::default();
     let mut reporter = Reporter::new(cameras, keep, clock, counters);
+    reporter.keep_sealed(launch.vision.sealed_for.clone());
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {
         let begun = Instant::now();
-        let reason = match life(&launch, &mut reporter, &mut permits, &out, &stop).await {
+        let mut setup = report::setup(reporter.cameras(), &launch.vision, &launch.calendars);
+        setup.permits = anonymous(&permits.borrow_and_update());
+        for (index, camera) in (0..).zip(&mut setup.cameras) {
+            camera.pause_us = blame.pause(index, started.elapsed()).as_micros() as u64;
+            camera.deadly = blame.deadly(index);
+        }
+        let life = life(&launch, &setup, &mut reporter, &mut permits, &out, &stop);
+        let (reason, suspects) = match life.await {
             End::Stopped => return,
-            End::Failed(reason) => reason,
+            End::Failed { reason, suspects } => (reason, suspects),
         };
         tracing::warn!("vision: {reason}");
+        for (camera, pause) in blame.died(&suspects, started.elapsed()) {
+            if let Some(camera) = reporter.cameras().get(usize::from(camera)) {
+                tracing::warn!(
+                    "camera {}: passed over for {} s, because picture analysis ended more than once while it looked at this camera's video",
+                    camera.id,
+                    pause.as_secs()
+                );
+            }
+        }
         launch.state.ended(&reason);
         if let Some(arrival) = reporter.child_failed(&reason)
             && out.send(arrival).await.is_err()
@@ -178,8 +204,13 @@ impl Drop for AbortOnDrop {
 enum End {
     /// The gateway stops.
     Stopped,
-    /// The child failed, and how, in one sentence.
-    Failed(String),
+    /// The child failed.
+    Failed {
+        /// How, in one sentence.
+        reason: String,
+        /// What it worked on.
+        suspects: Vec<Suspect>,
+    },
 }
 
 /// One child from start to end.
@@ -187,21 +218,25 @@ async fn life(
     Launch {
         program,
         vision,
-        calendars,
         state,
         feed,
+        ..
     }: &Launch,
+    setup: &Setup,
     reporter: &mut Reporter,
     permits: &mut watch::Receiver<Arc<[Permit]>>,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
 ) -> End {
-    let mut setup = report::setup(reporter.cameras(), vision, calendars);
-    setup.permits = anonymous(&permits.borrow_and_update());
     state.begins();
-    let mut child = match Child::start(program, &setup, feed).await {
+    let mut child = match Child::start(program, setup, feed).await {
         Ok(child) => child,
-        Err(e) => return End::Failed(format!("cannot start the vision child: {e}")),
+        Err(e) => {
+            return End::Failed {
+                reason: format!("cannot start the vision child: {e}"),
+                suspects: Vec::new(),
+            };
+        }
     };
     let mut watch = Watch::new(Instant::now());
     loop {
@@ -222,7 +257,11 @@ async fn life(
         };
         let failed = match message {
             Err(_) => Some("it hangs: no sign of life".to_owned()),
-            Ok(None) => return End::Failed(child.ended().await),
+            Ok(None) => {
+                let suspects = child.suspects();
+                let reason = child.ended().await;
+                return End::Failed { reason, suspects };
+            }
             Ok(Some(Err(e))) => Some(format!("it sent what cannot be understood: {e}")),
             Ok(Some(Ok(message))) => {
                 let memory = child.resident();
@@ -250,8 +289,9 @@ async fn life(
             }
         };
         if let Some(reason) = failed {
+            let suspects = child.suspects();
             child.kill().await;
-            return End::Failed(reason);
+            return End::Failed { reason, suspects };
         }
     }
 }

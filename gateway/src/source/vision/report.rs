@@ -16,13 +16,14 @@ use crate::{
     },
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value},
+    seal::{self, Recipient},
     vision::wire::{
-        self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Role,
-        Setup, ZoneSetup,
+        self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Setup,
+        ZoneSetup,
     },
 };
 
-use super::Keep;
+use super::{Keep, jpeg};
 
 /// Emptiness that ends a presence where no rule says how long.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) ->
         threads: vision.threads,
         decoder: vision.decoder,
         memory_limit: vision.memory_limit,
+        sealed_for: vision.sealed_for.as_ref().map(Recipient::to_bytes),
         cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
     }
 }
@@ -58,6 +60,7 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         labels: zone.labels.clone(),
         objects: zone.objects,
         fixtures: zone.fixtures.clone(),
+        crop: zone.crop,
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
         hours: zone.calendar.hours.clone(),
@@ -69,6 +72,8 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         fps: camera.fps,
         masks: camera.masks.clone(),
         zones: zones.collect(),
+        pause_us: 0,
+        deadly: Vec::new(),
     }
 }
 
@@ -179,6 +184,8 @@ pub struct Reporter {
     health: Vec<Option<Health>>,
     progress: Vec<CameraProgress>,
     model: (String, String),
+    /// Originals that are sealed for somebody else are not kept.
+    sealed_for: Option<Recipient>,
     keep: Keep,
     clock: Clock,
     /// Of a recording: the time up to which it has been looked at.
@@ -206,6 +213,7 @@ impl Reporter {
             progress: Vec::new(),
             cameras,
             model: Default::default(),
+            sealed_for: None,
             keep,
             clock,
             recorded: None,
@@ -220,6 +228,11 @@ impl Reporter {
 
     fn now(&self) -> Timestamp {
         self.recorded.unwrap_or_else(|| self.clock.now().wall)
+    }
+
+    /// Keeps originals that are sealed for `recipient`.
+    pub fn keep_sealed(&mut self, recipient: Option<Recipient>) {
+        self.sealed_for = recipient;
     }
 
     pub fn cameras(&self) -> &[Arc<Camera>] {
@@ -380,7 +393,7 @@ impl Reporter {
         let mut evidence = Vec::new();
         for picture in seen.pictures {
             let taken = believable(picture.at_us, now).unwrap_or(at);
-            match self.keep(picture.jpeg, picture.role, taken).await {
+            match self.keep(picture, taken).await {
                 Ok(kept) => evidence.push(kept),
                 // An alert without its picture is worth more than none.
                 Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
@@ -414,20 +427,29 @@ impl Reporter {
         Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
     }
 
-    async fn keep(
-        &self,
-        picture: Vec<u8>,
-        role: Role,
-        at: Timestamp,
-    ) -> Result<EvidenceRef, String> {
-        if !picture.starts_with(&[0xff, 0xd8]) || !picture.ends_with(&[0xff, 0xd9]) {
-            return Err("not a JPEG".into());
-        }
+    async fn keep(&self, picture: wire::Picture, at: Timestamp) -> Result<EvidenceRef, String> {
+        let wire::Picture {
+            role, jpeg, sealed, ..
+        } = picture;
+        jpeg::check(&jpeg).map_err(str::to_owned)?;
         let keep = Arc::clone(&self.keep);
+        let expected = |sealed: &Vec<u8>| {
+            let recipient = self.sealed_for.as_ref();
+            recipient.is_some_and(|recipient| seal::is_for(sealed, recipient))
+        };
+        let sealed = sealed.filter(expected);
         // It waits for the disk.
-        tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", role.slug(), at))
-            .await
-            .map_err(|e| e.to_string())?
+        let kept = tokio::task::spawn_blocking(move || {
+            let kept = keep(&jpeg, "image/jpeg", role.slug(), at)?;
+            if let Some(sealed) = sealed {
+                // The picture itself is there; without its original it still counts.
+                if let Err(e) = keep(&sealed, seal::MEDIA_TYPE, &kept.sha256, at) {
+                    tracing::error!("sealed original not kept: {e}");
+                }
+            }
+            Ok(kept)
+        });
+        kept.await.map_err(|e| e.to_string())?
     }
 }
 

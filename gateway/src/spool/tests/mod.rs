@@ -29,7 +29,12 @@ fn storage(path: &Path) -> Storage {
     Storage {
         path: path.to_owned(),
         quota: 1 << 30,
-        evidence_keep: Duration::from_secs(3_600),
+        retention: crate::config::Retention {
+            default: Duration::from_secs(3_600),
+            unconfirmed: Duration::from_secs(3_600),
+            kinds: Default::default(),
+            sealed: Duration::from_secs(3_600),
+        },
         commit_interval: Duration::ZERO,
     }
 }

@@ -214,7 +214,12 @@ impl Station {
         let storage = Storage {
             path: dir.path().join("spool"),
             quota: 1 << 30,
-            evidence_keep: Duration::from_secs(3600),
+            retention: crate::config::Retention {
+                default: Duration::from_secs(3600),
+                unconfirmed: Duration::from_secs(3600),
+                kinds: Default::default(),
+                sealed: Duration::from_secs(3600),
+            },
             commit_interval: Duration::ZERO,
         };
         let name: Arc<str> = "up".into();

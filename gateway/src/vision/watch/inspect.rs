@@ -15,11 +15,12 @@ use crate::vision::{
     detect::{DetectError, Detector, Placement},
     draw::Canvas,
     dwell,
-    evidence::{self, Caption},
+    evidence::{self, Caption, Privacy},
     gaze::Need,
     luma::Luma,
     nms::Detection,
     pixelate::Sensitive,
+    plate,
     scene::Thumbnail,
     story::{self, Visitor},
     view::Impairment,
@@ -122,6 +123,7 @@ impl Watch {
             .is_none_or(|last| at.saturating_sub(last) >= every);
         match previous {
             Some(previous) if !overdue && !moved => {
+                self.recent.hold(pts);
                 self.tracker.hold(previous, at);
             }
             _ => {
@@ -131,6 +133,8 @@ impl Watch {
                 self.last_look = Some(at);
                 self.recheck = if moved { first } else { every * 2 };
                 self.tracker.update(&found, at);
+                self.recent
+                    .note(pts, hidden(&found, &self.labels).collect());
             }
         }
         let tracks = self.tracker.tracks();
@@ -475,10 +479,26 @@ impl Watch {
                 .detector
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            sensitive(canvas, &mut detector)
+            let mut found = sensitive(canvas, &mut detector)?;
+            found.extend(self.recent.around(pts));
+            let vehicles = found.iter().filter(|(what, _)| *what == Sensitive::Vehicle);
+            let vehicles: Vec<Bbox> = vehicles.map(|(_, bbox)| *bbox).collect();
+            let plates = plate::plates(canvas, &vehicles).into_iter();
+            found.extend(plates.map(|bbox| (Sensitive::Plate, bbox)));
+            Ok(found)
         };
-        let jpeg = evidence::render(frame, &self.masks, &mut find, &caption, &shared.time_zone)?;
-        Ok(Picture { role, at_us, jpeg })
+        let privacy = Privacy {
+            masks: &self.masks,
+            crop: watched.crop,
+            sealed_for: shared.sealed_for.as_ref(),
+        };
+        let rendered = evidence::render(frame, privacy, &mut find, &caption, &shared.time_zone)?;
+        Ok(Picture {
+            role,
+            at_us,
+            jpeg: rendered.jpeg,
+            sealed: rendered.sealed,
+        })
     }
 }
 
@@ -521,6 +541,25 @@ fn masked<'p>(
     Cow::Owned(pixels)
 }
 
+/// What has to be hidden of a class.
+fn hides(class: usize, labels: &[String]) -> Option<Sensitive> {
+    match labels.get(class).map_or("", String::as_str) {
+        PERSON => Some(Sensitive::Person),
+        label if VEHICLES.contains(&label) => Some(Sensitive::Vehicle),
+        _ => None,
+    }
+}
+
+/// What has to be hidden of everything seen, sure or not.
+fn hidden<'d>(
+    found: &'d [Detection],
+    labels: &'d [String],
+) -> impl Iterator<Item = (Sensitive, Bbox)> + 'd {
+    found
+        .iter()
+        .filter_map(|d| Some((hides(d.class, labels)?, d.bbox)))
+}
+
 /// People and vehicles in a picture, small ones too.
 fn sensitive(canvas: &Canvas, detector: &mut Detector) -> Result<Vec<(Sensitive, Bbox)>, String> {
     let labels = detector.manifest.labels.clone();
@@ -555,11 +594,8 @@ fn sensitive(canvas: &Canvas, detector: &mut Detector) -> Result<Vec<(Sensitive,
             .look(&small, placement.width * 3, placement)
             .map_err(|e| e.to_string())?;
         for detection in seen {
-            let label = labels.get(detection.class).map_or("", String::as_str);
-            let what = match label {
-                PERSON => Sensitive::Person,
-                _ if VEHICLES.contains(&label) => Sensitive::Vehicle,
-                _ => continue,
+            let Some(what) = hides(detection.class, &labels) else {
+                continue;
             };
             let [l, t, r, b] = detection.bbox;
             let (width, height) = (right - left, bottom - top);
@@ -574,3 +610,6 @@ fn sensitive(canvas: &Canvas, detector: &mut Detector) -> Result<Vec<(Sensitive,
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ use std::{
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::seal::Recipient;
+
 use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
@@ -24,8 +26,10 @@ use super::{
     media::{Allowance, MediaClock, WallMap},
     out::Out,
     pace::Pace,
+    recent::Recent,
     ring::Ring,
     scene::Scene,
+    slate,
     story::Stories,
     track::Tracker,
     view::{Impairment, View},
@@ -57,12 +61,16 @@ pub struct Shared {
     pub hardware: Hardware,
     /// Holidays.
     pub days: Arc<Days>,
+    /// Who may open pictures as they were before heads and plates were hidden.
+    pub sealed_for: Option<Recipient>,
 }
 
 /// A zone and what is known of it.
 #[derive(Debug)]
 struct Watched {
     id: String,
+    /// Pictures show its surroundings only.
+    crop: bool,
     dwell: Dwell,
     /// When things may be there, by wall time of the pictures.
     gate: Gate,
@@ -128,6 +136,8 @@ pub struct Watch {
     /// Where this camera's set-up does not do what it was made for, in one sentence.
     weakness: Option<String>,
     tracker: Tracker,
+    /// Who is hidden in pictures, whatever the detector finds in them.
+    recent: Recent,
     clock: MediaClock,
     newest_pts: i64,
     wall: WallMap,
@@ -144,6 +154,11 @@ pub struct Watch {
     last_arrival: Option<Instant>,
     undecoded_since: Option<Instant>,
     state: Option<CameraState>,
+    /// Children died of its video: nothing is decoded until then.
+    paused_until: Option<Instant>,
+    pause_told: bool,
+    /// Frames that children died of.
+    deadly: Vec<u64>,
 }
 
 impl Watch {
@@ -184,6 +199,7 @@ impl Watch {
                     state: State::Forbidden,
                     take_down: zone.take_down,
                     id: zone.id.clone(),
+                    crop: zone.crop,
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
                         polygon,
@@ -240,6 +256,7 @@ impl Watch {
             shifted: false,
             weakness: None,
             tracker: Tracker::new(threshold).with(allowance),
+            recent: Recent::default(),
             clock: MediaClock::with(allowance),
             newest_pts: 0,
             wall: WallMap::default(),
@@ -251,6 +268,10 @@ impl Watch {
             last_arrival: None,
             undecoded_since: None,
             state: None,
+            paused_until: (setup.pause_us > 0)
+                .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
+            pause_told: false,
+            deadly: setup.deadly.clone(),
         }
     }
 
@@ -258,6 +279,7 @@ impl Watch {
     pub fn take(&mut self, item: Item, scalers: &mut Scalers, counters: &Counters) {
         match item {
             Item::Start(format) => self.start(format, counters),
+            Item::Unit(_) if self.is_paused() => counters.skipped.add_one(),
             Item::Unit(unit) => {
                 self.unit(unit, scalers, counters);
                 self.tell_progress();
@@ -301,10 +323,31 @@ impl Watch {
         }
     }
 
+    /// Whether it has to wait because of what its video did; says so once.
+    fn is_paused(&mut self) -> bool {
+        let Some(until) = self.paused_until else {
+            return false;
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.paused_until = None;
+            return false;
+        }
+        if !std::mem::replace(&mut self.pause_told, true) {
+            let reason = format!(
+                "sends video that ended the analysis of all cameras more than once; it is passed over for {} s, the others go on. Check its firmware, and who can reach it",
+                left.as_secs() + 1
+            );
+            self.tell(CameraState::Fault(reason));
+        }
+        true
+    }
+
     fn start(&mut self, format: Format, counters: &Counters) {
         tracing::debug!(camera = self.id, ?format, "stream begins");
         self.format = Some(format);
         self.ring.forget();
+        self.recent.clear();
         self.begin_again(counters);
         self.warned = false;
         self.clock.restart();
@@ -318,6 +361,11 @@ impl Watch {
 
     fn unit(&mut self, unit: Unit, scalers: &mut Scalers, counters: &Counters) {
         self.last_arrival = Some(Instant::now());
+        if !self.deadly.is_empty() && self.deadly.contains(&unit.fingerprint()) {
+            counters.dropped.add_one();
+            // What follows refers to it.
+            return self.begin_again(counters);
+        }
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
         if self.background.is_some() {
@@ -383,6 +431,7 @@ impl Watch {
     /// Looks at a key frame of a quiet scene, alone.
     fn look(&mut self, unit: &Unit, scalers: &mut Scalers, counters: &Counters) {
         let Some(format) = &self.format else { return };
+        let _working = slate::begin(self.camera, unit.fingerprint());
         match decode::last_picture(format, std::iter::once(unit)) {
             Ok(picture) => {
                 counters.decoded.add_one();
@@ -408,6 +457,7 @@ impl Watch {
         let Some(format) = &self.format else {
             return counters.skipped.add_one();
         };
+        let _working = slate::begin(self.camera, unit.fingerprint());
         let opened = match self.decoder.take() {
             Some(decoder) => Ok(decoder),
             None => self.hardware.open(format, &self.shared),
