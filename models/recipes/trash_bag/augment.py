@@ -65,7 +65,7 @@ def photometric(rng, picture):
     return x
 
 
-def paste(rng, ground, thing, side, box_free=None):
+def paste(rng, ground, thing, side):
     """Puts a BGRA thing with longest side `side` somewhere; returns its box."""
     scale = side / max(thing.shape[:2])
     thing = cv2.resize(thing, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -26,7 +26,7 @@ import torch
 import pictures
 from augment import Maker
 from graph import Network
-from loss import decode, loss, points
+from loss import loss, points
 
 MEAN = torch.tensor([103.53, 116.28, 123.675]).view(1, 3, 1, 1)
 STD = torch.tensor([57.375, 57.12, 58.395]).view(1, 3, 1, 1)
