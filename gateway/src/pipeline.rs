@@ -199,8 +199,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
-                config.calendars.clone(),
-                vision,
+                (vision, config.calendars.clone()),
                 Arc::new(move |bytes, media_type, role, taken_at| {
                     pictures
                         .put(bytes, media_type, role, taken_at)
