@@ -214,8 +214,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
-                config.calendars.clone(),
-                vision,
+                (vision, config.calendars.clone()),
                 Arc::new(move |bytes, media_type, role, taken_at| {
                     if media_type == crate::seal::MEDIA_TYPE {
                         sealed.put(role, bytes).map_err(|fault| fault.to_string())?;

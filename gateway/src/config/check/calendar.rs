@@ -121,7 +121,7 @@ fn table(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawDays) -> Days {
         (None, Some(_)) if raw.valid_until.is_none() && !cx.was_reported(at.key("valid_until")) => {
             let help = "for example `valid_until = \"2026-12-31\"`: the last day that the lists \
                         know of, so that somebody is told before it";
-            cx.error(at, "`valid_until` is missing", help);
+            cx.error(at.key("valid_until"), "`valid_until` is missing", help);
         }
         (Some(end), Some(last)) if last > end => {
             let message = format!("the lists go on until {last}, after `valid_until`");

@@ -76,8 +76,7 @@ pub struct Gauges {
 /// `refused` those lost or damaged, `faults` camera faults and deaths of the child.
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
-    calendars: Calendars,
-    vision: Vision,
+    (vision, calendars): (Vision, Calendars),
     keep: Keep,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
