@@ -26,13 +26,12 @@ pub mod limits {
 /// Width of the picture that a detector looks at, where nothing else is known, pixels.
 const ANALYSED: f64 = 416.0;
 /// How exactly a box's edges are seen (standard deviation), as share of its sides; a pixel of
-/// what the detector looked at is the least. An assumption, in the range of what detectors of
-/// this kind do.
+/// what the detector looked at is the least. An assumption, not measured.
 const BOX_ERROR: f64 = 0.04;
 /// How exactly a lower rim is seen (standard deviation), in cells of the scene model.
 const RIM_ERROR: f64 = 0.5;
-/// A cell counts as changed when a part of it has, so that rims come out large by so much of a
-/// cell; taken off again.
+/// A cell counts as changed when a part of it has, so that rims come out large, by about so much
+/// of a cell; taken off again. An assumption, not measured.
 const RIM_EXCESS: f32 = 0.25;
 /// A box that ends at the picture's lower edge has its foot outside.
 const FOOT_SEEN: f32 = 0.995;
