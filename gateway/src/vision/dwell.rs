@@ -213,7 +213,7 @@ impl Dwell {
             self.empty_reported = true;
             out.push(Event::Empty { dwell: self.empty });
         }
-        if empty && matches!(self.state, State::TakeDown(_) | State::Forbidden) {
+        if is_empty && matches!(self.state, State::TakeDown(_) | State::Forbidden) {
             self.emptied = true;
         }
         self.measures = somebody || (empty && !self.empty_reported);

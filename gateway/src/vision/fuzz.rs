@@ -341,7 +341,7 @@ mod tests {
             assert!(pictures > 0, "{name}");
         }
         assert!(postcard::from_bytes::<Report>(&seed("report/fatal")).is_ok());
-        let picture = crate::source::vision::jpeg::check(&seed("picture/evidence"));
+        let picture = crate::source::vision::jpeg::check(&seed("picture/shown"));
         assert_eq!(picture, Ok(()));
         // The session description goes through the RTSP library to its end: a stream is found.
         let described = answer(&seed("answer/sdp"));

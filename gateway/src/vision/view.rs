@@ -300,7 +300,11 @@ mod tests {
     /// Windows, a kerb, paving.
     fn street(x: usize, y: usize) -> f32 {
         let window = (x % 24 < 12) && (y % 20 < 11) && y < 50;
-        let paving = if (x / 5 + y / 4) % 2 == 0 { 12.0 } else { 0.0 };
+        let paving = if (x / 5 + y / 4).is_multiple_of(2) {
+            12.0
+        } else {
+            0.0
+        };
         if window {
             60.0
         } else {
@@ -335,7 +339,8 @@ mod tests {
         let hand = |x: usize, _: usize| 70.0 + x as f32 / 20.0;
         let black = |_: usize, _: usize| 2.0;
         let dark = |x: usize, y: usize| 18.0 + street(x, y) / 30.0;
-        let cases: [(&dyn Fn(usize, usize) -> f32, Impairment); 5] = [
+        type Painted<'a> = &'a dyn Fn(usize, usize) -> f32;
+        let cases: [(Painted<'_>, Impairment); 5] = [
             (&turned, Moved),
             (&blurred, OutOfFocus),
             (&hand, Covered),

@@ -202,7 +202,6 @@ async fn measured(blocks: &[Block]) -> Overrun {
         })
         .await;
     rig.stop().await;
-    println!("{:?}", seen.overrun);
     seen.overrun.expect("metres")
 }
 
@@ -230,9 +229,7 @@ async fn what_stands_within_the_line_is_not_told() {
     // Emptiness is told; nothing else is, long after the dwell.
     let told = tokio::time::timeout(Duration::from_secs(25), async {
         loop {
-            let Some(arrival) = rig.arrivals.recv().await else {
-                return None;
-            };
+            let arrival = rig.arrivals.recv().await?;
             if let Some(seen) = sighting(&arrival).filter(|s| s.present) {
                 return Some(seen);
             }

@@ -144,10 +144,6 @@ fn expand(pattern: &str) -> Result<Vec<String>, String> {
 }
 
 /// All devices of one table.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call, each argument a different table"
-)]
 fn row(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,

@@ -34,6 +34,9 @@ pub(super) fn ground(
             Some(Marked { image, metres })
         })
         .collect();
+    if cx.was_reported(list) {
+        return None;
+    }
     let picture = raw.picture.unwrap_or(PICTURE);
     if let Some(side) = picture
         .iter()

@@ -340,8 +340,8 @@ impl Background {
 
     /// What stays where nobody asks becomes the scene, so that it leaves no ghost when it goes.
     fn forget_elsewhere(&mut self, passed: Duration, covered: &[bool]) {
-        for index in 0..self.scene.len() {
-            let waits = self.changed[index] && !self.asked[index] && !covered[index];
+        for (index, covered) in covered.iter().enumerate() {
+            let waits = self.changed[index] && !self.asked[index] && !covered;
             if !waits || self.still[index] < STILL_FOR {
                 self.elsewhere[index] = Duration::ZERO;
                 continue;

@@ -234,7 +234,7 @@ fn lines() {
     one(
         ", road = [0, 3]",
         "",
-        "line",
+        "line.road",
         "`road` is missing",
         "road = [3.0, 5.0]",
     );

@@ -105,7 +105,7 @@ fn the_truth_lies_within_the_stated_error_in_95_of_100() {
         "{told} told, {refused} refused, {silent} silent; across {held}, along {along_held} within; median error {median:.3} m"
     );
     assert!(
-        refused <= 10 && silent <= 100,
+        refused <= 20 && silent <= 100,
         "{refused} refused, {silent} silent"
     );
     assert!(held * 100 >= told * 93, "{held} of {told} within");
