@@ -84,8 +84,10 @@ impl TlsFault {
 
     /// The same of the error that a connection gives; `None` if it is not about TLS.
     pub fn of_io(error: &io::Error) -> Option<Self> {
-        let inner = error.get_ref()?.downcast_ref::<Error>()?;
-        Some(Self::of(inner))
+        let inner = error.get_ref()?;
+        // Libraries wrap it once more.
+        let wrapped = || inner.downcast_ref::<io::Error>().and_then(Self::of_io);
+        inner.downcast_ref::<Error>().map(Self::of).or_else(wrapped)
     }
 }
 

@@ -28,6 +28,10 @@ const ANALYSED: f64 = 416.0;
 /// How exactly a box's edges are seen (standard deviation), as share of its sides; a pixel of
 /// what the detector looked at is the least. An assumption, not measured.
 const BOX_ERROR: f64 = 0.04;
+/// Cells by which a thing without a class reaches too far at either end, and how exactly an end is
+/// known, cells (standard deviation): both from rendered clips, not from cameras.
+const END_EXCESS: f64 = 0.75;
+const END_ERROR: f64 = 1.0;
 /// How exactly a lower rim is seen (standard deviation), in cells of the scene model.
 const RIM_ERROR: f64 = 0.5;
 /// A cell counts as changed when a part of it has, so that rims come out large, by about so much
@@ -337,14 +341,23 @@ impl Front {
     pub fn of_rim(&self, rim: &[[f32; 3]], cells: [usize; 2]) -> Option<Footprint> {
         let cell = cells.map(|n| 1.0 / n.max(1) as f32);
         let seen = rim.iter().filter(|column| column[2] < FOOT_SEEN);
-        let rim: Vec<Point> = seen
+        let mut rim: Vec<Point> = seen
             .flat_map(|[left, right, bottom]| {
                 let bottom = f64::from(bottom - RIM_EXCESS * cell[1]);
                 [[f64::from(*left), bottom], [f64::from(*right), bottom]]
             })
             .collect();
+        // A cell at either end counts although the thing fills but a part of it.
+        if let [first, .., last] = rim.as_mut_slice() {
+            let excess = END_EXCESS * f64::from(cell[0]);
+            if last[0] - first[0] > 2.0 * excess {
+                first[0] += excess;
+                last[0] -= excess;
+            }
+        }
         let picture = self.plane.picture();
-        let deviation = [0, 1].map(|i| RIM_ERROR * f64::from(cell[i]) * picture[i]);
+        let errors = [END_ERROR, RIM_ERROR];
+        let deviation = [0, 1].map(|i| errors[i] * f64::from(cell[i]) * picture[i]);
         (!rim.is_empty()).then_some(Footprint { rim, deviation })
     }
 
