@@ -9,6 +9,7 @@
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
+mod budget;
 mod decode;
 mod depacket;
 mod detect;
@@ -42,7 +43,7 @@ use std::{
     fs::File,
     os::{fd::AsFd, unix::fs::FileExt, unix::net::UnixStream},
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -50,7 +51,7 @@ use std::{
 use jiff::tz::TimeZone;
 
 use self::{
-    detect::{Detector, Runtime},
+    detect::{Detector, Detectors, Runtime},
     lane::{Item, Lane, Pool},
     out::Out,
     watch::{Shared, Watch},
@@ -92,7 +93,7 @@ pub fn child_main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     match prepare(&setup) {
-        Ok(detector) => work(setup, socket, out, detector),
+        Ok(prepared) => work(setup, socket, out, prepared),
         Err(reason) => {
             out.send(&Report::Fatal { reason });
             ExitCode::FAILURE
@@ -108,9 +109,16 @@ fn gateway() -> Option<UnixStream> {
     Some(socket)
 }
 
-/// A detector in a closed sandbox. Everything is read while files can be read; the network is
+/// What [`prepare`] made.
+struct Prepared {
+    detectors: Detectors,
+    /// What could not be done, one sentence each.
+    weaknesses: Vec<String>,
+}
+
+/// Detectors in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
-fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
+fn prepare(setup: &Setup) -> Result<Prepared, String> {
     decode::quiet_logs();
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
@@ -123,28 +131,36 @@ fn prepare(setup: &Setup) -> Result<(Detector, Vec<String>), String> {
         });
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
     let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
-    let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
-    Ok((detector, weaknesses))
+    let allowed = budget::of_model(&model);
+    let network = |_| budget::within(allowed, || Detector::load(&runtime, &model));
+    let networks: Result<Vec<_>, _> = (0..setup.threads.clamp(1, MAX_THREADS))
+        .map(network)
+        .collect();
+    let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
+    Ok(Prepared {
+        detectors,
+        weaknesses,
+    })
 }
 
-fn work(
-    setup: Setup,
-    socket: UnixStream,
-    out: Out,
-    (detector, weaknesses): (Detector, Vec<String>),
-) -> ExitCode {
+fn work(setup: Setup, socket: UnixStream, out: Out, prepared: Prepared) -> ExitCode {
+    let Prepared {
+        detectors,
+        weaknesses,
+    } = prepared;
+    let manifest = detectors.manifest();
     let faults: Vec<_> = setup
         .cameras
         .iter()
-        .map(|camera| unknown_label(camera, &detector.manifest.labels))
+        .map(|camera| unknown_label(camera, &manifest.labels))
         .collect();
     let ready = Report::Ready {
-        model: detector.manifest.id.clone(),
-        model_hash: detector.manifest.sha256.clone(),
+        model: manifest.id.clone(),
+        model_hash: manifest.sha256.clone(),
         weaknesses,
     };
     let shared = Arc::new(Shared {
-        detector: Mutex::new(detector),
+        detector: detectors,
         out,
         time_zone: TimeZone::system(),
     });

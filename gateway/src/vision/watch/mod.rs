@@ -4,7 +4,7 @@ mod inspect;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     background::Background,
     decode::{self, Decoder, Format, Scaler, Unit},
-    detect::Detector,
+    detect::Detectors,
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     lane::{Counters, Item},
@@ -38,8 +38,8 @@ const INTERRUPTED: Duration = Duration::from_secs(10);
 /// What all cameras share.
 #[derive(Debug)]
 pub struct Shared {
-    /// One network for all cameras.
-    pub detector: Mutex<Detector>,
+    /// A network for each thread that looks.
+    pub detector: Detectors,
     /// The way to the gateway.
     pub out: Out,
     /// For captions.
@@ -105,16 +105,8 @@ pub struct Watch {
 impl Watch {
     /// A camera that has not sent anything yet.
     pub fn new(camera: u16, setup: &CameraSetup, shared: Arc<Shared>) -> Self {
-        let (labels, threshold) = {
-            let detector = shared
-                .detector
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            (
-                detector.manifest.labels.clone(),
-                detector.manifest.threshold,
-            )
-        };
+        let manifest = shared.detector.manifest();
+        let (labels, threshold) = (manifest.labels.clone(), manifest.threshold);
         let zones: Vec<_> = setup
             .zones
             .iter()
