@@ -13,6 +13,7 @@ pub mod geo;
 pub mod observation;
 pub mod pipeline;
 pub mod rules;
+pub mod shadow;
 pub mod simulate;
 pub mod source;
 pub mod spool;

@@ -30,7 +30,7 @@ use crate::{
     counters::{ChildState, SourceCounters, UplinkCounters},
     engine::{Engine, Progress, SharedProgress},
     observation::Arrival,
-    rules, source,
+    rules, shadow, source,
     spool::{Spool, evidence::EvidenceStore},
     status, uplink,
 };
@@ -191,20 +191,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
+    let mut comparison = None;
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();
         let child = Arc::new(ChildState::default());
         running.vision = Some(child.clone());
+        let witness = shadow::start(&config, clock).map(|(witness, work)| {
+            comparison = Some(work);
+            witness
+        });
         sources.spawn(
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
                 vision,
-                Arc::new(move |bytes, media_type, role, taken_at| {
-                    pictures
-                        .put(bytes, media_type, role, taken_at)
-                        .map_err(|fault| fault.to_string())
-                }),
+                source::vision::Sinks {
+                    keep: Arc::new(move |bytes, media_type, role, taken_at| {
+                        pictures
+                            .put(bytes, media_type, role, taken_at)
+                            .map_err(|fault| fault.to_string())
+                    }),
+                    witness,
+                },
                 arrivals.clone(),
                 clock,
                 source::vision::Gauges {
@@ -258,6 +266,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop_sources.cancel();
     sources.join(deadline).await;
+    if let Some(comparison) = comparison
+        && timeout_at(deadline, comparison).await.is_err()
+    {
+        warn!("the comparison with the shadow could not be written in time");
+    }
     drop(arrivals); // the engine ends with the last sender
     engine.join(deadline).await;
     drain(&spool, deadline, config.stop_deadline).await;

@@ -2,6 +2,7 @@
 
 mod check;
 mod run;
+mod shadow;
 mod spool;
 mod status;
 mod table;
@@ -91,6 +92,9 @@ enum Command {
     /// Look after the undelivered alerts on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Compare what is only tried with what alerts.
+    #[command(subcommand)]
+    Shadow(ShadowCommand),
     /// Ask the running gateway how it is.
     #[command(after_help = EXIT_CODES)]
     Status {
@@ -136,6 +140,25 @@ enum SpoolCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ShadowCommand {
+    /// What a shadow model or shadow zones would have alerted, per zone and day.
+    ///
+    /// Reads the ledger in the storage directory; the gateway may run. An alert is counted when
+    /// it is over.
+    #[command(after_help = EXIT_CODES)]
+    Report {
+        #[command(flatten)]
+        file: File,
+        /// Calendar days, today included.
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        days: u16,
+        /// Print one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Args)]
 struct File {
     /// The station's file.
@@ -153,6 +176,9 @@ impl Cli {
             Command::Config(ConfigCommand::Schema) => print(&format!("{:#}\n", config::schema())),
             Command::Spool(SpoolCommand::Check { path, file }) => {
                 spool::check(path.as_deref(), &file.config)
+            }
+            Command::Shadow(ShadowCommand::Report { file, days, json }) => {
+                shadow::report(&file.config, days, json)
             }
             Command::Status { config, url, json } => {
                 status::status(config.as_deref(), url.as_deref(), json)

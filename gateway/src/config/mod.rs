@@ -414,6 +414,8 @@ pub struct Zone {
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
     pub dwell: Duration,
+    /// The zone's rule where it is only tried: then the camera's rules do not have it.
+    pub shadow: Option<Arc<Rule>>,
 }
 
 /// The vision child.
@@ -421,6 +423,8 @@ pub struct Zone {
 pub struct Vision {
     /// The model's manifest (TOML) beside its weights.
     pub model: PathBuf,
+    /// A second model's manifest, which looks too and is only compared.
+    pub shadow: Option<PathBuf>,
     /// libonnxruntime.so
     pub onnxruntime: PathBuf,
     pub threads: usize,

@@ -273,6 +273,9 @@ pub struct RawZone {
     pub dwell: Option<DurationText>,
     /// How long the zone must be empty before the alert is cleared; `10s` when left out.
     pub grace: Option<DurationText>,
+    /// Only try the zone: nothing is alerted and no picture is taken; `wangge shadow report` says
+    /// what it would have alerted, beside the live zones of its kind on the same camera.
+    pub shadow: Option<bool>,
 }
 
 /// The process that looks at pictures.
@@ -290,6 +293,18 @@ pub struct RawVision {
     pub threads: Option<usize>,
     /// Resident memory at which the process is restarted; `512MB` when left out.
     pub memory_limit: Option<SizeText>,
+    /// A model that is only tried.
+    pub shadow: Option<RawShadow>,
+}
+
+/// A second model that looks at the same pictures: nothing is alerted and no picture is taken;
+/// `wangge shadow report` says what it would have alerted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawShadow {
+    /// The model's manifest.
+    #[schemars(required, example = &"/var/lib/wangge/models/candidate.toml")]
+    pub model: Option<String>,
 }
 
 /// Readings that are forwarded.

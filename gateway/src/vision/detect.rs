@@ -200,6 +200,12 @@ impl Detectors {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.networks.len();
         self.networks[turn].lock()
     }
+
+    /// Whether nobody looks now.
+    pub fn idle(&self) -> bool {
+        let busy = |n: &Mutex<_>| matches!(n.try_lock(), Err(TryLockError::WouldBlock));
+        !self.networks.iter().any(busy)
+    }
 }
 
 impl Detector {

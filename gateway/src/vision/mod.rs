@@ -31,6 +31,7 @@ mod ring;
 mod rtsp;
 mod sandbox;
 mod scene;
+mod shadow;
 mod story;
 mod track;
 mod view;
@@ -112,6 +113,8 @@ fn gateway() -> Option<UnixStream> {
 /// What [`prepare`] made.
 struct Prepared {
     detectors: Detectors,
+    /// The shadow model's network, if one is asked for and can be had.
+    shadow: Option<Detector>,
     /// What could not be done, one sentence each.
     weaknesses: Vec<String>,
 }
@@ -121,6 +124,7 @@ struct Prepared {
 fn prepare(setup: &Setup) -> Result<Prepared, String> {
     decode::quiet_logs();
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
+    let shadow = setup.shadow.as_deref().map(wangge_models::load);
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
     let files = setup
         .cameras
@@ -130,22 +134,44 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
             Input::Rtsp { .. } => None,
         });
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
-    let weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
+    let mut weaknesses = sandbox::enter(&files.collect::<Vec<_>>(), &ports.collect::<Vec<_>>());
     let allowed = budget::of_model(&model);
     let network = |_| budget::within(allowed, || Detector::load(&runtime, &model));
     let networks: Result<Vec<_>, _> = (0..setup.threads.clamp(1, MAX_THREADS))
         .map(network)
         .collect();
     let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
+    // The live model works on without its shadow.
+    let shadow = shadow.and_then(|model| match load_shadow(&runtime, model) {
+        Ok(network) => {
+            weaknesses.extend(shadow::unknown_labels(&network.manifest, &setup.cameras));
+            Some(network)
+        }
+        Err(reason) => {
+            weaknesses.push(format!("the shadow model does not look: {reason}"));
+            None
+        }
+    });
     Ok(Prepared {
         detectors,
+        shadow,
         weaknesses,
     })
+}
+
+fn load_shadow(
+    runtime: &Runtime,
+    model: Result<wangge_models::Model, wangge_models::ModelError>,
+) -> Result<Detector, String> {
+    let model = model.map_err(|e| e.to_string())?;
+    let allowed = budget::of_model(&model);
+    budget::within(allowed, || Detector::load(runtime, &model)).map_err(|e| e.to_string())
 }
 
 fn work(setup: Setup, socket: UnixStream, out: Out, prepared: Prepared) -> ExitCode {
     let Prepared {
         detectors,
+        shadow,
         weaknesses,
     } = prepared;
     let manifest = detectors.manifest();
@@ -159,8 +185,12 @@ fn work(setup: Setup, socket: UnixStream, out: Out, prepared: Prepared) -> ExitC
         model_hash: manifest.sha256.clone(),
         weaknesses,
     };
+    let (shadow, shadow_work) = shadow
+        .map(|network| shadow::pair(network, &setup.cameras))
+        .unzip();
     let shared = Arc::new(Shared {
         detector: detectors,
+        shadow,
         out,
         time_zone: TimeZone::system(),
     });
@@ -180,6 +210,10 @@ fn work(setup: Setup, socket: UnixStream, out: Out, prepared: Prepared) -> ExitC
         spawn("gateway", move || until_gone(socket)),
         spawn("memory", move || watch_memory(setup.memory_limit)),
     ];
+    if let Some(work) = shadow_work {
+        let shared = Arc::clone(&shared);
+        threads.push(spawn("shadow", move || work.run(&shared)));
+    }
     for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
         let pool = Arc::clone(&pool);
         threads.push(spawn("look", move || pool.work()));
@@ -323,6 +357,7 @@ fn progress(lane: &Lane) -> CameraProgress {
         skipped: lane.counters.skipped.get(),
         dropped: lane.counters.dropped.get(),
         detected: lane.counters.detected.get(),
+        shadowed: lane.counters.shadowed.get(),
         waiting: lane.waiting(),
     }
 }

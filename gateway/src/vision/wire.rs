@@ -22,6 +22,8 @@ pub const RTSP_PORT: u16 = 554;
 pub struct Setup {
     /// The model's manifest.
     pub model: PathBuf,
+    /// A second model's manifest, which looks at the same pictures and is only compared.
+    pub shadow: Option<PathBuf>,
     /// libonnxruntime.so
     pub onnxruntime: PathBuf,
     /// Threads that decode, and threads of the detector.
@@ -104,6 +106,8 @@ pub struct ZoneSetup {
     pub labels: Vec<String>,
     /// Whether anything new that stays counts, whatever it is.
     pub objects: bool,
+    /// Only compared with other zones: no pictures.
+    pub shadow: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
     /// Media time after which a picture is taken, µs.
@@ -138,6 +142,8 @@ pub enum Report {
 pub struct Sighting {
     pub camera: u16,
     pub zone: u16,
+    /// Of a shadow model, or in a shadow zone: to be compared, never to be acted upon.
+    pub shadow: bool,
     pub present: bool,
     pub label: String,
     pub score: f32,
@@ -239,6 +245,8 @@ pub struct CameraProgress {
     pub dropped: u64,
     /// Times the detector looked.
     pub detected: u64,
+    /// Of these, times the shadow model looked too.
+    pub shadowed: u64,
     /// Frames waiting to be looked at.
     pub waiting: u64,
 }
@@ -294,6 +302,7 @@ mod tests {
         Report::Sighting(Sighting {
             camera: 1,
             zone: 2,
+            shadow: false,
             present: true,
             label: "person".into(),
             score: 0.5,

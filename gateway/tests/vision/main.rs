@@ -12,3 +12,4 @@ mod models;
 mod process;
 mod rig;
 mod scripted;
+mod shadow;

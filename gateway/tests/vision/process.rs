@@ -85,6 +85,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
     let vision = vision();
     let setup = wire::Setup {
         model: vision.model,
+        shadow: None,
         onnxruntime: vision.onnxruntime,
         threads: 1,
         memory_limit: vision.memory_limit,

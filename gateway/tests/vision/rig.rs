@@ -16,8 +16,8 @@ use wangge::{
     clock::Clock,
     config::{Camera, CameraInput, Condition, Credentials, RtspTransport, Rule, Vision, Zone},
     counters::SourceCounters,
-    observation::{Arrival, Health, Sighting, Value},
-    source::vision::{Keep, Launch, run_program},
+    observation::{Arrival, Health, Sighting, Value, Witness},
+    source::vision::{Keep, Launch, Sinks, run_program},
 };
 use wangge_protocol::{EventKind, EvidenceRef, Severity};
 use wangge_tests::place;
@@ -41,6 +41,10 @@ impl Rig {
     }
 
     pub fn with(cameras: Vec<Camera>, vision: Vision) -> Self {
+        Self::witnessed(cameras, vision, None)
+    }
+
+    pub fn witnessed(cameras: Vec<Camera>, vision: Vision, witness: Option<Witness>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Its own name tells this rig's children from those of tests that run beside it.
         let program = dir.path().join("wangge");
@@ -55,7 +59,10 @@ impl Rig {
                 state: Arc::default(),
             },
             cameras.into_iter().map(Arc::new).collect(),
-            keep(dir.path().to_path_buf()),
+            Sinks {
+                keep: keep(dir.path().to_path_buf()),
+                witness,
+            },
             out,
             Clock::start(),
             Arc::clone(&counters),
@@ -183,6 +190,7 @@ fn keep(dir: PathBuf) -> Keep {
 pub fn vision() -> Vision {
     Vision {
         model: place::model().unwrap(),
+        shadow: None,
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
         memory_limit: 1 << 30,
@@ -216,6 +224,7 @@ pub fn camera(input: CameraInput) -> Camera {
             objects: false,
             fixtures: vec![],
             dwell: Duration::from_secs(2),
+            shadow: None,
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],
         fps: 5.0,

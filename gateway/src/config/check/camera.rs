@@ -51,9 +51,18 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     );
     let manifest = cx.read_text(at.key("model"), &model, limits::FILE_BYTES);
     let onnxruntime = cx.file(at.key("onnxruntime"), &library);
+    let shadow = written.and_then(|v| v.shadow.as_ref());
+    let shadow = shadow.and_then(|s| s.model.as_deref()).map(|model| {
+        let table = at.key("shadow");
+        if let Some(text) = cx.read_text(table.key("model"), model, limits::FILE_BYTES) {
+            labels(cx, table.key("model"), &text);
+        }
+        cx.path(model)
+    });
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
+            shadow,
             onnxruntime,
             threads: written.and_then(|v| v.threads).unwrap_or(1),
             memory_limit: cx.size(
@@ -81,11 +90,16 @@ fn labels(cx: &mut Checker<'_, '_>, at: At<'_>, manifest: &str) -> Option<BTreeS
 
 /// What `wangge check` tries besides: are the weights those that the manifest names?
 pub(super) fn model_loads(cx: &mut Checker<'_, '_>, vision: &Vision) {
+    let root = At::Root;
+    let table = root.key("vision");
     if let Err(error) = wangge_models::load(&vision.model) {
-        let root = At::Root;
-        let table = root.key("vision");
         let message = format!("the model cannot be used: {error}");
         cx.error(table.key("model"), message, "fetch the weights again");
+    }
+    if let Some(Err(error)) = vision.shadow.as_deref().map(wangge_models::load) {
+        let message = format!("the shadow model cannot be used: {error}");
+        let shadow = table.key("shadow");
+        cx.error(shadow.key("model"), message, "fetch the weights again");
     }
 }
 
@@ -290,7 +304,7 @@ fn zones(
         }
         let mut counts = wanted.clone();
         counts.extend(objects.then(|| OBJECT.to_owned()));
-        rules.push(Arc::new(Rule {
+        let rule = Arc::new(Rule {
             id: format!("zone:{id}"),
             kind,
             severity: raw.severity.unwrap_or(kind.default_severity()),
@@ -301,8 +315,13 @@ fn zones(
                 grace,
             },
             update_every: rule::UPDATE_EVERY,
-        }));
+        });
+        let tried = raw.shadow.unwrap_or(false);
+        if !tried {
+            rules.push(Arc::clone(&rule));
+        }
         zones.push(Zone {
+            shadow: tried.then_some(rule),
             id,
             kind,
             polygon,

@@ -49,6 +49,7 @@ fn furnished() -> Site {
     site.file("courtyard.mp4", "a file");
     site.file("our-city.toml", crate::config::platform::DEFAULT);
     site.vision();
+    site.file("data/models/candidate.toml", super::MANIFEST);
     site
 }
 

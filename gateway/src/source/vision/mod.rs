@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     config::{Camera, Vision},
     counters::{ChildState, SourceCounters},
-    observation::Arrival,
+    observation::{Arrival, Witness},
 };
 
 use self::{
@@ -30,6 +30,29 @@ use self::{
 /// It may block.
 pub type Keep =
     Arc<dyn Fn(&[u8], &str, &str, Timestamp) -> Result<EvidenceRef, String> + Send + Sync>;
+
+/// Where pictures and comparisons go.
+#[derive(Clone)]
+pub struct Sinks {
+    pub keep: Keep,
+    /// Whoever compares a shadow with the live side, if anybody does.
+    pub witness: Option<Witness>,
+}
+
+impl From<Keep> for Sinks {
+    fn from(keep: Keep) -> Self {
+        Sinks {
+            keep,
+            witness: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sinks").finish_non_exhaustive()
+    }
+}
 
 /// The child says something every second; silent for longer, it hangs.
 pub const SILENT: Duration = Duration::from_secs(10);
@@ -59,7 +82,7 @@ pub struct Gauges {
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
     vision: Vision,
-    keep: Keep,
+    sinks: Sinks,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     gauges: Gauges,
@@ -81,7 +104,7 @@ pub async fn run(
             state: gauges.child,
         },
         cameras,
-        keep,
+        sinks,
         out,
         clock,
         gauges.counters,
@@ -105,13 +128,13 @@ pub struct Launch {
 pub async fn run_program(
     launch: Launch,
     cameras: Vec<Arc<Camera>>,
-    keep: Keep,
+    sinks: impl Into<Sinks>,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
     stop: CancellationToken,
 ) {
-    let mut reporter = Reporter::new(cameras, keep, clock, counters);
+    let mut reporter = Reporter::new(cameras, sinks.into(), clock, counters);
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {

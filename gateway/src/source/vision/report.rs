@@ -12,14 +12,14 @@ use crate::{
     clock::Clock,
     config::{Camera, CameraInput, Condition, RtspTransport, Vision},
     counters::SourceCounters,
-    observation::{Arrival, Health, Observation, Quality, Sighting, Value},
+    observation::{Arrival, Health, Observation, Quality, Sighting, Value, Witnessed},
     vision::wire::{
         self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Role,
         Setup, ZoneSetup,
     },
 };
 
-use super::Keep;
+use super::Sinks;
 
 /// Emptiness that ends a presence where no rule says how long.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -32,6 +32,7 @@ const MAX_REASON: usize = 400;
 pub fn setup(cameras: &[Arc<Camera>], vision: &Vision) -> Setup {
     Setup {
         model: vision.model.clone(),
+        shadow: vision.shadow.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
         memory_limit: vision.memory_limit,
@@ -45,6 +46,7 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         polygon: zone.polygon.clone(),
         labels: zone.labels.clone(),
         objects: zone.objects,
+        shadow: zone.shadow.is_some(),
         fixtures: zone.fixtures.clone(),
         dwell_us: zone.dwell.as_micros() as u64,
         grace_us: grace(camera, &zone.id).as_micros() as u64,
@@ -60,7 +62,9 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
 
 /// The longest grace of the zone's rules: a shorter one is then reached as well.
 fn grace(camera: &Camera, id: &str) -> Duration {
-    let graces = camera.rules.iter().filter_map(|rule| match &rule.when {
+    let tried = camera.zones.iter().filter_map(|zone| zone.shadow.as_ref());
+    let rules = camera.rules.iter().chain(tried);
+    let graces = rules.filter_map(|rule| match &rule.when {
         Condition::Presence { zone, grace, .. } if **zone == *id => Some(*grace),
         _ => None,
     });
@@ -108,7 +112,7 @@ pub struct Reporter {
     health: Vec<Option<Health>>,
     progress: Vec<CameraProgress>,
     model: (String, String),
-    keep: Keep,
+    sinks: Sinks,
     clock: Clock,
     counters: Arc<SourceCounters>,
 }
@@ -124,7 +128,7 @@ impl std::fmt::Debug for Reporter {
 impl Reporter {
     pub fn new(
         cameras: Vec<Arc<Camera>>,
-        keep: Keep,
+        sinks: Sinks,
         clock: Clock,
         counters: Arc<SourceCounters>,
     ) -> Self {
@@ -133,7 +137,7 @@ impl Reporter {
             progress: Vec::new(),
             cameras,
             model: Default::default(),
-            keep,
+            sinks,
             clock,
             counters,
         }
@@ -198,7 +202,8 @@ impl Reporter {
             }
             Report::Camera { camera, state } => self.camera(camera, state),
             Report::Sighting(sighting) => match self.sighting(sighting).await {
-                Ok(arrival) => Outcome::Arrival(arrival),
+                Ok(Some(arrival)) => Outcome::Arrival(arrival),
+                Ok(None) => Outcome::Nothing,
                 Err(reason) => {
                     self.counters.faults.add_one();
                     tracing::warn!("vision: sighting not believed: {reason}");
@@ -220,6 +225,18 @@ impl Reporter {
             let accepted = passed(now.decoded, last.decoded) + passed(now.skipped, last.skipped);
             self.counters.accepted.add(accepted);
             self.counters.refused.add(passed(now.dropped, last.dropped));
+        }
+        if let Some(witness) = &self.sinks.witness {
+            for ((now, last), camera) in cameras.iter().zip(&self.progress).zip(&self.cameras) {
+                witness(Witnessed::Looks {
+                    subject: Arc::clone(&camera.id),
+                    live: now.detected.saturating_sub(last.detected),
+                    shadow: now.shadowed.saturating_sub(last.shadowed),
+                });
+            }
+        }
+        let known = cameras.iter().take(self.cameras.len());
+        for (now, last) in known.zip(&mut self.progress) {
             *last = *now;
         }
     }
@@ -259,7 +276,8 @@ impl Reporter {
         Outcome::Arrival(arrival(Arc::clone(&camera.id), now, vec![observation]))
     }
 
-    async fn sighting(&self, seen: wire::Sighting) -> Result<Arrival, String> {
+    /// `None` for a shadow's, which is compared and goes no further.
+    async fn sighting(&self, seen: wire::Sighting) -> Result<Option<Arrival>, String> {
         let camera = self
             .cameras
             .get(usize::from(seen.camera))
@@ -274,6 +292,12 @@ impl Reporter {
         }
         if seen.pictures.len() > MAX_PICTURES {
             return Err("more pictures than a sighting has".into());
+        }
+        if !seen.shadow && zone.shadow.is_some() {
+            return Err("a shadow zone's sighting that is to be acted upon".into());
+        }
+        if seen.shadow && !seen.pictures.is_empty() {
+            return Err("a shadow's sighting with a picture".into());
         }
         let fractions = seen.bbox.iter().chain([&seen.score]);
         if fractions.into_iter().any(|v| !(0.0..=1.0).contains(v)) {
@@ -293,6 +317,7 @@ impl Reporter {
                 Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
             }
         }
+        let is_shadow = seen.shadow;
         let (model, model_hash) = self.model.clone();
         let observation = Observation {
             subject: Arc::clone(&camera.id),
@@ -316,7 +341,13 @@ impl Reporter {
             })),
             quality,
         };
-        Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
+        if let Some(witness) = &self.sinks.witness {
+            witness(match is_shadow {
+                true => Witnessed::Shadow(observation.clone()),
+                false => Witnessed::Live(observation.clone()),
+            });
+        }
+        Ok((!is_shadow).then(|| arrival(Arc::clone(&camera.id), now, vec![observation])))
     }
 
     async fn keep(
@@ -328,7 +359,7 @@ impl Reporter {
         if !picture.starts_with(&[0xff, 0xd8]) || !picture.ends_with(&[0xff, 0xd9]) {
             return Err("not a JPEG".into());
         }
-        let keep = Arc::clone(&self.keep);
+        let keep = Arc::clone(&self.sinks.keep);
         // It waits for the disk.
         tokio::task::spawn_blocking(move || keep(&picture, "image/jpeg", role.slug(), at))
             .await

@@ -267,8 +267,11 @@ fn check_side(
     }
     let mut open: Vec<&Port> = wanted.iter().collect();
     for tensor in found {
-        match open.iter().position(|port| port.fits(tensor)) {
-            Some(place) => drop(open.swap_remove(place)),
+        // Scores of 80 classes would do as distances of 20 bins: what is exact goes first.
+        let exact = |port: &&Port| port.fits(tensor) && !port.sides.contains(&Side::TimesFour);
+        let place = open.iter().position(exact);
+        match place.or_else(|| open.iter().position(|port| port.fits(tensor))) {
+            Some(place) => drop(open.remove(place)),
             None => {
                 let expected: Vec<_> = wanted.iter().map(Port::to_string).collect();
                 return Err(fault(
@@ -360,6 +363,28 @@ mod tests {
             floats("scores", &[-1, 300]),
         ];
         check(&manifest("dfine", 80, 640), &inputs, &outputs).unwrap();
+    }
+
+    #[test]
+    fn outputs_of_picodet_may_come_in_any_order() {
+        let points = [2704, 676, 169, 49];
+        let scores = points.map(|n| [1, n, 80]);
+        let distances = points.map(|n| [1, n, 32]);
+        let image = [floats("image", &[1, 3, 416, 416])];
+        let picodet = manifest("picodet", 80, 416);
+        let all: Vec<_> = scores
+            .iter()
+            .chain(&distances)
+            .map(|s| floats("o", s))
+            .collect();
+        for turn in 0..all.len() {
+            let mut outputs = all.clone();
+            outputs.rotate_left(turn);
+            check(&picodet, &image, &outputs).unwrap();
+        }
+        let mut twice = all;
+        twice[0] = floats("o", &scores[1]);
+        refused(&picodet, &image, &twice);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One camera from compressed frames to sightings.
 
-mod inspect;
+pub(super) mod inspect;
 
 use std::{
     collections::HashMap,
@@ -22,6 +22,7 @@ use super::{
     out::Out,
     ring::Ring,
     scene::Scene,
+    shadow::Shadow,
     story::{Stories, Visitor},
     track::Tracker,
     view::{Impairment, View},
@@ -40,6 +41,8 @@ const INTERRUPTED: Duration = Duration::from_secs(10);
 pub struct Shared {
     /// A network for each thread that looks.
     pub detector: Detectors,
+    /// A model that is only compared, if there is one.
+    pub shadow: Option<Shadow>,
     /// The way to the gateway.
     pub out: Out,
     /// For captions.
@@ -51,6 +54,8 @@ pub struct Shared {
 struct Watched {
     id: String,
     dwell: Dwell,
+    /// Only compared with other zones: no pictures.
+    shadow: bool,
     /// Of zones in which anything new counts.
     stories: Option<Stories>,
     /// Pictures of stories that are not told yet.
@@ -116,6 +121,7 @@ impl Watch {
                 let dwell = Duration::from_micros(zone.dwell_us);
                 Watched {
                     id: zone.id.clone(),
+                    shadow: zone.shadow,
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
                         polygon,
