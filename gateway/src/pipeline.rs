@@ -219,8 +219,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
-                config.calendars.clone(),
-                vision,
+                (vision, config.calendars.clone()),
                 source::vision::Sinks {
                     keep: Arc::new(move |bytes, media_type, role, taken_at| {
                         if media_type == crate::seal::MEDIA_TYPE {

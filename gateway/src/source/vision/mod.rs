@@ -99,8 +99,7 @@ pub struct Gauges {
 /// `refused` those lost or damaged, `faults` camera faults and deaths of the child.
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
-    calendars: Calendars,
-    vision: Vision,
+    (vision, calendars): (Vision, Calendars),
     sinks: Sinks,
     out: mpsc::Sender<Arrival>,
     clock: Clock,

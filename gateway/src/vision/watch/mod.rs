@@ -54,7 +54,7 @@ pub struct Shared {
     pub detector: Detectors,
     /// A model that is only compared, if there is one.
     pub shadow: Option<Shadow>,
-    /// How often each may use it.
+    /// How often each camera may have one.
     pub pace: Mutex<Pace>,
     /// The way to the gateway.
     pub out: Out,
