@@ -9,8 +9,9 @@ use super::{
     report::Report,
 };
 use crate::{
+    calendar::{Calendar, Permit},
     clock::Now,
-    config::{Camera, Condition, Rule, Zone},
+    config::{Among, Camera, Condition, Rule, Zone},
     observation::{Observation, Quality, Sighting, Value, Witnessed},
 };
 
@@ -30,7 +31,10 @@ fn rule(zone: &str, dwell: u64) -> Arc<Rule> {
             grace: 5 * SECOND,
             bins: vec![],
             among: Default::default(),
-            calendar: Arc::default(),
+            calendar: Arc::new(Calendar {
+                place: format!("gate/{zone}").into(),
+                ..Calendar::default()
+            }),
         },
         update_every: SECOND,
     })
@@ -69,6 +73,8 @@ struct Bench {
     book: Comparisons,
     now: Now,
     lines: Vec<Line>,
+    /// Of what is seen next.
+    left_behind: bool,
 }
 
 impl Bench {
@@ -83,6 +89,7 @@ impl Bench {
             book: Comparisons::of(&[camera(!has_model)], has_model, tz, now).unwrap(),
             now,
             lines: Vec::new(),
+            left_behind: false,
         }
     }
 
@@ -109,7 +116,7 @@ impl Bench {
                 evidence: vec![],
                 story: None,
                 overrun: None,
-                left_behind: false,
+                left_behind: self.left_behind,
             })),
             quality: Quality::Good,
         };
@@ -201,6 +208,56 @@ fn what_one_side_alone_would_alert_is_told_apart() {
     let mut bench = Bench::new(true);
     bench.see(Side::Shadow, "kerb", Some(LEFT), 20);
     assert_eq!(bench.alerts(), [(Side::Shadow, "kerb".into(), false)]);
+}
+
+#[test]
+fn what_is_permitted_is_alerted_by_neither_side() {
+    let mut bench = Bench::new(true);
+    let permit = Permit {
+        id: "N1".into(),
+        zones: vec!["gate/kerb".into()],
+        holder: None,
+        from: bench.now.wall,
+        to: bench.now.wall + Duration::from_secs(3600),
+        windows: vec![],
+    };
+    for (permits, alerts) in [(vec![permit], 0), (vec![], 2)] {
+        let permits = Witnessed::Permits(permits.into());
+        bench.book.take(permits, bench.now, &mut bench.lines);
+        bench.see(Side::Live, "kerb", Some(LEFT), 20);
+        bench.see(Side::Shadow, "kerb", Some(LEFT), 20);
+        bench.wait(60);
+        bench.see(Side::Live, "kerb", Some(LEFT), 80);
+        bench.see(Side::Shadow, "kerb", Some(LEFT), 80);
+        assert_eq!(bench.alerts().len(), alerts);
+    }
+}
+
+#[test]
+fn what_was_left_after_use_is_compared_with_all_that_is_there() {
+    let among = |among: Among| {
+        let mut rule = Rule::clone(&rule("kerb", 20));
+        if let Condition::Presence { among: a, .. } = &mut rule.when {
+            *a = among;
+        }
+        rule.id = format!("{among:?}");
+        Arc::new(rule)
+    };
+    let mut camera = Camera::clone(&camera(false));
+    camera.rules = vec![among(Among::Arrived), among(Among::LeftBehind)];
+    let mut bench = Bench::new(true);
+    let tz = TimeZone::UTC;
+    bench.book = Comparisons::of(&[Arc::new(camera)], true, tz, bench.now).unwrap();
+    bench.left_behind = true;
+    bench.see(Side::Live, "kerb", Some(LEFT), 20);
+    // A shadow model does not tell.
+    bench.left_behind = false;
+    bench.see(Side::Shadow, "kerb", Some(LEFT), 20);
+    let kerb = || "kerb".to_owned();
+    assert_eq!(
+        bench.alerts(),
+        [(Side::Live, kerb(), true), (Side::Shadow, kerb(), true)]
+    );
 }
 
 #[test]
