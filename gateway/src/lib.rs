@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod replay;
 pub mod rules;
 pub mod seal;
+pub mod shadow;
 pub mod simulate;
 pub mod source;
 pub mod spool;

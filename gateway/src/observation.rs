@@ -218,3 +218,23 @@ impl Ack {
         let _ = self.to.send(self.token);
     }
 }
+
+/// What cameras' source tells whoever compares a shadow with the live side.
+#[derive(Clone, Debug)]
+pub enum Witnessed {
+    /// Goes to the rules as well.
+    Live(Observation),
+    /// Of a shadow model, or in a shadow zone: goes nowhere else.
+    Shadow(Observation),
+    /// The permits that go from now on, for both sides.
+    Permits(Arc<[Permit]>),
+    /// How often a camera's models looked since the last word.
+    Looks {
+        subject: Arc<str>,
+        live: u64,
+        shadow: u64,
+    },
+}
+
+/// Takes what was witnessed; does not wait.
+pub type Witness = Arc<dyn Fn(Witnessed) + Send + Sync>;

@@ -31,7 +31,7 @@ use crate::{
     engine::{Engine, Progress, SharedProgress},
     feed::Feed,
     observation::Arrival,
-    rules,
+    rules, shadow,
     source::{self, mqtt::pictures::Pictures},
     spool::{Spool, evidence::EvidenceStore},
     status, uplink,
@@ -199,6 +199,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
+    let mut comparison = None;
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();
         let sealed = spool.sealed();
@@ -210,26 +211,33 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
         running.sources.push(of_cameras);
         running.vision = Some(child.clone());
+        let witness = shadow::start(&config, clock).map(|(witness, work)| {
+            comparison = Some(work);
+            witness
+        });
         sources.spawn(
             "vision".to_owned(),
             source::vision::run(
                 config.cameras.clone(),
                 (vision, config.calendars.clone()),
-                Arc::new(move |bytes, media_type, role, taken_at| {
-                    if media_type == crate::seal::MEDIA_TYPE {
-                        sealed.put(role, bytes).map_err(|fault| fault.to_string())?;
-                        return Ok(EvidenceRef {
-                            sha256: role.to_owned(),
-                            bytes: bytes.len() as u64,
-                            media_type: media_type.to_owned(),
-                            role: "sealed".to_owned(),
-                            taken_at: taken_at.to_string(),
-                        });
-                    }
-                    pictures
-                        .put(bytes, media_type, role, taken_at)
-                        .map_err(|fault| fault.to_string())
-                }),
+                source::vision::Sinks {
+                    keep: Arc::new(move |bytes, media_type, role, taken_at| {
+                        if media_type == crate::seal::MEDIA_TYPE {
+                            sealed.put(role, bytes).map_err(|fault| fault.to_string())?;
+                            return Ok(EvidenceRef {
+                                sha256: role.to_owned(),
+                                bytes: bytes.len() as u64,
+                                media_type: media_type.to_owned(),
+                                role: "sealed".to_owned(),
+                                taken_at: taken_at.to_string(),
+                            });
+                        }
+                        pictures
+                            .put(bytes, media_type, role, taken_at)
+                            .map_err(|fault| fault.to_string())
+                    }),
+                    witness,
+                },
                 arrivals.clone(),
                 clock,
                 source::vision::Gauges {
@@ -284,6 +292,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop_sources.cancel();
     sources.join(deadline).await;
+    if let Some(comparison) = comparison
+        && timeout_at(deadline, comparison).await.is_err()
+    {
+        warn!("the comparison with the shadow could not be written in time");
+    }
     drop(arrivals); // the engine ends with the last sender
     engine.join(deadline).await;
     drain(&spool, deadline, config.stop_deadline).await;

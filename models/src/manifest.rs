@@ -26,8 +26,9 @@ pub struct Manifest {
     pub origin: String,
     /// Least score of a detection, 0 to 1.
     pub threshold: f32,
-    /// Two boxes of one class that overlap by more than this (IoU) are one thing.
-    pub nms_iou: f32,
+    /// Two boxes of one class that overlap by more than this (IoU) are one thing. May be left
+    /// out where the family gives one box a thing by itself; see [`Manifest::max_overlap`].
+    pub nms_iou: Option<f32>,
     /// How a picture becomes the input tensor.
     pub input: Input,
     /// Class names in the order of the outputs.
@@ -44,6 +45,15 @@ pub enum Family {
     Yolox,
     /// PicoDet: as NanoDet, one pair of outputs a stride, with a fourth stride.
     Picodet,
+    /// YOLOv5: one output of rows, each a box in input pixels, objectness and scores.
+    Yolov5,
+    /// YOLOv8 and YOLO11: one output of columns, each a box in input pixels and scores.
+    #[serde(alias = "yolo11")]
+    Yolov8,
+    /// RT-DETR and D-FINE: queries with logits and boxes, or the export that gives labels,
+    /// boxes and scores.
+    #[serde(alias = "dfine")]
+    Rtdetr,
 }
 
 /// The input tensor: f32, batch 1, channels first.
@@ -98,6 +108,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Overlap (IoU) beyond which two boxes of one class are one thing; 1 keeps all.
+    pub fn max_overlap(&self) -> f32 {
+        self.nms_iou.unwrap_or(1.0)
+    }
+
     fn check(&self) -> Result<(), String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(plain) {
@@ -126,7 +141,13 @@ impl Manifest {
         if self.licence.trim().is_empty() {
             return Err("licence: must not be empty".into());
         }
-        for (name, value) in [("threshold", self.threshold), ("nms_iou", self.nms_iou)] {
+        if self.nms_iou.is_none() && self.family != Family::Rtdetr {
+            return Err("nms_iou: missing; two boxes that overlap by more are one thing".into());
+        }
+        for (name, value) in [
+            ("threshold", self.threshold),
+            ("nms_iou", self.max_overlap()),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return Err(format!("{name} {value}: must be 0 to 1"));
             }

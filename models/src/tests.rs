@@ -1,6 +1,7 @@
 use super::*;
 
-const WEIGHTS: &[u8] = b"not a network, but bytes with a hash";
+/// The least that is an ONNX file: a version, a producer, an empty network.
+const WEIGHTS: &[u8] = b"\x08\x08\x12\x1enot much of a network, but one\x3a\x00";
 
 fn manifest(edit: impl Fn(String) -> String) -> String {
     edit(format!(
@@ -81,6 +82,23 @@ fn one_changed_bit_is_refused() {
 }
 
 #[test]
+fn weights_that_lie_in_another_file_are_refused() {
+    let weights = b"\x08\x08\x3a\x06\x2a\x04\x6a\x02\x0a\x00";
+    let text = manifest(|m| {
+        m.replace("bytes = 36", "bytes = 10").replace(
+            &hex(&Sha256::digest(WEIGHTS)),
+            &hex(&Sha256::digest(weights)),
+        )
+    });
+    let (_dir, path) = folder(&text, Some(weights));
+    let text = load(&path).unwrap_err().to_string();
+    assert!(
+        text.contains("m.onnx") && text.contains("external data"),
+        "{text}"
+    );
+}
+
+#[test]
 fn weights_beyond_the_named_size_are_not_read_to_the_end() {
     for size in [WEIGHTS.len() + 1, WEIGHTS.len() * 10] {
         let mut bytes = WEIGHTS.to_vec();
@@ -113,6 +131,7 @@ fn a_bad_manifest_says_what_is_wrong() {
         ("m.onnx", "../m.onnx", "plain file name"),
         ("m.onnx", "/etc/passwd", "plain file name"),
         ("m.onnx", "..", "plain file name"),
+        ("nms_iou = 0.6\n", "", "nms_iou"),
         ("\"yolox\"", "\"yolov9\"", "yolov9"),
         ("threshold = 0.4", "threshold = 1.4", "threshold"),
         ("threshold = 0.4", "threshold = nan", "threshold"),
@@ -135,6 +154,33 @@ fn a_bad_manifest_says_what_is_wrong() {
         Manifest::parse(&text)
             .unwrap_err()
             .contains("64 lower-case hex")
+    );
+}
+
+#[test]
+fn every_family_has_its_names() {
+    for (name, family) in [
+        ("nanodet", Family::Nanodet),
+        ("yolox", Family::Yolox),
+        ("picodet", Family::Picodet),
+        ("yolov5", Family::Yolov5),
+        ("yolov8", Family::Yolov8),
+        ("yolo11", Family::Yolov8),
+        ("rtdetr", Family::Rtdetr),
+        ("dfine", Family::Rtdetr),
+    ] {
+        let text = manifest(|m| m.replace("yolox", name));
+        assert_eq!(Manifest::parse(&text).unwrap().family, family, "{name}");
+    }
+}
+
+#[test]
+fn only_what_needs_no_suppression_may_leave_it_out() {
+    let text = manifest(|m| m.replace("nms_iou = 0.6\n", "").replace("yolox", "rtdetr"));
+    assert_eq!(Manifest::parse(&text).unwrap().max_overlap(), 1.0);
+    assert_eq!(
+        Manifest::parse(&manifest(|m| m)).unwrap().max_overlap(),
+        0.6
     );
 }
 

@@ -66,6 +66,17 @@ pub fn model() -> Result<PathBuf> {
     set_up("WANGGE_MODEL")
 }
 
+/// Weights that may not be kept in the repository nor fetched by set-up, for tests of their
+/// families: in the folder `$WANGGE_MODELS`, else in `shared/models` beside the checkout.
+/// `None`: they are not there, and the test says that it is skipped.
+pub fn weights(file: &str) -> Option<PathBuf> {
+    let beside = || root().parent().map(|dir| dir.join("shared/models"));
+    let folder = env::var_os("WANGGE_MODELS")
+        .map(PathBuf::from)
+        .or_else(beside)?;
+    Some(folder.join(file)).filter(|path| path.is_file())
+}
+
 /// A clip of the footage, from the folder `$WANGGE_FOOTAGE`.
 pub fn clip(name: &str) -> Result<PathBuf> {
     let path = set_up("WANGGE_FOOTAGE")?.join(name);

@@ -233,6 +233,7 @@ mod tests {
             dwell: fixtures::MINUTE,
             take_down: true,
             calendar: Arc::new(calendar),
+            shadow: None,
         };
         let mut camera: Camera = (*fixtures::camera("gate", vec![])).clone();
         camera.zones.push(zone);

@@ -7,6 +7,7 @@ mod ground;
 mod replay;
 mod run;
 mod seal;
+mod shadow;
 mod spool;
 mod status;
 mod table;
@@ -146,6 +147,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Compare what is only tried with what alerts.
+    #[command(subcommand)]
+    Shadow(ShadowCommand),
     /// Ask the running gateway how it is.
     #[command(after_help = EXIT_CODES)]
     Status {
@@ -250,6 +254,25 @@ struct Storage {
     file: File,
 }
 
+#[derive(Debug, Subcommand)]
+enum ShadowCommand {
+    /// What a shadow model or shadow zones would have alerted, per zone and day.
+    ///
+    /// Reads the ledger in the storage directory; the gateway may run. An alert is counted when
+    /// it is over.
+    #[command(after_help = EXIT_CODES)]
+    Report {
+        #[command(flatten)]
+        file: File,
+        /// Calendar days, today included.
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=365))]
+        days: u16,
+        /// Print one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Args)]
 struct File {
     /// The station's file.
@@ -285,6 +308,9 @@ impl Cli {
             ),
             Command::SealKey { out } => seal::key(&out),
             Command::Unseal { key, picture, out } => seal::unseal(&key, &picture, out.as_deref()),
+            Command::Shadow(ShadowCommand::Report { file, days, json }) => {
+                shadow::report(&file.config, days, json)
+            }
             Command::Status { config, url, json } => {
                 status::status(config.as_deref(), url.as_deref(), json)
             }

@@ -516,6 +516,8 @@ pub struct Zone {
     pub take_down: bool,
     /// When things may be there, by the station's own file.
     pub calendar: Arc<Calendar>,
+    /// The zone's rule where it is only tried: then the camera's rules do not have it.
+    pub shadow: Option<Arc<Rule>>,
 }
 
 /// The vision child.
@@ -525,6 +527,8 @@ pub struct Vision {
     pub model: PathBuf,
     /// Manifest of a model that knows rubbish, for a second opinion.
     pub litter_model: Option<PathBuf>,
+    /// A second model's manifest, which looks too and is only compared.
+    pub shadow: Option<PathBuf>,
     /// libonnxruntime.so
     pub onnxruntime: PathBuf,
     pub threads: usize,

@@ -411,6 +411,9 @@ pub struct RawZone {
     /// Whether what is left after use and `grace_out` is an alert of its own; when left out, it
     /// is for `street_vendor` and `shop_overflow` with `allowed`.
     pub take_down: Option<bool>,
+    /// Only try the zone: nothing is alerted and no picture is taken; `wangge shadow report` says
+    /// what it would have alerted, beside the live zones of its kind on the same camera.
+    pub shadow: Option<bool>,
 }
 
 /// The process that looks at pictures.
@@ -435,6 +438,8 @@ pub struct RawVision {
     /// libavcodec: `v4l2m2m`, `rkmpp`, `qsv`, or `auto` for the first that is there. What cannot
     /// be decoded there is decoded in software.
     pub decoder: Option<RawDecoder>,
+    /// A model that is only tried.
+    pub shadow: Option<RawShadow>,
 }
 
 /// What decodes video.
@@ -453,6 +458,16 @@ pub enum RawDecoder {
     Qsv,
     /// Not supported: an error says what to use instead.
     Vaapi,
+}
+
+/// A second model that looks at the same pictures: nothing is alerted and no picture is taken;
+/// `wangge shadow report` says what it would have alerted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawShadow {
+    /// The model's manifest.
+    #[schemars(required, example = &"/var/lib/wangge/models/candidate.toml")]
+    pub model: Option<String>,
 }
 
 /// Readings that are forwarded.

@@ -393,7 +393,10 @@ fn scaler(wanted: &Conversion) -> Result<VideoFrameScaler, DecodeError> {
         .target_pixel_format(packed.pixel_format())
         .target_width(width)
         .target_height(height)
-        .algorithm(Algorithm::FastBilinear)
+        // Fast bilinear looks at two pixels however much it scales down: measured on the test
+        // footage, it gave a third more false things and moved scores by 0.027 against the
+        // reference's scaling, this by 0.016.
+        .algorithm(Algorithm::Bilinear)
         .build()
         .map_err(during("scale picture"))
 }

@@ -52,6 +52,7 @@ pub struct Counters {
     pub skipped: Counter,
     pub dropped: Counter,
     pub detected: Counter,
+    pub shadowed: Arc<Counter>,
 }
 
 /// One camera's way into the pool.

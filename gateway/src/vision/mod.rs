@@ -10,6 +10,7 @@
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
+mod budget;
 mod crop;
 mod decode;
 mod depacket;
@@ -41,6 +42,7 @@ mod ring;
 mod rtsp;
 mod sandbox;
 mod scene;
+mod shadow;
 mod sizes;
 pub mod slate;
 mod snapshot;
@@ -68,7 +70,7 @@ use jiff::tz::TimeZone;
 use crate::seal::Recipient;
 
 use self::{
-    detect::{Detector, Runtime},
+    detect::{Detector, Detectors, Runtime},
     hardware::Hardware,
     inputs::Inputs,
     lane::{Item, Lane, Pool},
@@ -138,10 +140,13 @@ fn gateway() -> Option<UnixStream> {
 
 /// What there is when the sandbox is closed.
 struct Prepared {
-    detector: Detector,
+    detectors: Detectors,
+    /// The shadow model's network, if one is asked for and can be had.
+    shadow: Option<Detector>,
     inputs: Inputs,
     hardware: Hardware,
     time_zone: TimeZone,
+    /// What could not be done, one sentence each.
     weaknesses: Vec<String>,
 }
 
@@ -154,13 +159,14 @@ fn yield_to_the_gateway() {
     }
 }
 
-/// A detector in a closed sandbox. Everything is read while files can be read; the network is
+/// Detectors in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
 fn prepare(setup: &Setup) -> Result<Prepared, String> {
     decode::quiet_logs();
     let time_zone = TimeZone::get(&setup.time_zone)
         .map_err(|e| format!("time zone {}: {e}", setup.time_zone))?;
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
+    let shadow = setup.shadow.as_deref().map(wangge_models::load);
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
     let inputs = Inputs::prepare(&setup.cameras);
     let hardware = Hardware::new(setup.decoder);
@@ -173,9 +179,26 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         listed: hardware.listed(),
     });
     weaknesses.extend(sandbox::limit(setup.memory_limit, setup.cameras.len()));
-    let detector = Detector::load(&runtime, model, setup.threads).map_err(|e| e.to_string())?;
+    let allowed = budget::of_model(&model);
+    let network = |_| budget::within(allowed, || Detector::load(&runtime, &model));
+    let networks: Result<Vec<_>, _> = (0..setup.threads.clamp(1, MAX_THREADS))
+        .map(network)
+        .collect();
+    let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
+    // The live model works on without its shadow.
+    let shadow = shadow.and_then(|model| match load_shadow(&runtime, model) {
+        Ok(network) => {
+            weaknesses.extend(shadow::unknown_labels(&network.manifest, &setup.cameras));
+            Some(network)
+        }
+        Err(reason) => {
+            weaknesses.push(format!("the shadow model does not look: {reason}"));
+            None
+        }
+    });
     Ok(Prepared {
-        detector,
+        detectors,
+        shadow,
         inputs,
         hardware,
         time_zone,
@@ -183,26 +206,37 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     })
 }
 
+fn load_shadow(
+    runtime: &Runtime,
+    model: Result<wangge_models::Model, wangge_models::ModelError>,
+) -> Result<Detector, String> {
+    let model = model.map_err(|e| e.to_string())?;
+    let allowed = budget::of_model(&model);
+    budget::within(allowed, || Detector::load(runtime, &model)).map_err(|e| e.to_string())
+}
+
 fn work(
     setup: Setup,
     socket: UnixStream,
     out: Out,
     Prepared {
-        detector,
+        detectors,
+        shadow,
         inputs,
         hardware,
         time_zone,
         weaknesses,
     }: Prepared,
 ) -> ExitCode {
+    let manifest = detectors.manifest();
     let faults: Vec<_> = setup
         .cameras
         .iter()
-        .map(|camera| unknown_label(camera, &detector.manifest.labels))
+        .map(|camera| unknown_label(camera, &manifest.labels))
         .collect();
     let ready = Report::Ready {
-        model: detector.manifest.id.clone(),
-        model_hash: detector.manifest.sha256.clone(),
+        model: manifest.id.clone(),
+        model_hash: manifest.sha256.clone(),
         weaknesses,
     };
     let sealed_for = match setup.sealed_for.map(Recipient::from_bytes).transpose() {
@@ -213,9 +247,13 @@ fn work(
             return ExitCode::FAILURE;
         }
     };
+    let (shadow, shadow_work) = shadow
+        .map(|network| shadow::pair(network, &setup.cameras))
+        .unzip();
     let shared = Arc::new(Shared {
-        detector: Mutex::new(detector),
-        pace: Mutex::new(Pace::new(setup.cameras.len())),
+        pace: Mutex::new(Pace::new(setup.cameras.len(), detectors.count())),
+        detector: detectors,
+        shadow,
         out,
         time_zone,
         days: Arc::new(setup.days),
@@ -236,6 +274,10 @@ fn work(
         .collect();
     set_permits(&lanes, setup.permits);
     let mut threads = vec![spawn("memory", move || watch_memory(setup.memory_limit))];
+    if let Some(work) = shadow_work {
+        let shared = Arc::clone(&shared);
+        threads.push(spawn("shadow", move || work.run(&shared)));
+    }
     for _ in 0..setup.threads.clamp(1, MAX_THREADS) {
         let pool = Arc::clone(&pool);
         threads.push(spawn("look", move || pool.work()));
@@ -316,6 +358,7 @@ fn progress(lane: &Lane) -> CameraProgress {
         skipped: lane.counters.skipped.get(),
         dropped: lane.counters.dropped.get(),
         detected: lane.counters.detected.get(),
+        shadowed: lane.counters.shadowed.get(),
         waiting: lane.waiting(),
     }
 }

@@ -1,4 +1,4 @@
-//! How often each camera may use the one network that all share.
+//! How often each camera may use the networks that all share.
 //!
 //! When more cameras are busy than the network can serve at their full rate, all look less
 //! often, by the same measure; nobody queues, so no look is ever of an old picture.
@@ -22,18 +22,21 @@ pub struct Pace {
     last: Vec<[Option<Instant>; 2]>,
     /// What a look takes, s.
     cost: f64,
+    /// Looks that can go on at once.
+    networks: usize,
 }
 
 impl Pace {
-    /// Of so many cameras.
-    pub fn new(cameras: usize) -> Self {
+    /// Of so many cameras and networks.
+    pub fn new(cameras: usize, networks: usize) -> Self {
         Pace {
             last: vec![[None; 2]; cameras],
             cost: 0.0,
+            networks,
         }
     }
 
-    /// A camera used the network for `took`.
+    /// A camera used a network for `took`.
     pub fn used(&mut self, camera: u16, now: Instant, took: Duration) {
         if let Some(last) = self.last.get_mut(usize::from(camera)) {
             *last = [Some(now), last[0]];
@@ -55,7 +58,7 @@ impl Pace {
             _ => false,
         };
         let cameras = self.last.iter().filter(active).count();
-        Duration::from_secs_f64(self.cost * cameras as f64 / SHARE)
+        Duration::from_secs_f64(self.cost * cameras as f64 / (SHARE * self.networks as f64))
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
     #[test]
     fn cameras_that_are_busy_share_evenly() {
         let now = Instant::now();
-        let mut pace = Pace::new(36);
+        let mut pace = Pace::new(36, 1);
         assert_eq!(pace.interval(now), Duration::ZERO);
         for (camera, millis) in [(0, 80), (1, 160), (2, 240), (3, 320)] {
             pace.used(camera, now, TOOK);
@@ -78,9 +81,19 @@ mod tests {
     }
 
     #[test]
+    fn two_networks_serve_twice_as_many() {
+        let now = Instant::now();
+        let mut pace = Pace::new(2, 2);
+        for camera in [0, 0, 1, 1] {
+            pace.used(camera, now, TOOK);
+        }
+        assert_eq!(pace.interval(now).as_millis(), 80);
+    }
+
+    #[test]
     fn a_camera_that_has_become_quiet_leaves_its_share_to_the_others() {
         let now = Instant::now();
-        let mut pace = Pace::new(2);
+        let mut pace = Pace::new(2, 1);
         let later = now + ACTIVE;
         for _ in 0..2 {
             pace.used(0, now, TOOK);
@@ -94,7 +107,7 @@ mod tests {
     #[test]
     fn a_look_now_and_then_slows_nobody_down() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(33);
+        let mut pace = Pace::new(33, 1);
         for second in 0..120u64 {
             now += Duration::from_secs(1);
             pace.used(0, now, TOOK);
@@ -106,7 +119,7 @@ mod tests {
     #[test]
     fn however_many_are_busy_the_network_is_not_asked_for_more_than_it_can() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(64);
+        let mut pace = Pace::new(64, 1);
         let mut due = vec![now; 64];
         let (mut begun, mut used) = (now, Duration::ZERO);
         for tick in 0..4000 {
@@ -130,7 +143,7 @@ mod tests {
     #[test]
     fn a_camera_that_is_not_there_changes_nothing() {
         let now = Instant::now();
-        let mut pace = Pace::new(1);
+        let mut pace = Pace::new(1, 1);
         pace.used(7, now, TOOK);
         assert_eq!(pace.interval(now), Duration::ZERO);
     }

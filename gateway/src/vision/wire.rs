@@ -33,6 +33,8 @@ pub struct Setup {
     pub litter_model: Option<PathBuf>,
     /// The model's manifest.
     pub model: PathBuf,
+    /// A second model's manifest, which looks at the same pictures and is only compared.
+    pub shadow: Option<PathBuf>,
     /// libonnxruntime.so
     pub onnxruntime: PathBuf,
     /// Threads that decode, and threads of the detector.
@@ -215,6 +217,8 @@ pub struct ZoneSetup {
     pub labels: Vec<String>,
     /// Whether anything new that stays counts, whatever it is.
     pub objects: bool,
+    /// Only compared with other zones: no pictures.
+    pub shadow: bool,
     /// Polygons whose contents belong there.
     pub fixtures: Vec<Vec<[f32; 2]>>,
     /// Whether pictures show the zone's surroundings only.
@@ -270,6 +274,8 @@ pub enum Played {
 pub struct Sighting {
     pub camera: u16,
     pub zone: u16,
+    /// Of a shadow model, or in a shadow zone: to be compared, never to be acted upon.
+    pub shadow: bool,
     pub present: bool,
     pub label: String,
     pub score: f32,
@@ -402,6 +408,8 @@ pub struct CameraProgress {
     pub dropped: u64,
     /// Times the detector looked.
     pub detected: u64,
+    /// Of these, times the shadow model looked too.
+    pub shadowed: u64,
     /// Frames waiting to be looked at.
     pub waiting: u64,
 }
@@ -507,6 +515,7 @@ mod tests {
         Report::Sighting(Sighting {
             camera: 1,
             zone: 2,
+            shadow: false,
             present: true,
             label: "person".into(),
             score: 0.5,

@@ -185,6 +185,7 @@ fn measuring(clip: &Path) -> Camera {
             crop: false,
             take_down: false,
             calendar: Arc::default(),
+            shadow: None,
         }],
         masks: vec![],
         rules: vec![],

@@ -17,5 +17,6 @@ mod replay;
 mod rig;
 mod scripted;
 mod sealed;
+mod shadow;
 mod stills;
 mod tls;

@@ -124,7 +124,99 @@ async fn weights_that_are_no_network_are_refused() {
         .replace("bytes = 15155083", "bytes = 1000");
     fs::write(&manifest, text).unwrap();
     let reason = reason(with_model(&manifest)).await;
-    assert!(reason.contains("model nanodet_g_416:"), "{reason}");
+    assert!(
+        reason.contains("nanodet_g_416.onnx") && reason.contains("not an ONNX file"),
+        "{reason}"
+    );
+}
+
+/// A manifest for one of the hostile networks that `models/oracle/make.py` writes.
+fn hostile(name: &str) -> (TempDir, PathBuf) {
+    let fixtures = place::root().join("models/oracle/fixtures");
+    let bytes = fs::read(fixtures.join(name).with_extension("onnx")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("m.onnx"), &bytes).unwrap();
+    let sha256 = {
+        use sha2::Digest;
+        format!("{:x}", sha2::Sha256::digest(&bytes))
+    };
+    let text = format!(
+        r#"id = "{name}"
+family = "yolox"
+file = "m.onnx"
+bytes = {}
+sha256 = "{sha256}"
+licence = "Apache-2.0"
+origin = "models/oracle/make.py"
+threshold = 0.4
+nms_iou = 0.6
+labels = ["person"]
+[input]
+width = 32
+height = 32
+colour = "bgr"
+mean = [0.0, 0.0, 0.0]
+std = [1.0, 1.0, 1.0]
+fit = "corner"
+"#,
+        bytes.len()
+    );
+    let path = dir.path().join("m.toml");
+    fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+/// 825 bytes that ask for 280 MB: far below the child's limit of a gigabyte, far beyond what so
+/// small a model may take.
+#[tokio::test]
+async fn a_small_file_that_asks_for_much_memory_is_refused() {
+    let (_dir, manifest) = hostile("bomb");
+    let reason = reason(with_model(&manifest)).await;
+    assert!(
+        reason.contains("model bomb: loading it needs more memory") && reason.contains("825 bytes"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn weights_in_another_file_are_refused() {
+    let (_dir, manifest) = hostile("external_data");
+    let reason = reason(with_model(&manifest)).await;
+    assert!(
+        reason.contains("m.onnx") && reason.contains("external data"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn operators_from_elsewhere_are_refused() {
+    let (_dir, manifest) = hostile("foreign_operator");
+    let reason = reason(with_model(&manifest)).await;
+    assert!(reason.contains("\"evil.ops\""), "{reason}");
+}
+
+/// The limit that holds while a model is loaded is gone afterwards, and two networks share the
+/// work of two threads.
+#[tokio::test]
+async fn two_threads_have_a_network_each() {
+    let two = Vision {
+        threads: 2,
+        ..vision()
+    };
+    let mut other = a_camera();
+    other.id = "other".into();
+    let mut rig = Rig::with(vec![a_camera(), other], two);
+    rig.picture().await;
+    let pid = rig.child_started().await;
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let space = limits
+        .lines()
+        .find(|l| l.starts_with("Max address space"))
+        .unwrap();
+    // Only the soft one was lowered.
+    let columns: Vec<_> = space.split_whitespace().skip(3).take(2).collect();
+    assert!(columns.len() == 2 && columns[0] == columns[1], "{space}");
+    rig.stop().await;
 }
 
 #[tokio::test]

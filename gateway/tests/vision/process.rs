@@ -133,6 +133,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
     let setup = wire::Setup {
         litter_model: None,
         model: vision.model,
+        shadow: None,
         onnxruntime: vision.onnxruntime,
         threads: 1,
         memory_limit: vision.memory_limit,

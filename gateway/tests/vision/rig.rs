@@ -20,8 +20,8 @@ use wangge::{
     },
     counters::{ChildState, SourceCounters},
     feed::Feed,
-    observation::{Arrival, Health, Sighting, Value},
-    source::vision::{Keep, Launch, run_program},
+    observation::{Arrival, Health, Sighting, Value, Witness},
+    source::vision::{Keep, Launch, Sinks, run_program},
 };
 use wangge_protocol::{EventKind, EvidenceRef, Severity};
 use wangge_tests::place;
@@ -48,10 +48,23 @@ impl Rig {
     }
 
     pub fn with(cameras: Vec<Camera>, vision: Vision) -> Self {
-        Self::with_calendars(cameras, vision, Calendars::default())
+        Self::all(cameras, vision, Calendars::default(), None)
     }
 
     pub fn with_calendars(cameras: Vec<Camera>, vision: Vision, calendars: Calendars) -> Self {
+        Self::all(cameras, vision, calendars, None)
+    }
+
+    pub fn witnessed(cameras: Vec<Camera>, vision: Vision, witness: Option<Witness>) -> Self {
+        Self::all(cameras, vision, Calendars::default(), witness)
+    }
+
+    fn all(
+        cameras: Vec<Camera>,
+        vision: Vision,
+        calendars: Calendars,
+        witness: Option<Witness>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Its own name tells this rig's children from those of tests that run beside it.
         let program = dir.path().join("wangge");
@@ -70,7 +83,10 @@ impl Rig {
                 feed: feed.clone(),
             },
             cameras.into_iter().map(Arc::new).collect(),
-            keep(dir.path().to_path_buf()),
+            Sinks {
+                keep: keep(dir.path().to_path_buf()),
+                witness,
+            },
             out,
             Clock::start(),
             Arc::clone(&counters),
@@ -201,6 +217,7 @@ pub fn vision() -> Vision {
     Vision {
         model: place::model().unwrap(),
         litter_model: None,
+        shadow: None,
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
         memory_limit: 1 << 30,
@@ -243,6 +260,7 @@ pub fn camera(input: CameraInput) -> Camera {
             dwell: Duration::from_secs(2),
             take_down: false,
             calendar: Arc::default(),
+            shadow: None,
         }],
         masks: vec![vec![[0.75, 0.0], [1.0, 0.0], [1.0, 0.25], [0.75, 0.25]]],
         fps: 5.0,

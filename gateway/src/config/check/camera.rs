@@ -55,10 +55,19 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
     let manifest = cx.read_text(at.key("model"), &model, limits::FILE_BYTES);
     let onnxruntime = cx.file(at.key("onnxruntime"), &library);
     let sealed_for = privacy::sealed_for(cx, raw.privacy.as_ref(), true);
+    let shadow = written.and_then(|v| v.shadow.as_ref());
+    let shadow = shadow.and_then(|s| s.model.as_deref()).map(|model| {
+        let table = at.key("shadow");
+        if let Some(text) = cx.read_text(table.key("model"), model, limits::FILE_BYTES) {
+            labels(cx, table.key("model"), &text);
+        }
+        cx.path(model)
+    });
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
             litter_model: litter_model(cx, at, written),
+            shadow,
             onnxruntime,
             threads: written.and_then(|v| v.threads).unwrap_or(1),
             memory_limit: cx.size(
@@ -103,11 +112,16 @@ fn labels(cx: &mut Checker<'_, '_>, at: At<'_>, manifest: &str) -> Option<BTreeS
 
 /// What `wangge check` tries besides: are the weights those that the manifest names?
 pub(super) fn model_loads(cx: &mut Checker<'_, '_>, vision: &Vision) {
+    let root = At::Root;
+    let table = root.key("vision");
     if let Err(error) = wangge_models::load(&vision.model) {
-        let root = At::Root;
-        let table = root.key("vision");
         let message = format!("the model cannot be used: {error}");
         cx.error(table.key("model"), message, "fetch the weights again");
+    }
+    if let Some(Err(error)) = vision.shadow.as_deref().map(wangge_models::load) {
+        let message = format!("the shadow model cannot be used: {error}");
+        let shadow = table.key("shadow");
+        cx.error(shadow.key("model"), message, "fetch the weights again");
     }
 }
 
@@ -320,14 +334,19 @@ fn zones(
         } else {
             Among::All
         };
-        rules.push(rule(format!("zone:{id}"), kind, severity, counts, among));
-        if take_down {
+        let main = rule(format!("zone:{id}"), kind, severity, counts, among);
+        let tried = raw.shadow.unwrap_or(false);
+        if !tried {
+            rules.push(Arc::clone(&main));
+        }
+        if take_down && !tried {
             let id = format!("zone:{id}{TAKE_DOWN}");
             let kind = EventKind::StallLeftover;
             let severity = raw.severity.unwrap_or(kind.default_severity());
             rules.push(rule(id, kind, severity, Vec::new(), Among::LeftBehind));
         }
         zones.push(Zone {
+            shadow: tried.then_some(main),
             id,
             kind,
             polygon,

@@ -50,6 +50,7 @@ fn furnished() -> Site {
     site.file("pictures/1.jpg", "a file");
     site.file("our-city.toml", crate::config::platform::DEFAULT);
     site.vision();
+    site.file("data/models/candidate.toml", super::MANIFEST);
     site
 }
 

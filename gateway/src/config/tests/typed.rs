@@ -247,6 +247,25 @@ fn cameras_get_a_rule_a_zone_and_one_for_their_health() {
     );
     let vision = config.vision.expect("vision");
     assert_eq!((vision.threads, vision.memory_limit), (1, 512_000_000));
+    assert_eq!(vision.shadow, None);
+    assert_eq!(camera.zones[0].shadow, None);
+}
+
+#[test]
+fn a_shadow_zone_has_its_rule_to_itself() {
+    let site = Site::new();
+    let text = format!(
+        "{STATION}{}[vision.shadow]\nmodel = \"model.toml\"\n[[camera]]\nid = \"gate\"\nurl = \"rtsp://10.0.0.9:554/s\"\n\
+         [[camera.zone]]\nid = \"tried\"\nshadow = true\nkind = \"garbage_exposed\"\npolygon = [[0.1, 0.2], [0.9, 0.2], [0.5, 0.9]]\nlabels = [\"person\"]\ndwell = \"7s\"\n",
+        site.vision()
+    );
+    let config = site.good(&text);
+    let camera = &config.cameras[0];
+    assert!(camera.rules.iter().all(|rule| rule.id == "health"));
+    let rule = camera.zones[0].shadow.as_ref().expect("a rule");
+    assert!(matches!(rule.when, Condition::Presence { dwell, .. } if dwell.as_secs() == 7));
+    let shadow = config.vision.and_then(|v| v.shadow).expect("a model");
+    assert!(shadow.ends_with("model.toml"));
 }
 
 #[test]

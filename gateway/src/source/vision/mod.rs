@@ -27,7 +27,7 @@ use crate::{
     config::{Calendars, Camera, Vision},
     counters::{ChildState, SourceCounters},
     feed::Feed,
-    observation::Arrival,
+    observation::{Arrival, Witness},
     vision::{
         slate::Suspect,
         wire::{Command, Setup},
@@ -45,6 +45,29 @@ use self::{
 /// of the picture that it belongs to; no alert names it. It may block.
 pub type Keep =
     Arc<dyn Fn(&[u8], &str, &str, Timestamp) -> Result<EvidenceRef, String> + Send + Sync>;
+
+/// Where pictures and comparisons go.
+#[derive(Clone)]
+pub struct Sinks {
+    pub keep: Keep,
+    /// Whoever compares a shadow with the live side, if anybody does.
+    pub witness: Option<Witness>,
+}
+
+impl From<Keep> for Sinks {
+    fn from(keep: Keep) -> Self {
+        Sinks {
+            keep,
+            witness: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sinks").finish_non_exhaustive()
+    }
+}
 
 /// The child says something every second; silent for longer, it hangs.
 pub const SILENT: Duration = Duration::from_secs(10);
@@ -77,7 +100,7 @@ pub struct Gauges {
 pub async fn run(
     cameras: Vec<Arc<Camera>>,
     (vision, calendars): (Vision, Calendars),
-    keep: Keep,
+    sinks: Sinks,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     gauges: Gauges,
@@ -102,7 +125,7 @@ pub async fn run(
             feed,
         },
         cameras,
-        keep,
+        sinks,
         out,
         clock,
         gauges.counters,
@@ -130,7 +153,7 @@ pub struct Launch {
 pub async fn run_program(
     launch: Launch,
     cameras: Vec<Arc<Camera>>,
-    keep: Keep,
+    sinks: impl Into<Sinks>,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -146,14 +169,16 @@ pub async fn run_program(
     let _watching = AbortOnDrop(tokio::spawn(watcher.run()));
     let started = Instant::now();
     let mut blame = Blame::default();
-    let mut reporter = Reporter::new(cameras, keep, clock, counters);
+    let mut reporter = Reporter::new(cameras, sinks.into(), clock, counters);
     reporter.keep_sealed(launch.vision.sealed_for.clone());
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {
         let begun = Instant::now();
         let mut setup = report::setup(reporter.cameras(), &launch.vision, &launch.calendars);
-        setup.permits = anonymous(&permits.borrow_and_update());
+        let known = Arc::clone(&permits.borrow_and_update());
+        setup.permits = anonymous(&known);
+        reporter.witness_permits(known);
         for (index, camera) in (0..).zip(&mut setup.cameras) {
             camera.pause_us = blame.pause(index, started.elapsed()).as_micros() as u64;
             camera.deadly = blame.deadly(index);
@@ -245,7 +270,9 @@ async fn life(
                 return End::Stopped;
             }
             Ok(()) = permits.changed() => {
-                let command = Command::Permits(anonymous(&permits.borrow_and_update()));
+                let known = Arc::clone(&permits.borrow_and_update());
+                let command = Command::Permits(anonymous(&known));
+                reporter.witness_permits(known);
                 // A child that cannot be told is ending, and will be told its set-up.
                 if let Err(e) = child.tell(&command).await {
                     tracing::warn!("vision: permits not told: {e}");

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story};
 
 use crate::{
+    calendar::Permit,
     clock::Clock,
     config::{
         Calendars, Camera, CameraInput, Condition, Credentials, FolderPlay, RtspTransport, Trust,
         Vision, Zone,
     },
     counters::SourceCounters,
-    observation::{Arrival, Health, Observation, Quality, Sighting, Value},
+    observation::{Arrival, Health, Observation, Quality, Sighting, Value, Witnessed},
     seal::{self, Recipient},
     vision::wire::{
         self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Setup,
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 
-use super::{Keep, jpeg};
+use super::{Sinks, jpeg};
 
 /// Emptiness that ends a presence where no rule says how long.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -43,6 +44,7 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) ->
         permits: Vec::new(),
         model: vision.model.clone(),
         litter_model: vision.litter_model.clone(),
+        shadow: vision.shadow.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
         decoder: vision.decoder,
@@ -59,6 +61,7 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
         front: zone.front.as_deref().cloned(),
         labels: zone.labels.clone(),
         objects: zone.objects,
+        shadow: zone.shadow.is_some(),
         fixtures: zone.fixtures.clone(),
         crop: zone.crop,
         dwell_us: zone.dwell.as_micros() as u64,
@@ -79,7 +82,9 @@ fn camera_setup(camera: &Camera) -> CameraSetup {
 
 /// The longest grace of the zone's rules: a shorter one is then reached as well.
 fn grace(camera: &Camera, id: &str) -> Duration {
-    let graces = camera.rules.iter().filter_map(|rule| match &rule.when {
+    let tried = camera.zones.iter().filter_map(|zone| zone.shadow.as_ref());
+    let rules = camera.rules.iter().chain(tried);
+    let graces = rules.filter_map(|rule| match &rule.when {
         Condition::Presence { zone, grace, .. } if **zone == *id => Some(*grace),
         _ => None,
     });
@@ -186,7 +191,7 @@ pub struct Reporter {
     model: (String, String),
     /// Originals that are sealed for somebody else are not kept.
     sealed_for: Option<Recipient>,
-    keep: Keep,
+    sinks: Sinks,
     clock: Clock,
     /// Of a recording: the time up to which it has been looked at.
     recorded: Option<Timestamp>,
@@ -204,7 +209,7 @@ impl std::fmt::Debug for Reporter {
 impl Reporter {
     pub fn new(
         cameras: Vec<Arc<Camera>>,
-        keep: Keep,
+        sinks: Sinks,
         clock: Clock,
         counters: Arc<SourceCounters>,
     ) -> Self {
@@ -214,7 +219,7 @@ impl Reporter {
             cameras,
             model: Default::default(),
             sealed_for: None,
-            keep,
+            sinks,
             clock,
             recorded: None,
             counters,
@@ -233,6 +238,13 @@ impl Reporter {
     /// Keeps originals that are sealed for `recipient`.
     pub fn keep_sealed(&mut self, recipient: Option<Recipient>) {
         self.sealed_for = recipient;
+    }
+
+    /// Whoever compares needs the permits that the rules go by.
+    pub fn witness_permits(&self, permits: Arc<[Permit]>) {
+        if let Some(witness) = &self.sinks.witness {
+            witness(Witnessed::Permits(permits));
+        }
     }
 
     pub fn cameras(&self) -> &[Arc<Camera>] {
@@ -300,7 +312,8 @@ impl Reporter {
             // Said for whoever plays the recording.
             Report::Played { .. } => Outcome::Nothing,
             Report::Sighting(sighting) => match self.sighting(sighting).await {
-                Ok(arrival) => Outcome::Arrival(arrival),
+                Ok(Some(arrival)) => Outcome::Arrival(arrival),
+                Ok(None) => Outcome::Nothing,
                 Err(reason) => {
                     self.counters.faults.add_one();
                     tracing::warn!("vision: sighting not believed: {reason}");
@@ -322,6 +335,18 @@ impl Reporter {
             let accepted = passed(now.decoded, last.decoded) + passed(now.skipped, last.skipped);
             self.counters.accepted.add(accepted);
             self.counters.refused.add(passed(now.dropped, last.dropped));
+        }
+        if let Some(witness) = &self.sinks.witness {
+            for ((now, last), camera) in cameras.iter().zip(&self.progress).zip(&self.cameras) {
+                witness(Witnessed::Looks {
+                    subject: Arc::clone(&camera.id),
+                    live: now.detected.saturating_sub(last.detected),
+                    shadow: now.shadowed.saturating_sub(last.shadowed),
+                });
+            }
+        }
+        let known = cameras.iter().take(self.cameras.len());
+        for (now, last) in known.zip(&mut self.progress) {
             *last = *now;
         }
     }
@@ -361,7 +386,8 @@ impl Reporter {
         Outcome::Arrival(arrival(Arc::clone(&camera.id), now, vec![observation]))
     }
 
-    async fn sighting(&self, seen: wire::Sighting) -> Result<Arrival, String> {
+    /// `None` for a shadow's, which is compared and goes no further.
+    async fn sighting(&self, seen: wire::Sighting) -> Result<Option<Arrival>, String> {
         let camera = self
             .cameras
             .get(usize::from(seen.camera))
@@ -379,6 +405,12 @@ impl Reporter {
         }
         if seen.pictures.len() > MAX_PICTURES {
             return Err("more pictures than a sighting has".into());
+        }
+        if !seen.shadow && zone.shadow.is_some() {
+            return Err("a shadow zone's sighting that is to be acted upon".into());
+        }
+        if seen.shadow && !seen.pictures.is_empty() {
+            return Err("a shadow's sighting with a picture".into());
         }
         let fractions = seen.bbox.iter().chain([&seen.score]);
         if fractions.into_iter().any(|v| !(0.0..=1.0).contains(v)) {
@@ -399,6 +431,7 @@ impl Reporter {
                 Err(e) => tracing::error!("camera {}: picture not kept: {e}", camera.id),
             }
         }
+        let is_shadow = seen.shadow;
         let (model, model_hash) = self.model.clone();
         let observation = Observation {
             subject: Arc::clone(&camera.id),
@@ -424,7 +457,13 @@ impl Reporter {
             })),
             quality,
         };
-        Ok(arrival(Arc::clone(&camera.id), now, vec![observation]))
+        if let Some(witness) = &self.sinks.witness {
+            witness(match is_shadow {
+                true => Witnessed::Shadow(observation.clone()),
+                false => Witnessed::Live(observation.clone()),
+            });
+        }
+        Ok((!is_shadow).then(|| arrival(Arc::clone(&camera.id), now, vec![observation])))
     }
 
     async fn keep(&self, picture: wire::Picture, at: Timestamp) -> Result<EvidenceRef, String> {
@@ -432,7 +471,7 @@ impl Reporter {
             role, jpeg, sealed, ..
         } = picture;
         jpeg::check(&jpeg).map_err(str::to_owned)?;
-        let keep = Arc::clone(&self.keep);
+        let keep = Arc::clone(&self.sinks.keep);
         let expected = |sealed: &Vec<u8>| {
             let recipient = self.sealed_for.as_ref();
             recipient.is_some_and(|recipient| seal::is_for(sealed, recipient))

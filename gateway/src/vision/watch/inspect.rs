@@ -123,12 +123,19 @@ impl Watch {
             .is_none_or(|last| at.saturating_sub(last) >= every);
         match previous {
             Some(previous) if !overdue && !moved => {
+                if let Some(shadow) = &self.shared.shadow {
+                    shadow.hold(self.camera, previous, at, self.wall.wall(pts));
+                }
                 self.recent.hold(pts);
                 self.tracker.hold(previous, at);
             }
             _ => {
                 let found = self.detect(&pixels, stride, placement)?;
                 counters.detected.add_one();
+                if let Some(shadow) = &self.shared.shadow {
+                    let wall = self.wall.wall(pts);
+                    shadow.look(self.camera, frame, at, wall, &counters.shadowed);
+                }
                 self.scene.looked(thumbnail);
                 self.last_look = Some(at);
                 self.recheck = if moved { first } else { every * 2 };
@@ -325,7 +332,7 @@ impl Watch {
                 sighting.track = track;
                 sighting.dwell_us = dwell.as_micros() as u64;
                 sighting.overrun = self.overrun(zone);
-                if picture {
+                if picture && !sighting.shadow {
                     let picture = self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
                     sighting.pictures.push(picture);
                     if let Some(zone) = self.zones.get_mut(zone) {
@@ -359,7 +366,7 @@ impl Watch {
             story::Event::Over { story, told } => {
                 if let Some(zone) = self.zones.get_mut(zone) {
                     zone.saved.remove(&story);
-                    zone.told |= told;
+                    zone.told |= told && !zone.shadow;
                 }
             }
             story::Event::Present {
@@ -390,7 +397,7 @@ impl Watch {
                     }),
                     litter: None,
                 });
-                if picture {
+                if picture && !sighting.shadow {
                     let after = self.picture(zone, Role::After, frame, now.pts, &sighting)?;
                     if let Some(zone) = self.zones.get_mut(zone) {
                         sighting.pictures = zone.saved.remove(&story).unwrap_or_default();
@@ -408,6 +415,9 @@ impl Watch {
     /// Saves a picture of the past for a story that may be told later. One that cannot be had
     /// any more is left out.
     fn save(&mut self, zone: usize, story: u64, role: Role, pts: i64) {
+        if self.zones.get(zone).is_none_or(|z| z.shadow) {
+            return;
+        }
         let Some(format) = &self.format else { return };
         let found = match role {
             Role::Before => self.ring.calm_picture(format),
@@ -430,6 +440,7 @@ impl Watch {
         Sighting {
             camera: self.camera,
             zone: zone as u16,
+            shadow: self.zones.get(zone).is_some_and(|z| z.shadow),
             present: false,
             label: String::new(),
             score: 0.0,
@@ -518,7 +529,7 @@ pub(super) fn visitors(labels: &[String]) -> Vec<usize> {
 }
 
 /// Packed pixels with the masked ones grey.
-fn masked<'p>(
+pub(in crate::vision) fn masked<'p>(
     pixels: &'p [u8],
     stride: usize,
     width: usize,

@@ -1,6 +1,6 @@
 //! One camera from compressed frames to sightings.
 
-mod inspect;
+pub(super) mod inspect;
 mod measure;
 
 use std::{
@@ -17,7 +17,7 @@ use crate::seal::Recipient;
 use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
-    detect::Detector,
+    detect::Detectors,
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     ground::{Anchor, Measure},
@@ -29,6 +29,7 @@ use super::{
     recent::Recent,
     ring::Ring,
     scene::Scene,
+    shadow::Shadow,
     slate,
     story::Stories,
     track::Tracker,
@@ -49,9 +50,11 @@ const SAY_PLAYED: i64 = 1_000_000;
 /// What all cameras share.
 #[derive(Debug)]
 pub struct Shared {
-    /// One network for all cameras.
-    pub detector: Mutex<Detector>,
-    /// How often each may use it.
+    /// A network for each thread that looks.
+    pub detector: Detectors,
+    /// A model that is only compared, if there is one.
+    pub shadow: Option<Shadow>,
+    /// How often each camera may have one.
     pub pace: Mutex<Pace>,
     /// The way to the gateway.
     pub out: Out,
@@ -72,6 +75,8 @@ struct Watched {
     /// Pictures show its surroundings only.
     crop: bool,
     dwell: Dwell,
+    /// Only compared with other zones: no pictures.
+    shadow: bool,
     /// When things may be there, by wall time of the pictures.
     gate: Gate,
     state: State,
@@ -164,17 +169,9 @@ pub struct Watch {
 impl Watch {
     /// A camera that has not sent anything yet.
     pub fn new(camera: u16, setup: &CameraSetup, shared: Arc<Shared>) -> Self {
-        let (labels, threshold, width) = {
-            let detector = shared
-                .detector
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            (
-                detector.manifest.labels.clone(),
-                detector.manifest.threshold,
-                detector.manifest.input.width,
-            )
-        };
+        let manifest = shared.detector.manifest();
+        let (labels, threshold) = (manifest.labels.clone(), manifest.threshold);
+        let width = manifest.input.width;
         let allowance = setup
             .input
             .every()
@@ -200,6 +197,7 @@ impl Watch {
                     take_down: zone.take_down,
                     id: zone.id.clone(),
                     crop: zone.crop,
+                    shadow: zone.shadow,
                     stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
                     dwell: Dwell::new(Zone {
                         polygon,
