@@ -28,6 +28,7 @@ pub mod ground;
 mod hardware;
 mod inputs;
 mod lane;
+mod litter;
 mod luma;
 mod media;
 mod nms;
@@ -141,6 +142,8 @@ fn gateway() -> Option<UnixStream> {
 /// What there is when the sandbox is closed.
 struct Prepared {
     detectors: Detectors,
+    /// Of the model that knows rubbish, if there is one.
+    litter: Option<Detector>,
     /// The shadow model's network, if one is asked for and can be had.
     shadow: Option<Detector>,
     inputs: Inputs,
@@ -167,6 +170,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         .map_err(|e| format!("time zone {}: {e}", setup.time_zone))?;
     let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
     let shadow = setup.shadow.as_deref().map(wangge_models::load);
+    let litter = setup.litter_model.as_deref().map(wangge_models::load);
     let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
     let inputs = Inputs::prepare(&setup.cameras);
     let hardware = Hardware::new(setup.decoder);
@@ -185,8 +189,16 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         .map(network)
         .collect();
     let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
+    // Alerts do without its opinion.
+    let litter = litter.and_then(|model| match load_beside(&runtime, model) {
+        Ok(network) => Some(network),
+        Err(reason) => {
+            weaknesses.push(format!("the litter model does not look: {reason}"));
+            None
+        }
+    });
     // The live model works on without its shadow.
-    let shadow = shadow.and_then(|model| match load_shadow(&runtime, model) {
+    let shadow = shadow.and_then(|model| match load_beside(&runtime, model) {
         Ok(network) => {
             weaknesses.extend(shadow::unknown_labels(&network.manifest, &setup.cameras));
             Some(network)
@@ -198,6 +210,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     });
     Ok(Prepared {
         detectors,
+        litter,
         shadow,
         inputs,
         hardware,
@@ -206,7 +219,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     })
 }
 
-fn load_shadow(
+fn load_beside(
     runtime: &Runtime,
     model: Result<wangge_models::Model, wangge_models::ModelError>,
 ) -> Result<Detector, String> {
@@ -221,6 +234,7 @@ fn work(
     out: Out,
     Prepared {
         detectors,
+        litter,
         shadow,
         inputs,
         hardware,
@@ -253,6 +267,7 @@ fn work(
     let shared = Arc::new(Shared {
         pace: Mutex::new(Pace::new(setup.cameras.len(), detectors.count())),
         detector: detectors,
+        litter: litter.map(Mutex::new),
         shadow,
         out,
         time_zone,

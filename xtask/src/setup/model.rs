@@ -32,6 +32,8 @@ const SOURCES: &[(&str, &str)] = &[
 const LICENSE: &str = "package/LICENSE";
 const RECIPE: &str = "models/recipes/nanodet_to_onnx.py";
 const MANIFEST: &str = "models/manifests/nanodet_g_416.toml";
+/// The model that knows rubbish lies in the repository with its weights.
+const LITTER: &[&str] = &["trash_bag.toml", "trash_bag.onnx"];
 const WEIGHTS: &str = "nanodet_g_416.onnx";
 const WEIGHTS_SHA256: &str = "18380a4e8a1ac9697fdb06d1faf6418a237c1c5354e1ef3c07604f8e0e65031c";
 
@@ -68,6 +70,11 @@ pub fn ensure(cache: &Cache, python: &Path) -> Result<PathBuf> {
     let (from, manifest) = (repository().join(MANIFEST), home.join("nanodet_g_416.toml"));
     fs::copy(&from, &manifest)
         .with_context(|| format!("cannot copy {} to {}", from.display(), manifest.display()))?;
+    for name in LITTER {
+        let from = repository().join("models/trash_bag").join(name);
+        fs::copy(&from, home.join(name))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     step.done(outcome);
     Ok(manifest)
 }

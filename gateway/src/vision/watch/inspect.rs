@@ -9,14 +9,18 @@ use std::{
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::Timestamp;
 
-use super::{Counters, Watch};
+use super::{
+    Counters, Watch,
+    hide::{PERSON, hidden, sensitive},
+};
 use crate::vision::{
-    decode::{Packed, Scalers, Unit},
-    detect::{DetectError, Detector, Placement},
+    decode::{Scalers, Unit},
+    detect::{DetectError, Placement},
     draw::Canvas,
     dwell,
     evidence::{self, Caption, Privacy},
     gaze::Need,
+    litter,
     luma::Luma,
     nms::Detection,
     pixelate::Sensitive,
@@ -48,15 +52,6 @@ const VISITORS: &[&str] = &[
     "cat",
     "dog",
 ];
-/// Of these, those whose plates and drivers are hidden in pictures.
-const VEHICLES: &[&str] = &["car", "motorcycle", "bus", "train", "truck"];
-const PERSON: &str = "person";
-/// Pictures wider than this many inputs of the network are looked at in parts too, so that
-/// small people are found before a picture of them is stored.
-const PARTS_FROM: f32 = 1.5;
-/// Parts overlap by this share, so that a head on the border is whole in one of them.
-const OVERLAP: f32 = 0.08;
-
 type Fault = Box<dyn std::error::Error>;
 
 /// A moment of one camera.
@@ -312,7 +307,8 @@ impl Watch {
                     .get_mut(zone)
                     .map(|z| std::mem::take(&mut z.told));
                 if told == Some(true) {
-                    let picture = self.picture(zone, Role::Cleared, frame, now.pts, &sighting)?;
+                    let (picture, _) =
+                        self.picture(zone, Role::Cleared, frame, now.pts, &sighting)?;
                     sighting.pictures.push(picture);
                 }
             }
@@ -333,7 +329,8 @@ impl Watch {
                 sighting.dwell_us = dwell.as_micros() as u64;
                 sighting.overrun = self.overrun(zone);
                 if picture && !sighting.shadow {
-                    let picture = self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
+                    let (picture, _) =
+                        self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
                     sighting.pictures.push(picture);
                     if let Some(zone) = self.zones.get_mut(zone) {
                         zone.told = true;
@@ -398,7 +395,11 @@ impl Watch {
                     litter: None,
                 });
                 if picture && !sighting.shadow {
-                    let after = self.picture(zone, Role::After, frame, now.pts, &sighting)?;
+                    let (after, litter) =
+                        self.picture(zone, Role::After, frame, now.pts, &sighting)?;
+                    if let Some(story) = &mut sighting.story {
+                        story.litter = litter;
+                    }
                     if let Some(zone) = self.zones.get_mut(zone) {
                         sighting.pictures = zone.saved.remove(&story).unwrap_or_default();
                         zone.told = true;
@@ -427,7 +428,7 @@ impl Watch {
         let at = Duration::ZERO;
         let sighting = self.sighting(zone, Moment { pts, at });
         match self.picture(zone, role, &frame, pts, &sighting) {
-            Ok(picture) => {
+            Ok((picture, _)) => {
                 if let Some(zone) = self.zones.get_mut(zone) {
                     zone.saved.entry(story).or_default().push(picture);
                 }
@@ -462,7 +463,7 @@ impl Watch {
         frame: &VideoFrame,
         pts: i64,
         sighting: &Sighting,
-    ) -> Result<Picture, Fault> {
+    ) -> Result<(Picture, Option<wire::Litter>), Fault> {
         let watched = self.zones.get(zone).ok_or("no such zone")?;
         let at_us = self.wall.wall(pts);
         let shared = &self.shared;
@@ -485,7 +486,11 @@ impl Watch {
             dwell: Duration::from_micros(sighting.dwell_us).as_secs_f64(),
             at_us,
         };
+        let mut litter = None;
         let mut find = |canvas: &Canvas| {
+            if role == Role::After {
+                litter = self.litter(canvas, sighting.bbox);
+            }
             let mut detector = shared
                 .detector
                 .lock()
@@ -504,12 +509,26 @@ impl Watch {
             sealed_for: shared.sealed_for.as_ref(),
         };
         let rendered = evidence::render(frame, privacy, &mut find, &caption, &shared.time_zone)?;
-        Ok(Picture {
+        let picture = Picture {
             role,
             at_us,
             jpeg: rendered.jpeg,
             sealed: rendered.sealed,
-        })
+        };
+        Ok((picture, litter))
+    }
+
+    /// What a model that knows rubbish thinks of it, where there is one.
+    fn litter(&self, canvas: &Canvas, bbox: Bbox) -> Option<wire::Litter> {
+        let model = self.shared.litter.as_ref()?;
+        let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
+        match litter::look(canvas, &mut model, bbox) {
+            Ok(litter) => Some(litter),
+            Err(e) => {
+                tracing::warn!(camera = self.id, "litter model: {e}");
+                None
+            }
+        }
     }
 }
 
@@ -550,76 +569,6 @@ pub(in crate::vision) fn masked<'p>(
         }
     }
     Cow::Owned(pixels)
-}
-
-/// What has to be hidden of a class.
-fn hides(class: usize, labels: &[String]) -> Option<Sensitive> {
-    match labels.get(class).map_or("", String::as_str) {
-        PERSON => Some(Sensitive::Person),
-        label if VEHICLES.contains(&label) => Some(Sensitive::Vehicle),
-        _ => None,
-    }
-}
-
-/// What has to be hidden of everything seen, sure or not.
-fn hidden<'d>(
-    found: &'d [Detection],
-    labels: &'d [String],
-) -> impl Iterator<Item = (Sensitive, Bbox)> + 'd {
-    found
-        .iter()
-        .filter_map(|d| Some((hides(d.class, labels)?, d.bbox)))
-}
-
-/// People and vehicles in a picture, small ones too.
-fn sensitive(canvas: &Canvas, detector: &mut Detector) -> Result<Vec<(Sensitive, Bbox)>, String> {
-    let labels = detector.manifest.labels.clone();
-    if !labels.iter().any(|label| label == PERSON) {
-        return Err("the model does not know people".into());
-    }
-    let mut parts = vec![[0.0, 0.0, 1.0, 1.0]];
-    if canvas.width as f32 > PARTS_FROM * detector.manifest.input.width as f32 {
-        let (low, high) = (0.5 - OVERLAP, 0.5 + OVERLAP);
-        parts.extend([
-            [0.0, 0.0, high, high],
-            [low, 0.0, 1.0, high],
-            [0.0, low, high, 1.0],
-            [low, low, 1.0, 1.0],
-        ]);
-    }
-    let mut found = Vec::new();
-    for [left, top, right, bottom] in parts {
-        let pixel = |fraction: f32, side: usize| ((fraction * side as f32) as usize).min(side);
-        let columns = pixel(left, canvas.width)..pixel(right, canvas.width);
-        let rows = pixel(top, canvas.height)..pixel(bottom, canvas.height);
-        let placement = Placement::new(&detector.manifest.input, columns.len(), rows.len());
-        let order = detector.packed();
-        let small = canvas.part(
-            columns,
-            rows,
-            placement.width,
-            placement.height,
-            order == Packed::Bgr,
-        );
-        let seen = detector
-            .look(&small, placement.width * 3, placement)
-            .map_err(|e| e.to_string())?;
-        for detection in seen {
-            let Some(what) = hides(detection.class, &labels) else {
-                continue;
-            };
-            let [l, t, r, b] = detection.bbox;
-            let (width, height) = (right - left, bottom - top);
-            let bbox = [
-                left + l * width,
-                top + t * height,
-                left + r * width,
-                top + b * height,
-            ];
-            found.push((what, bbox));
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One camera from compressed frames to sightings.
 
+mod hide;
 pub(super) mod inspect;
 mod measure;
 
@@ -17,7 +18,7 @@ use crate::seal::Recipient;
 use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
-    detect::Detectors,
+    detect::{Detector, Detectors},
     dwell::{Dwell, Zone},
     gaze::{Decision, Gaze},
     ground::{Anchor, Measure},
@@ -52,6 +53,8 @@ const SAY_PLAYED: i64 = 1_000_000;
 pub struct Shared {
     /// A network for each thread that looks.
     pub detector: Detectors,
+    /// A model that knows rubbish, if there is one.
+    pub litter: Option<Mutex<Detector>>,
     /// A model that is only compared, if there is one.
     pub shadow: Option<Shadow>,
     /// How often each camera may have one.
