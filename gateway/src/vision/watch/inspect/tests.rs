@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::vision::{
-    decode::{Decoder, Format, Scalers},
+    decode::{Decoder, Format, Packed, Scalers},
     detect, pixelate,
     recent::Recent,
 };
