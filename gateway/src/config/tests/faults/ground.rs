@@ -91,7 +91,7 @@ fn points() {
     points[1] = "{ image = [0.803, 0.6429] }";
     one(
         &points,
-        "points[2]",
+        "points[2].metres",
         "`metres` is missing",
         "metres = [0.0, 0.0]",
     );
