@@ -8,7 +8,7 @@ use super::{
     detect::{DetectError, Detector, Placement},
     draw::Canvas,
     wire::Litter,
-    zone::Bbox,
+    zone::{Bbox, covered},
 };
 
 /// The model looks at a square around the thing, so many times its larger side...
@@ -63,18 +63,6 @@ fn around(canvas: &Canvas, [left, top, right, bottom]: Bbox) -> (Range<usize>, R
         range((left + right) / 2.0, canvas.width),
         range((top + bottom) / 2.0, canvas.height),
     )
-}
-
-/// Share of `thing` under `cover`.
-fn covered(thing: Bbox, cover: Bbox) -> f32 {
-    let width = (thing[2].min(cover[2]) - thing[0].max(cover[0])).max(0.0);
-    let height = (thing[3].min(cover[3]) - thing[1].max(cover[1])).max(0.0);
-    let area = (thing[2] - thing[0]) * (thing[3] - thing[1]);
-    if area > 0.0 {
-        width * height / area
-    } else {
-        0.0
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     background::{Blob, Change},
     gaze::Need,
     ground::Front,
-    zone::{Bbox, Polygon, iou},
+    zone::{Bbox, Polygon, covered, iou},
 };
 
 /// Who may have brought something: those at its place so long before it lay there...
@@ -368,18 +368,6 @@ fn touches(visitor: Bbox, thing: Bbox) -> bool {
         && visitor[2] + dx > thing[0]
         && visitor[1] - dy < thing[3]
         && visitor[3] + dy > thing[1]
-}
-
-/// Share of `thing` under `cover`.
-fn covered(thing: Bbox, cover: Bbox) -> f32 {
-    let width = (thing[2].min(cover[2]) - thing[0].max(cover[0])).max(0.0);
-    let height = (thing[3].min(cover[3]) - thing[1].max(cover[1])).max(0.0);
-    let area = (thing[2] - thing[0]) * (thing[3] - thing[1]);
-    if area > 0.0 {
-        width * height / area
-    } else {
-        0.0
-    }
 }
 
 #[cfg(test)]

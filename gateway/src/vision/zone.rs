@@ -58,6 +58,18 @@ pub fn iou(a: Bbox, b: Bbox) -> f32 {
     if either > 0.0 { both / either } else { 0.0 }
 }
 
+/// Share of `thing` under `cover`.
+pub fn covered(thing: Bbox, cover: Bbox) -> f32 {
+    let width = (thing[2].min(cover[2]) - thing[0].max(cover[0])).max(0.0);
+    let height = (thing[3].min(cover[3]) - thing[1].max(cover[1])).max(0.0);
+    let area = (thing[2] - thing[0]) * (thing[3] - thing[1]);
+    if area > 0.0 {
+        width * height / area
+    } else {
+        0.0
+    }
+}
+
 fn area([left, top, right, bottom]: Bbox) -> f32 {
     (right - left).max(0.0) * (bottom - top).max(0.0)
 }
