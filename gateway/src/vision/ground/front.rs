@@ -31,7 +31,7 @@ const BOX_ERROR: f64 = 0.04;
 /// Cells by which a thing without a class reaches too far at either end, and how exactly an end is
 /// known, cells (standard deviation): both from rendered clips, not from cameras.
 const END_EXCESS: f64 = 0.75;
-const END_ERROR: f64 = 1.0;
+const END_ERROR: f64 = 2.0;
 /// How exactly a lower rim is seen (standard deviation), in cells of the scene model.
 const RIM_ERROR: f64 = 0.5;
 /// A cell counts as changed when a part of it has, so that rims come out large, by about so much
