@@ -27,9 +27,12 @@ use super::{
     trust::TlsFault,
 };
 
-/// A camera that refused our password is asked again only after this, and after twice as long
-/// each further time, up to the second: cameras lock out whoever tries often.
-pub const LOCKED_OUT: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3600));
+/// A camera that refused our password is asked again only after this, and after four times as long
+/// each further time, up to the second: cameras lock out whoever tries often. That makes four
+/// tries in the first half hour.
+pub const LOCKED_OUT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// See [`LOCKED_OUT`].
+const LONGER: u32 = 4;
 /// Asking went well for so long; trying again begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 /// Letters of somebody else's text that are shown.
@@ -100,7 +103,7 @@ pub async fn poll(address: Address, lane: Arc<Lane>) -> ! {
         }
         let pause = if let Fault::Unauthorised(until) = &mut fault {
             *until = locked;
-            locked = (locked * 2).min(LOCKED_OUT.1);
+            locked = (locked * LONGER).min(LOCKED_OUT.1);
             *until
         } else {
             let pause = wait.max(address.every);
@@ -282,7 +285,7 @@ pub(super) fn pause(fault: &rtsp::Fault, usual: Duration, refusals: &mut u32) ->
         return usual;
     }
     let (first, longest) = LOCKED_OUT;
-    let wait = first.saturating_mul(1 << (*refusals).min(8));
+    let wait = first.saturating_mul(LONGER.saturating_pow(*refusals));
     *refusals += 1;
     wait.min(longest)
 }
