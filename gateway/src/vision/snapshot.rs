@@ -46,7 +46,7 @@ enum Fault {
     #[error("wants user name and password; set `username` and `password_file`")]
     WantsLogin,
     #[error(
-        "refuses user name or password; check them. It is asked again only in {} min, because cameras lock out whoever tries often", .0.as_secs() / 60
+        "refuses user name or password; check them. It is asked again only in {} s, because cameras lock out whoever tries often", .0.as_secs()
     )]
     Unauthorised(Duration),
     #[error("wants a login that is neither Basic nor Digest ({0})")]
