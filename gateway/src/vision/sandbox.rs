@@ -439,7 +439,7 @@ mod tests {
             denied(File::open(&other));
             denied(File::open("/etc/passwd"));
             denied(File::open(parent));
-            denied(std::fs::read_dir("/root"));
+            denied(std::fs::read_dir("/home"));
             denied(File::options().write(true).open(&clip));
             denied(File::create(clip.with_extension("new")));
             denied(std::fs::rename(&clip, clip.with_extension("moved")));
