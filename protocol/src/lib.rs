@@ -14,6 +14,8 @@ extern crate alloc;
 mod alert;
 #[cfg(feature = "alloc")]
 mod delivery;
+#[cfg(feature = "alloc")]
+mod down;
 mod kind;
 #[cfg(feature = "schema")]
 mod pattern;
@@ -26,6 +28,8 @@ mod schema;
 pub use alert::*;
 #[cfg(feature = "alloc")]
 pub use delivery::*;
+#[cfg(feature = "alloc")]
+pub use down::*;
 pub use kind::{EventKind, Severity, UnknownKind};
 #[cfg(feature = "alloc")]
 pub use reading::DeviceReading;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     AlertData, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY,
-    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, pattern,
+    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.
@@ -57,6 +57,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "receipt.json",
             plain::<Receipt>("Wangge receipt", "urn:wangge:schema:receipt:1"),
+        ),
+        (
+            "verdict.json",
+            plain::<Verdict>("Wangge verdict", "urn:wangge:schema:verdict:1"),
         ),
         (
             "reading.json",
