@@ -25,6 +25,8 @@ from gi.repository import Gio, GLib, Gst, GstApp, GstRtsp, GstRtspServer  # noqa
 
 # The sink reads ahead by as much as this, so a client that is slow to start sees no jump.
 READ_AHEAD_BYTES = 1 << 20
+READY_POLL_MS = 10
+READY_TRIES = 1000
 
 
 class Clip:
@@ -89,17 +91,23 @@ class Feed:
 
 
 def say_when_it_plays(media, state, name):
-    if state != Gst.State.PLAYING:
-        return
+    """GStreamer says that the media plays, now and then before its pipeline has clock and base time."""
+    if state == Gst.State.PLAYING and not say(media, name):
+        tries = iter(range(READY_TRIES))
+        GLib.timeout_add(READY_POLL_MS, lambda: next(tries, None) is not None and not say(media, name))
+
+
+def say(media, name):
     # The media's element lies in a pipeline that has the clock, once it really plays.
     pipeline = media.get_element()
     while pipeline.get_parent():
         pipeline = pipeline.get_parent()
-    clock = pipeline.get_clock()
-    if clock is None:
-        return
-    running = clock.get_time() - pipeline.get_base_time()
+    clock, base = pipeline.get_clock(), pipeline.get_base_time()
+    if clock is None or not base:
+        return False
+    running = clock.get_time() - base
     print("PLAYS", name, f"{time.time() - running / Gst.SECOND:.3f}", flush=True)
+    return True
 
 
 def factory(name, clip, once):
