@@ -2,9 +2,11 @@
 
     python photographs.py FOLDER nanodet_g_416=MODEL.onnx [yolox_nano=…] [picodet_s_416=…]
 
-FOLDER holds JPEGs; `reference.json` is written into it. Pictures are scaled by OpenCV
+FOLDER holds JPEGs or PNGs; `reference.json` is written into it. Pictures are scaled by OpenCV
 (INTER_LINEAR) and the outputs decoded in numpy, as in `make.py`. Then run the gateway's tests
-with WANGGE_PHOTOGRAPHS=FOLDER.
+with WANGGE_PHOTOGRAPHS=FOLDER:
+`cargo test -p wangge --lib -- --include-ignored detect::tests::parity`. The tests' own
+`golden/pictures.json` is what this writes for `../trash_bag/golden` and nanodet_g_416.
 
 Needs numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 opencv-python-headless.
 """
@@ -69,13 +71,13 @@ def main():
         size = (spec["width"], spec["height"])
         net = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         seen = {}
-        for file in sorted(folder.glob("*.jpg")):
+        for file in sorted(f for f in folder.iterdir() if f.suffix in (".jpg", ".png")):
             x, (w, h, left, top) = prepare(cv2.imread(str(file)), spec)
             outputs = net.run(None, {net.get_inputs()[0].name: x})
             boxes, labels, scores = decode(manifest["family"], outputs, size, classes, manifest["threshold"] / 2)
             boxes = ((boxes - [left, top, left, top]) / [w, h, w, h]).clip(0, 1)
             keep = make.suppress(boxes, labels, scores, manifest["nms_iou"])
-            seen[file.name] = [[int(labels[i]), float(scores[i]), [float(v) for v in boxes[i]]] for i in keep]
+            seen[file.name] = [[int(labels[i]), round(float(scores[i]), 5), [round(float(v), 5) for v in boxes[i]]] for i in keep]
         reference[name] = seen
         print(name, sum(len(s) for s in seen.values()), "detections in", len(seen), "pictures")
     (folder / "reference.json").write_text(json.dumps(reference))

@@ -44,6 +44,9 @@ enum Command {
         /// Cameras: climb until the quality of service is no longer given; takes half an hour.
         #[arg(long)]
         full: bool,
+        /// Cameras: whether anything grows while nine of them are watched for so many minutes.
+        #[arg(long, value_name = "MINUTES", conflicts_with_all = ["peers", "full"])]
+        soak: Option<u64>,
     },
     /// Play scenarios with a written ground truth and count what was found, missed and false.
     Eval {
@@ -72,7 +75,8 @@ fn main() -> ExitCode {
             peers,
             seconds,
             full,
-        } => bench::run(&what, peers.as_deref(), seconds, full),
+            soak,
+        } => bench::run(&what, peers.as_deref(), seconds, full, soak),
         Command::Eval { options } => eval::run(&options),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };

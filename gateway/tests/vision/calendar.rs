@@ -12,7 +12,11 @@ use wangge::{
 };
 use wangge_tests::place;
 
-use crate::rig::{PATIENCE, Rig, camera, file, sighting, vision};
+use crate::{
+    pavement::{self, Block, Part},
+    replay::{alerts, station},
+    rig::{PATIENCE, Rig, camera, file, sighting, vision},
+};
 
 /// The child has begun to look, on a busy machine too.
 const STARTED: Duration = Duration::from_secs(25);
@@ -31,7 +35,7 @@ fn permit(id: &str, from: Timestamp, to: Timestamp) -> Permit {
 }
 
 /// People walk about in the zone without end; the camera's rule knows these permits.
-fn station(permits: Vec<Permit>) -> (Camera, Calendars) {
+fn permitted(permits: Vec<Permit>) -> (Camera, Calendars) {
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
     let mut camera = camera(file(&place::clip("vtest-h264.mp4").unwrap(), true));
     let calendar = Arc::new(Calendar {
@@ -89,7 +93,7 @@ async fn dwell_begins_where_a_permit_ends_and_an_alert_ends_where_one_begins() {
     let now = Timestamp::now();
     let end = now + STARTED;
     let again = end + Duration::from_secs(20);
-    let (camera, calendars) = station(vec![
+    let (camera, calendars) = permitted(vec![
         permit("N1", now - Duration::from_secs(3_600), end),
         permit("N2", again, again + Duration::from_secs(3_600)),
     ]);
@@ -144,7 +148,7 @@ async fn permits_of_a_file_count_as_soon_as_it_is_written() {
         "[[permit]]\nid = \"N1\"\nzones = [\"gate/lawn\"]\nfrom = \"2026-01-01\"\nto = \"2199-01-01\"\n",
     )
     .unwrap();
-    let (camera, mut calendars) = station(vec![]);
+    let (camera, mut calendars) = permitted(vec![]);
     calendars.permits_file = Some(path.clone());
     let mut rig = Rig::with_calendars(vec![camera], vision(), calendars);
     let looks = |a: &Arrival| sighting(a).filter(|s| s.present || s.dwell.is_zero());
@@ -163,6 +167,50 @@ async fn permits_of_a_file_count_as_soon_as_it_is_written() {
     let (seen, _) = rig.picture().await;
     assert!(seen.present && seen.dwell >= Duration::from_secs(2));
     rig.stop().await;
+}
+
+#[test]
+fn goods_that_a_tidal_stall_leaves_are_an_alert_of_their_own_and_its_end_too() {
+    let dir = tempfile::tempdir().unwrap();
+    // Put up while it may be; 15 s into the clip the stall's time is over.
+    let goods: &[Block] = &[[-0.6, 0.9, 6.4, 7.4, 0.7]];
+    let parts = [Part::of(6, &[]), Part::of(40, goods), Part::of(26, &[])];
+    let clip = pavement::clip(dir.path(), &parts);
+    let station = station(
+        dir.path(),
+        r#"
+        [[camera.zone]]
+        id = "kerb"
+        kind = "street_vendor"
+        polygon = [[0.1, 0.3], [0.9, 0.3], [0.95, 0.95], [0.05, 0.95]]
+        what = ["stall"]
+        allowed = ["17:00-21:00"]
+        grace_out = "10s"
+        dwell = "5s"
+        grace = "5s"
+        "#,
+    );
+    let told = alerts(&station, &clip, "2026-03-02T20:59:45+08:00");
+    let said: Vec<_> = told
+        .iter()
+        .map(|line| {
+            let data = &line["event"]["data"];
+            let text = |key: &str| data[key].as_str().unwrap().to_owned();
+            (text("rule"), text("kind"), text("state"))
+        })
+        .filter(|(.., state)| state != "updated")
+        .collect();
+    let of = |state: &str| {
+        let rule = "zone:kerb:take_down".to_owned();
+        (rule, "stall_leftover".to_owned(), state.to_owned())
+    };
+    assert_eq!(said, [of("raised"), of("cleared")], "{told:#?}");
+    let at = |index: usize| told[index]["after_s"].as_f64().unwrap();
+    // Not before the time to take it down is over, nor its end while it lies there.
+    assert!(at(0) >= 25.0 && at(0) < 46.0, "{}", at(0));
+    assert!(at(told.len() - 1) >= 46.0, "{}", at(told.len() - 1));
+    let pictures = told[0]["event"]["data"]["evidence"].as_array().unwrap();
+    assert!(!pictures.is_empty(), "{told:#?}");
 }
 
 /// What the test needs of an arrival; the right to acknowledge is nobody's here.

@@ -1,145 +1,28 @@
-//! Metres over a shop-front line, through the real child: a rendered pavement whose every metre
-//! is known.
+//! Metres over a shop-front line, through the real child.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use wangge::{
     config::{Camera, Zone},
+    observation::Health,
+    source::vision::replay::Step,
     vision::ground::{Front, Line, Marked, Point, Survey},
 };
 use wangge_protocol::{EventKind, Overrun};
 
-use crate::rig::{Rig, camera, file, sighting};
+use crate::{
+    pavement::{self, Block, HEIGHT, Part, SHOP, WIDTH, image},
+    replay::play,
+    rig::{Rig, camera, file, health, sighting},
+};
 
-const WIDTH: usize = 832;
-const HEIGHT: usize = 468;
-/// Pixels.
-const FOCAL: f64 = 700.0;
-/// The camera is so high, and looks down by so much (radians).
-const UP: f64 = 3.5;
-const TILT: f64 = 0.5;
-/// The wall of the shop is this far from the camera, which stands across the pavement.
-const SHOP: f64 = 8.0;
-const FPS: usize = 5;
-
-/// A thing on the pavement: left, right, near, far, high, in metres.
-type Block = [f64; 5];
-
-fn image([x, y]: Point) -> Point {
-    let depth = y * TILT.cos() + UP * TILT.sin();
-    let below = UP * TILT.cos() - y * TILT.sin();
-    [
-        0.5 + FOCAL * x / depth / WIDTH as f64,
-        0.5 + FOCAL * below / depth / HEIGHT as f64,
-    ]
-}
-
-/// Brightness of the scene in every pixel: paving of half a metre, a wall with windows, a block.
-fn render(blocks: &[Block]) -> Vec<u8> {
-    let mut pixels = Vec::with_capacity(WIDTH * HEIGHT);
-    for row in 0..HEIGHT {
-        for column in 0..WIDTH {
-            let u = (column as f64 + 0.5 - WIDTH as f64 / 2.0) / FOCAL;
-            let v = (row as f64 + 0.5 - HEIGHT as f64 / 2.0) / FOCAL;
-            let ray = [u, TILT.cos() - v * TILT.sin(), -TILT.sin() - v * TILT.cos()];
-            pixels.push(shade(ray, blocks));
-        }
-    }
-    pixels
-}
-
-fn shade(ray: [f64; 3], blocks: &[Block]) -> u8 {
-    let to_ground = if ray[2] < 0.0 {
-        -UP / ray[2]
-    } else {
-        f64::INFINITY
-    };
-    let to_wall = SHOP / ray[1];
-    for [left, right, near, far, high] in blocks {
-        let (from, to) = ([*left, *near, 0.0], [*right, *far, *high]);
-        let (mut enter, mut leave, mut side) = (0.0f64, to_ground.min(to_wall), 0);
-        for axis in 0..3 {
-            let start = if axis == 2 { UP } else { 0.0 };
-            let (a, b) = (
-                (from[axis] - start) / ray[axis],
-                (to[axis] - start) / ray[axis],
-            );
-            if a.min(b) > enter {
-                (enter, side) = (a.min(b), axis);
-            }
-            leave = leave.min(a.max(b));
-        }
-        if enter < leave {
-            return [60, 45, 85][side];
-        }
-    }
-    if to_ground < to_wall {
-        let (x, y) = (ray[0] * to_ground, ray[1] * to_ground);
-        let tile =
-            ((x * 2.0).floor() as i64 * 7919 + (y * 2.0).floor() as i64 * 104_729).rem_euclid(23);
-        let joint = (x * 2.0).rem_euclid(1.0) < 0.06 || (y * 2.0).rem_euclid(1.0) < 0.06;
-        if joint { 110 } else { 165 + tile as u8 }
-    } else {
-        let (x, z) = (ray[0] * to_wall, UP + ray[2] * to_wall);
-        let window = x.rem_euclid(1.6) < 1.0 && (0.6..2.2).contains(&z);
-        if window { 70 } else { 140 }
-    }
-}
-
-/// Six seconds of an empty pavement, then of `blocks`, with the noise of a camera.
+/// Six seconds of an empty pavement, then of `blocks`.
 fn clip(dir: &Path, blocks: &[Block]) -> PathBuf {
-    let path = dir.join("pavement.mp4");
-    let mut encoder = Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-loglevel",
-            "error",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "gray",
-        ])
-        .args([
-            "-s",
-            &format!("{WIDTH}x{HEIGHT}"),
-            "-r",
-            &FPS.to_string(),
-            "-i",
-            "-",
-        ])
-        .args([
-            "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast",
-        ])
-        .args(["-crf", "18", "-bf", "0", "-g", "5", "-y"])
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("ffmpeg is installed");
-    let mut input = encoder.stdin.take().unwrap();
-    let (empty, full) = (render(&[]), render(blocks));
-    let mut random = 9u64;
-    for frame in 0..40 * FPS {
-        let scene = if frame < 6 * FPS { &empty } else { &full };
-        let noisy: Vec<u8> = scene
-            .iter()
-            .map(|value| {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                value.wrapping_add_signed((random >> 62) as i8 - 2)
-            })
-            .collect();
-        input.write_all(&noisy).unwrap();
-    }
-    drop(input);
-    assert!(encoder.wait().unwrap().success());
-    path
+    pavement::clip(dir, &[Part::of(6, &[]), Part::of(34, blocks)])
 }
 
 /// Six points taped on the pavement; the line a metre before the shop.
@@ -240,4 +123,57 @@ async fn what_stands_within_the_line_is_not_told() {
         panic!("{seen:?}");
     }
     rig.stop().await;
+}
+
+/// Of a recording of a box that comes and stays: whether metres were told, and what was said to
+/// be wrong with the camera.
+async fn told(parts: &[Part<'_>]) -> (bool, Option<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = pavement::clip(dir.path(), parts);
+    let (steps, frames) = play(measuring(&clip), vec![clip]).await;
+    frames.unwrap();
+    let mut told = (false, None);
+    for step in steps {
+        let Step::Arrival(arrival, _) = step else {
+            continue;
+        };
+        told.0 |= sighting(&arrival).is_some_and(|seen| seen.overrun.is_some());
+        if let Some(Health::Fault { reason, .. }) = health(&arrival) {
+            told.1 = Some(reason.clone());
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_camera_that_was_knocked_measures_nothing_and_says_so() {
+    let over: &[Block] = &[[-0.6, 0.9, 6.4, 7.4, 0.7]];
+    // A little more than half a degree: about as much as a bracket gives when a ladder hits it.
+    let knocked = |seconds, blocks| Part {
+        knocked: 0.012,
+        ..Part::of(seconds, blocks)
+    };
+    let (metres, fault) = told(&[Part::of(8, &[]), knocked(40, &[]), knocked(22, over)]).await;
+    let fault = fault.expect("the knock is told");
+    assert!(
+        fault.contains("knocked a little") && fault.contains("画面轻微偏移"),
+        "{fault}"
+    );
+    assert!(!metres, "metres of a view that was not surveyed");
+    // The same without the knock.
+    let (metres, fault) = told(&[Part::of(8, &[]), Part::of(22, over)]).await;
+    assert!(metres && fault.is_none(), "{metres} {fault:?}");
+}
+
+#[tokio::test]
+async fn a_camera_that_was_turned_away_measures_nothing_and_says_so() {
+    let over: &[Block] = &[[-0.6, 0.9, 6.4, 7.4, 0.7]];
+    let turned = |seconds, blocks| Part {
+        knocked: 0.12,
+        ..Part::of(seconds, blocks)
+    };
+    let (metres, fault) = told(&[Part::of(12, &[]), turned(30, &[]), turned(20, over)]).await;
+    let fault = fault.expect("the turn is told");
+    assert!(fault.contains("画面偏移"), "{fault}");
+    assert!(!metres, "metres of a view that was not surveyed");
 }

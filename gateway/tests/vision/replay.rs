@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use wangge::{
+    config::Camera,
     observation::Value,
     source::vision::{
         Launch,
@@ -31,8 +32,8 @@ const START: &str = "2026-03-01T10:30:00Z";
 const FRAMES: u64 = 420;
 const LENGTH: Duration = Duration::from_secs(42);
 
-/// Plays clips; gives what came, as text where it is to be compared.
-async fn play(clips: Vec<PathBuf>) -> (Vec<Step>, Result<Frames, ReplayError>) {
+/// Plays clips as a camera's; gives what came.
+pub async fn play(camera: Camera, clips: Vec<PathBuf>) -> (Vec<Step>, Result<Frames, ReplayError>) {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("wangge");
     symlink(env!("CARGO_BIN_EXE_wangge-vision"), &program).unwrap();
@@ -47,12 +48,16 @@ async fn play(clips: Vec<PathBuf>) -> (Vec<Step>, Result<Frames, ReplayError>) {
         clips,
         start: START.parse().unwrap(),
     };
-    // The camera's own input is not used.
-    let camera = Arc::new(camera(file(Path::new("/nowhere"), false)));
+    let camera = Arc::new(camera);
     let keep = keep(dir.path().to_path_buf());
     let mut steps = Vec::new();
     let played = replay(&launch, camera, recording, keep, |step| steps.push(step)).await;
     (steps, played)
+}
+
+/// Its own input is not used.
+fn lawn() -> Camera {
+    camera(file(Path::new("/nowhere"), false))
 }
 
 fn times(steps: &[Step]) -> Vec<Timestamp> {
@@ -72,7 +77,7 @@ async fn every_frame_is_looked_at_faster_than_it_was_made_and_always_alike() {
     let dir = tempfile::tempdir().unwrap();
     let clip = standstill(dir.path());
     let begun = Instant::now();
-    let (steps, frames) = play(vec![clip.clone()]).await;
+    let (steps, frames) = play(lawn(), vec![clip.clone()]).await;
     assert!(begun.elapsed() < LENGTH, "{:?}", begun.elapsed());
     // More frames than a lane holds: the reader waited, nothing was dropped.
     let all = Frames {
@@ -81,7 +86,7 @@ async fn every_frame_is_looked_at_faster_than_it_was_made_and_always_alike() {
         refused: 0,
     };
     assert_eq!(frames.unwrap(), all);
-    let (again, _) = play(vec![clip]).await;
+    let (again, _) = play(lawn(), vec![clip]).await;
     // Pictures' hashes and all.
     assert_eq!(format!("{steps:?}"), format!("{again:?}"));
 }
@@ -90,7 +95,7 @@ async fn every_frame_is_looked_at_faster_than_it_was_made_and_always_alike() {
 async fn times_are_those_of_the_recording_and_clips_follow_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let clip = standstill(dir.path());
-    let (steps, frames) = play(vec![clip.clone(), clip]).await;
+    let (steps, frames) = play(lawn(), vec![clip.clone(), clip]).await;
     frames.unwrap();
     let start: Timestamp = START.parse().unwrap();
     let clips: Vec<_> = steps
@@ -136,14 +141,15 @@ async fn a_clip_that_is_none_is_named_before_anything_is_played() {
     let clip = standstill(dir.path());
     let text = dir.path().join("notes.mp4");
     std::fs::write(&text, "no video").unwrap();
-    let (steps, played) = play(vec![clip, text]).await;
+    let (steps, played) = play(lawn(), vec![clip, text]).await;
     let error = played.unwrap_err();
     assert!(matches!(error, ReplayError::Fatal(_)), "{error:?}");
     assert!(error.to_string().contains("notes.mp4"), "{error}");
     assert!(times(&steps).is_empty());
 }
 
-fn station(dir: &Path) -> PathBuf {
+/// A station's file with one camera of which nothing but its zones is written.
+pub fn station(dir: &Path, zones: &str) -> PathBuf {
     let file = dir.join("station.toml");
     let text = format!(
         r#"
@@ -160,18 +166,39 @@ fn station(dir: &Path) -> PathBuf {
         [[camera]]
         id = "gate"
         url = "rtsp://127.0.0.1/gate"
-        [[camera.zone]]
-        id = "lawn"
-        kind = "green_encroachment"
-        polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]
-        labels = ["person"]
-        dwell = "5s"
+        {zones}
         "#,
         place::model().unwrap(),
         place::onnxruntime().unwrap()
     );
     std::fs::write(&file, text).unwrap();
     file
+}
+
+const LAWN: &str = r#"
+    [[camera.zone]]
+    id = "lawn"
+    kind = "green_encroachment"
+    polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]
+    labels = ["person"]
+    dwell = "5s"
+"#;
+
+/// What the command writes of a clip: a line each message.
+pub fn alerts(station: &Path, clip: &Path, start: &str) -> Vec<Json> {
+    let lines = station.with_file_name("alerts.jsonl");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let (clip, station, file) = (path(clip), path(station), path(&lines));
+    let mut arguments = vec![&*clip, "--camera", "gate", "--config", &*station];
+    arguments.extend(["--start", start, "--json", &*file]);
+    let output = wangge(&arguments);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    let lines = std::fs::read_to_string(lines).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn wangge(arguments: &[&str]) -> Output {
@@ -186,7 +213,7 @@ fn wangge(arguments: &[&str]) -> Output {
 #[test]
 fn the_command_prints_alerts_with_their_times_and_keeps_pictures() {
     let dir = tempfile::tempdir().unwrap();
-    let (clip, station) = (standstill(dir.path()), station(dir.path()));
+    let (clip, station) = (standstill(dir.path()), station(dir.path(), LAWN));
     let (lines, pictures) = (dir.path().join("alerts.jsonl"), dir.path().join("pictures"));
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let output = wangge(&[
@@ -239,7 +266,7 @@ fn the_command_prints_alerts_with_their_times_and_keeps_pictures() {
 #[test]
 fn what_is_wrong_is_said_with_the_right_code() {
     let dir = tempfile::tempdir().unwrap();
-    let station = station(dir.path());
+    let station = station(dir.path(), LAWN);
     let text = dir.path().join("notes.mp4");
     std::fs::write(&text, "no video").unwrap();
     let path = |path: &Path| path.to_str().unwrap().to_owned();

@@ -350,6 +350,25 @@ async fn pictures_come_to_the_gateways_own_endpoint_however_large_a_device_may_b
     rig.picture().await;
     publishing.cancel();
     assert!(counters.accepted.get() > 10);
+    // At the limit, one past it (acknowledged and dropped), ten times past it (connection ends).
+    let (before, refused) = (counters.accepted.get(), counters.refused.get());
+    let publish = async |bytes: usize| {
+        // Apart from this thread, which is the listener's too.
+        tokio::task::spawn_blocking(move || {
+            let mut jpeg = vec![0; bytes];
+            jpeg[..3].copy_from_slice(&[0xff, 0xd8, 0xff]);
+            let more = ["-u", "gate", "-P", "secret"];
+            mosquitto::publish(address.port(), "cams/gate/jpeg", &jpeg, &more)
+        })
+        .await
+        .unwrap()
+    };
+    let largest = wangge::feed::MAX_STILL;
+    publish(largest).await.unwrap();
+    assert!(counters.accepted.get() > before);
+    publish(largest + 1).await.unwrap();
+    assert!(counters.refused.get() > refused);
+    assert!(publish(largest * 10).await.is_err());
     stop.cancel();
     source.await.unwrap();
     rig.stop().await;

@@ -52,11 +52,20 @@ impl Bench {
 ///
 /// # Errors
 /// Set-up, the build or a measurement fails.
-pub fn run(benches: &[Bench], side_by_side: Option<&Path>, seconds: u64, full: bool) -> Result<()> {
+pub fn run(
+    benches: &[Bench],
+    side_by_side: Option<&Path>,
+    seconds: u64,
+    full: bool,
+    soak: Option<u64>,
+) -> Result<()> {
     let kit = setup::kit(Purpose::Test)?;
     build::release()?;
     if let Some(folder) = side_by_side {
         return peers::run(folder);
+    }
+    if let Some(minutes) = soak {
+        return cameras::soak::run(&kit, minutes, &mut Results::default());
     }
     let benches = if benches.is_empty() {
         &Bench::ALL[..]

@@ -18,15 +18,15 @@ pub mod chart;
 pub(crate) mod fixtures;
 mod front;
 mod matrix;
+mod overrun;
 mod plane;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 pub(super) use anchor::Anchor;
-pub use front::{
-    Footprint, Front, FrontError, Line, Measure, Seen, Span, Station, limits as front_limits,
-};
+pub use front::{Front, FrontError, Line, Station, limits as front_limits};
+pub use overrun::{Footprint, Measure, Seen, Span};
 pub use plane::{Located, Plane};
 pub use survey::{Fit, Marked, Residual, Survey, SurveyError, limits};
 

@@ -1,8 +1,10 @@
 //! One camera from compressed frames to sightings.
 
+mod begin;
 mod hide;
 pub(super) mod inspect;
 mod measure;
+mod tell;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,12 +21,12 @@ use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
     detect::{Detector, Detectors},
-    dwell::{Dwell, Zone},
+    dwell::Dwell,
     gaze::{Decision, Gaze},
     ground::{Anchor, Measure},
     hardware::{Attempt, Hardware},
     lane::{Counters, Item},
-    media::{Allowance, MediaClock, WallMap},
+    media::{MediaClock, WallMap},
     out::Out,
     pace::Pace,
     recent::Recent,
@@ -35,18 +37,16 @@ use super::{
     story::Stories,
     track::Tracker,
     view::{Impairment, View},
-    wire::{CameraSetup, CameraState, Input, Picture, Played, Report},
+    wire::{CameraState, Picture},
     zone::Polygon,
 };
-use crate::calendar::{Calendar, Days, Gate, Permit, State};
+use crate::calendar::{Days, Gate, Permit, State};
 
 /// Frames come in, none can be decoded: after so long it is a fault.
 const UNDECODABLE: Duration = Duration::from_secs(10);
 /// Without frames for longer (wall time), what was followed is forgotten: something else may
 /// stand in its place.
 const INTERRUPTED: Duration = Duration::from_secs(10);
-/// How often it is said how far a recording has been looked at, µs of media time.
-const SAY_PLAYED: i64 = 1_000_000;
 
 /// What all cameras share.
 #[derive(Debug)]
@@ -170,112 +170,6 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A camera that has not sent anything yet.
-    pub fn new(camera: u16, setup: &CameraSetup, shared: Arc<Shared>) -> Self {
-        let manifest = shared.detector.manifest();
-        let (labels, threshold) = (manifest.labels.clone(), manifest.threshold);
-        let width = manifest.input.width;
-        let allowance = setup
-            .input
-            .every()
-            .map_or(Allowance::VIDEO, Allowance::stills);
-        let zones: Vec<_> = setup
-            .zones
-            .iter()
-            .map(|zone| {
-                let class = |label: &String| labels.iter().position(|l| l == label);
-                let polygon = Polygon::new(zone.polygon.clone());
-                let dwell = Duration::from_micros(zone.dwell_us);
-                let front = zone.front.clone().map(|front| front.analysed_at(width));
-                let calendar = Calendar {
-                    place: format!("{}/{}", setup.id, zone.id).into(),
-                    hours: zone.hours.clone(),
-                    days: shared.days.clone(),
-                    permits: Vec::new(),
-                    time_zone: shared.time_zone.clone(),
-                };
-                Watched {
-                    gate: Gate::new(Arc::new(calendar)),
-                    state: State::Forbidden,
-                    take_down: zone.take_down,
-                    id: zone.id.clone(),
-                    crop: zone.crop,
-                    shadow: zone.shadow,
-                    stories: zone.objects.then(|| Stories::new(polygon.clone(), dwell)),
-                    dwell: Dwell::new(Zone {
-                        polygon,
-                        front,
-                        classes: zone.labels.iter().filter_map(class).collect(),
-                        dwell,
-                        grace: Duration::from_micros(zone.grace_us),
-                        fixtures: zone.fixtures.iter().cloned().map(Polygon::new).collect(),
-                    })
-                    .with(allowance),
-                    saved: HashMap::new(),
-                    told: false,
-                    measure: None,
-                    unmeasured: None,
-                }
-            })
-            .collect();
-        let scene = Scene::new(zones.iter().map(|zone| &zone.dwell.zone().polygon));
-        let asked = || setup.zones.iter().filter(|zone| zone.objects);
-        let background = asked().next().map(|_| {
-            let polygons =
-                |list: &[Vec<[f32; 2]>]| list.iter().cloned().map(Polygon::new).collect::<Vec<_>>();
-            let watched = asked().map(|zone| Polygon::new(zone.polygon.clone()));
-            let belongs = asked().flat_map(|zone| polygons(&zone.fixtures));
-            Background::new(watched.collect(), belongs.collect())
-        });
-        Watch {
-            camera,
-            id: setup.id.clone(),
-            interval: (1e6 / f64::from(setup.fps.clamp(0.1, 60.0))) as i64,
-            masks: setup.masks.iter().cloned().map(Polygon::new).collect(),
-            zones,
-            visitors: inspect::visitors(&labels),
-            labels,
-            shared,
-            format: None,
-            decoder: None,
-            gaze: Gaze::default(),
-            kept: Kept::default(),
-            backlog: Kept::default(),
-            warned: false,
-            hardware: Attempt::default(),
-            ring: Ring::default(),
-            is_calm: false,
-            scene,
-            background,
-            view: View::default(),
-            anchor: setup
-                .zones
-                .iter()
-                .any(|zone| zone.front.is_some())
-                .then(Anchor::default),
-            impaired: None,
-            shifted: false,
-            weakness: None,
-            tracker: Tracker::new(threshold).with(allowance),
-            recent: Recent::default(),
-            clock: MediaClock::with(allowance),
-            newest_pts: 0,
-            wall: WallMap::default(),
-            recorded: matches!(setup.input, Input::Recording { .. }),
-            played: None,
-            inspected: None,
-            last_look: None,
-            recheck: Duration::ZERO,
-            last_arrival: None,
-            undecoded_since: None,
-            state: None,
-            paused_until: (setup.pause_us > 0)
-                .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
-            pause_told: false,
-            deadly: setup.deadly.clone(),
-        }
-    }
-
     /// Takes the next thing that the camera's feed has.
     pub fn take(&mut self, item: Item, scalers: &mut Scalers, counters: &Counters) {
         match item {
@@ -554,55 +448,6 @@ impl Watch {
         if let Err(e) = self.inspect(frame, pts, scalers, counters) {
             tracing::warn!(camera = self.id, "{e}");
             counters.dropped.add_one();
-        }
-    }
-
-    fn tell_health(&mut self) {
-        self.tell(match self.impaired {
-            Some(impairment) => CameraState::Fault(format!("camera {}", impairment.sentence())),
-            None => match self.unmeasurable() {
-                Some(reason) => CameraState::Fault(reason),
-                None => CameraState::Playing,
-            },
-        });
-    }
-
-    /// Everything up to the newest inspected frame has been said.
-    /// Of a recording, now and then: how far it has been looked at.
-    fn tell_progress(&mut self) {
-        let said = self
-            .played
-            .is_some_and(|last| self.newest_pts.saturating_sub(last) < SAY_PLAYED);
-        if self.recorded && !said {
-            self.tell_upto();
-        }
-    }
-
-    fn tell_upto(&mut self) {
-        let upto = self.inspected.map_or(self.newest_pts, |(pts, _)| pts);
-        self.played = Some(upto);
-        self.tell_played(Played::Upto(upto));
-    }
-
-    fn tell_played(&self, what: Played) {
-        let camera = self.camera;
-        self.shared.out.send(&Report::Played { camera, what });
-    }
-
-    fn tell(&mut self, state: CameraState) {
-        if self.state.as_ref() != Some(&state) {
-            if self.recorded {
-                if state == CameraState::Ended {
-                    // What was passed over at the end holds nothing either.
-                    self.inspected = None;
-                }
-                self.tell_upto();
-            }
-            self.shared.out.send(&Report::Camera {
-                camera: self.camera,
-                state: state.clone(),
-            });
-            self.state = Some(state);
         }
     }
 }

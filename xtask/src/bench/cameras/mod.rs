@@ -2,6 +2,7 @@
 //! frames a second.
 
 mod clips;
+pub mod soak;
 
 use std::{
     path::{Path, PathBuf},
