@@ -31,6 +31,9 @@ const EXPLAINED: f32 = 0.3;
 const EXPLAINS_FOR: Duration = Duration::from_secs(15);
 /// Two boxes are of one that stands still if they overlap so much.
 const SAME_PLACE: f32 = 0.7;
+/// A box that overlaps a thing so much, most of the time, is the thing: detectors call a bag a
+/// truck, and it did not bring itself.
+const ITSELF: f32 = 0.5;
 /// Boxes remembered; at five looks a second and four people that is the time that matters.
 const MAX_BOXES: usize = 1024;
 /// Stories of one zone at once; the blobs of a scene are not more.
@@ -251,7 +254,10 @@ impl Stories {
         let window = blob.since.saturating_sub(BEFORE)..=blob.since + AFTER;
         let mut best: Option<Actor> = None;
         for (seen, visitor) in &self.boxes {
-            if !window.contains(seen) || !touches(visitor.bbox, blob.bbox) {
+            if !window.contains(seen)
+                || !touches(visitor.bbox, blob.bbox)
+                || self.is_itself(visitor.track, blob)
+            {
                 continue;
             }
             let nearer =
@@ -266,6 +272,17 @@ impl Stories {
             }
         }
         best
+    }
+
+    /// Whether what is followed as a visitor is but the thing under another name.
+    fn is_itself(&self, track: u64, blob: &Blob) -> bool {
+        let of_it = self.boxes.iter().filter(|(_, v)| v.track == track);
+        let (mut all, mut same) = (0, 0);
+        for (_, visitor) in of_it {
+            all += 1;
+            same += usize::from(iou(visitor.bbox, blob.bbox) >= ITSELF);
+        }
+        2 * same > all
     }
 
     /// Those who were at the place lately.

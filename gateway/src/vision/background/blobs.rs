@@ -15,8 +15,9 @@ pub const MAX_BLOBS: usize = 32;
 const GONE: Duration = Duration::from_secs(2);
 /// Growth by more than this share is news.
 const GROWN: f32 = 1.5;
-/// A shadow darkens, and a lamp lightens, by about the same factor everywhere in it.
-const SHADE: std::ops::RangeInclusive<f32> = 0.4..=1.8;
+/// A shadow darkens, and a lamp lightens, by a factor within this; at night a lamp makes its
+/// surroundings several times as bright.
+const SHADE: std::ops::RangeInclusive<f32> = 0.4..=4.0;
 /// Spread of that factor, relative to it.
 const SHADE_SPREAD: f32 = 0.09;
 /// Correlation with the scene's own texture from which it still shows through.

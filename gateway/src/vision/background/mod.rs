@@ -31,6 +31,9 @@ const STILL_FOR: Duration = Duration::from_secs(2);
 /// Least difference in brightness that is one, of 255; more where a pixel is restless.
 const STEP: f32 = 16.0;
 const RESTLESS: f32 = 4.0;
+/// A cell that differs by this share of that is one that differs if most around it are: in a heap
+/// of rubble some stones are as bright as the grass was.
+const DOUBTFUL: f32 = 0.5;
 /// Share of the picture that only light, or the camera, changes at once.
 const WHOLE: f32 = 0.45;
 /// So long nothing may change before a new light is taken for the scene.
@@ -60,6 +63,8 @@ pub struct Background {
     restless: Vec<f32>,
     still: Vec<Duration>,
     changed: Vec<bool>,
+    /// What hardly differs but lies within what does, see [`within`].
+    filled: Vec<bool>,
     /// How long a pixel that nobody asked about has differed.
     elsewhere: Vec<Duration>,
     begun: Duration,
@@ -83,6 +88,7 @@ impl Background {
             restless: Vec::new(),
             still: Vec::new(),
             changed: Vec::new(),
+            filled: Vec::new(),
             elsewhere: Vec::new(),
             begun: Duration::ZERO,
             last: None,
@@ -119,6 +125,8 @@ impl Background {
 
         let mut differing = 0;
         let mut comparable = 0;
+        // Whether a cell would be one that differs, if its neighbours are.
+        let mut doubtful = vec![false; fitted.len()];
         for index in 0..fitted.len() {
             let value = fitted[index];
             let apart = (value - self.present[index]).abs();
@@ -139,9 +147,10 @@ impl Background {
             let off = (value - self.scene[index]).abs();
             let limit = STEP.max(RESTLESS * self.restless[index]);
             self.changed[index] = off > limit;
+            doubtful[index] = off > limit * DOUBTFUL;
             comparable += 1;
             differing += usize::from(self.changed[index]);
-            if self.changed[index] && !first {
+            if (self.changed[index] || self.filled[index]) && !first {
                 continue;
             }
             let pace = if first { FIRST / 3 } else { SLOW };
@@ -166,9 +175,18 @@ impl Background {
             present: &self.present,
             covered: &covered,
         };
-        let candidate: Vec<bool> = (0..fitted.len())
-            .map(|i| self.changed[i] && self.asked[i] && self.still[i] >= STILL_FOR && !covered[i])
+        let stays = |i: usize| self.asked[i] && self.still[i] >= STILL_FOR && !covered[i];
+        let mut candidate: Vec<bool> = (0..fitted.len())
+            .map(|i| self.changed[i] && stays(i))
             .collect();
+        let filled: Vec<bool> = (0..fitted.len())
+            .map(|i| doubtful[i] && stays(i) && !candidate[i] && within(&candidate, i, self.width))
+            .collect();
+        for (index, filled) in filled.iter().enumerate() {
+            candidate[index] |= filled;
+            self.changed[index] |= filled;
+        }
+        self.filled = filled;
         let (found, accepted) = self.blobs.find(&frame, &self.changed, &candidate, at);
         let fresh: Vec<bool> = (0..fitted.len())
             .map(|i| self.changed[i] && self.asked[i] && self.still[i] < STILL_FOR && !covered[i])
@@ -189,6 +207,7 @@ impl Background {
         self.still = vec![Duration::ZERO; count];
         self.elsewhere = vec![Duration::ZERO; count];
         self.changed = vec![false; count];
+        self.filled = vec![false; count];
         self.asked = (0..count)
             .map(|index| {
                 let point = self.point(index);
@@ -329,6 +348,7 @@ impl Background {
         if so_far >= SETTLE {
             self.scene.clone_from(&self.present);
             self.restless.fill(3.0);
+            self.filled.fill(false);
             self.elsewhere.fill(Duration::ZERO);
             self.blobs.part_of_the_scene(at);
             self.settling = None;
@@ -353,6 +373,19 @@ impl Background {
             }
         }
     }
+}
+
+/// Whether at least half of the eight cells around are candidates. Along a straight border three
+/// are, so nothing grows beyond its outline.
+fn within(candidate: &[bool], index: usize, width: usize) -> bool {
+    let (x, y) = (index % width, index / width);
+    let mut around = 0;
+    for ny in y.saturating_sub(1)..=y + 1 {
+        for nx in x.saturating_sub(1)..(x + 2).min(width) {
+            around += usize::from(candidate.get(ny * width + nx) == Some(&true));
+        }
+    }
+    around >= 4
 }
 
 /// How far a memory of length `memory` moves in `passed`.

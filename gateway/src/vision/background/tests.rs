@@ -270,6 +270,41 @@ fn light_is_not_a_thing() {
 }
 
 #[test]
+fn a_lamp_that_lights_a_third_of_a_dark_scene_is_not_a_thing_and_what_lies_in_its_light_is() {
+    let lit = |i: usize, g: f32| {
+        let (dx, dy) = ((i % W) as f32 - 90.0, (i / W) as f32 - 55.0);
+        g * 0.35 * (1.0 + 1.6 * (-(dx * dx + dy * dy) / 1600.0).exp())
+    };
+    let mut street = Street::new();
+    street.run(30, |_, g| Some(g * 0.35));
+    let all = street.ever(30, |_, i, g| Some(lit(i, g)));
+    assert!(all.is_empty(), "{all:?}");
+    let white = |i: usize, g: f32| bag(70, 50, 6, 5)(i, g).map_or(lit(i, g), |v| 100.0 + v);
+    assert_eq!(street.run(10, |i, g| Some(white(i, g))).len(), 1);
+}
+
+#[test]
+fn a_heap_of_which_every_other_stone_is_as_bright_as_the_ground_is_found_and_stays() {
+    let heap = |i: usize, g: f32| {
+        let (x, y) = (i % W, i / W);
+        let inside = (60..70).contains(&x) && (50..57).contains(&y);
+        // Of each two by two: one darker, one lighter, two hardly different.
+        inside.then(|| match (x % 2, y % 2) {
+            (0, 0) => g - 28.0,
+            (1, 1) => g + 28.0,
+            _ => g + 10.0,
+        })
+    };
+    let mut street = Street::new();
+    let first = street.run(10, heap);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].area > 50.0 / (W * H) as f32, "as a whole");
+    let last = street.run(180, heap);
+    assert_eq!(last.iter().map(|b| b.id).collect::<Vec<_>>(), [first[0].id]);
+    assert!(street.run(8, |_, _| None).is_empty());
+}
+
+#[test]
 fn a_switch_of_the_light_keeps_what_was_known() {
     let mut street = Street::new();
     let known = street.run(10, bag(70, 50, 8, 6));

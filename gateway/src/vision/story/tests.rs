@@ -65,6 +65,35 @@ fn walker(at: f32) -> Vec<Visitor> {
 }
 
 #[test]
+fn a_thing_that_is_called_a_truck_for_a_moment_did_not_bring_itself() {
+    let scene = |walks: bool| {
+        move |at: f32| {
+            let mut visitors = if walks { walker(at) } else { vec![] };
+            if (10.6..12.0).contains(&at) {
+                let bbox = [0.495, 0.59, 0.56, 0.665];
+                visitors.push(Visitor {
+                    track: 9,
+                    class: 7,
+                    bbox,
+                });
+            }
+            let lies = at >= 12.5;
+            let blobs = if lies {
+                vec![blob(1, BAG, 10.5)]
+            } else {
+                vec![]
+            };
+            (blobs, visitors)
+        }
+    };
+    for (walks, actor) in [(true, Some(7)), (false, None)] {
+        let told = told(&play(&mut zone(), 0..80, scene(walks)));
+        let tracks: Vec<_> = told.iter().map(|(_, a)| a.map(|a| a.track)).collect();
+        assert_eq!(tracks, [actor], "{told:?}");
+    }
+}
+
+#[test]
 fn left_by_a_walker_and_told_once() {
     let events = play(&mut zone(), 0..80, |at| {
         let lies = at >= 12.5;
