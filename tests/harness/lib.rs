@@ -1,6 +1,6 @@
 //! Starts, watches and stops the real things that the stories, the demo and the benchmarks run:
-//! the gateway and the receiving platform as built, Mosquitto, a pymodbus server, a GStreamer
-//! RTSP server.
+//! the gateway and the receiving platform as built, Mosquitto, a NATS cluster, a pymodbus server,
+//! a GStreamer RTSP server.
 //!
 //! Nothing here sleeps for luck: whatever starts is waited for until it answers, ports are free
 //! ones, and every process ends with the value that owns it, in a group of its own.
@@ -11,6 +11,7 @@ pub mod http;
 pub mod modbus;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod nats;
 pub mod place;
 pub mod platform;
 pub mod process;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod camera_faults;
 mod child_killed;
+mod fleet;
 mod offline;
 mod random_kills;
 mod readme;
