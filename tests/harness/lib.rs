@@ -5,6 +5,7 @@
 //! Nothing here sleeps for luck: whatever starts is waited for until it answers, ports are free
 //! ones, and every process ends with the value that owns it, in a group of its own.
 
+pub mod account;
 pub mod chaos;
 pub mod gateway;
 pub mod http;

@@ -31,6 +31,14 @@ impl Mosquitto {
     /// # Errors
     /// Mosquitto is not installed or does not start.
     pub fn start(dir: &Path, more: &str) -> Result<Mosquitto> {
+        Mosquitto::of(dir, |port| configuration(port, dir, more))
+    }
+
+    /// Starts a broker with a configuration of the caller's, for the port that it is given.
+    ///
+    /// # Errors
+    /// Mosquitto is not installed or does not start.
+    pub fn of(dir: &Path, configuration: impl Fn(u16) -> String) -> Result<Mosquitto> {
         fs::create_dir_all(dir)?;
         let (config, log) = (dir.join("mosquitto.conf"), dir.join("mosquitto.log"));
         let mut broker = Mosquitto {
@@ -43,7 +51,7 @@ impl Mosquitto {
         let mut tries = 0;
         loop {
             broker.port = place::free_port()?;
-            broker.configure(dir, more)?;
+            fs::write(&broker.config, configuration(broker.port))?;
             tries += 1;
             match broker.restart() {
                 Ok(()) => return Ok(broker),
@@ -51,28 +59,6 @@ impl Mosquitto {
                 Err(_) => {}
             }
         }
-    }
-
-    fn configure(&self, dir: &Path, more: &str) -> Result<()> {
-        let user = if rustix::process::geteuid().is_root() {
-            "user root\n"
-        } else {
-            ""
-        };
-        let anonymous = if more.contains("allow_anonymous") {
-            ""
-        } else {
-            "allow_anonymous true\n"
-        };
-        let text = format!(
-            "listener {} 127.0.0.1\n{user}{anonymous}set_tcp_nodelay true\npersistence true\n\
-             persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
-             log_type error\nlog_type warning\nlog_type notice\nlog_type information\n{more}\n",
-            self.port,
-            dir.display(),
-        );
-        fs::write(&self.config, text)?;
-        Ok(())
     }
 
     /// Where it listens on 127.0.0.1.
@@ -128,6 +114,30 @@ impl Mosquitto {
     /// `mosquitto_pub` fails.
     pub fn publish(&self, topic: &str, payload: &[u8]) -> Result<()> {
         publish(self.port, topic, payload, &[])
+    }
+}
+
+fn configuration(port: u16, dir: &Path, more: &str) -> String {
+    let anonymous = if more.contains("allow_anonymous") {
+        ""
+    } else {
+        "allow_anonymous true\n"
+    };
+    format!(
+        "listener {port} 127.0.0.1\n{}{anonymous}set_tcp_nodelay true\npersistence true\n\
+         persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
+         log_type error\nlog_type warning\nlog_type notice\nlog_type information\n{more}\n",
+        as_root(),
+        dir.display(),
+    )
+}
+
+/// Root may have made files that the broker's own user cannot read.
+pub fn as_root() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "user root\n"
+    } else {
+        ""
     }
 }
 

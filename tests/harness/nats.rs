@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{Process, place, platform::Platform, until};
+use crate::{Process, account::Gate, place, platform::Platform, until};
 
 const START: Duration = Duration::from_secs(20);
 /// Electing leaders and catching up, on a busy machine.
@@ -265,6 +265,15 @@ impl Cluster {
         let path = self.file("passwords").join(user);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(text.trim().to_owned())
+    }
+
+    /// How others reach node `n`.
+    pub fn gate(&self, n: usize) -> Gate {
+        Gate {
+            port: self.port(n),
+            ca: self.file("ca/ca.pem"),
+            passwords: self.file("passwords"),
+        }
     }
 
     /// The reference receiver, on node `n`.

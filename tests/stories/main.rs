@@ -6,6 +6,7 @@ mod bad_input;
 mod camera_faults;
 mod child_killed;
 mod fleet;
+mod isolation;
 mod offline;
 mod random_kills;
 mod readme;

@@ -13,6 +13,7 @@ import keys
 import mosquitto
 import nats
 import plan as plans
+import station
 import stream
 from plan import Fault
 
@@ -32,6 +33,7 @@ def build(plan, arguments):
             raise Fault(f"--renew {name}: no such station in the list")
         book.user(name, renew=True)
     (mosquitto if district else nats).build(plan, book, out, ca)
+    station.build(plan, out)
     gone = book.keep([*plan.stations, *plans.RESERVED])
     print(f"{len(plan.stations)} stations, {len(plan.nodes)} nodes in {out}")
     if book.made:

@@ -4,7 +4,7 @@ from keys import write
 
 
 def build(plan, book, out, ca):
-    """Writes `passwords`, which goes beside deploy/mosquitto's two files, and the stations'."""
+    """Writes `passwords`, which goes beside deploy/mosquitto's two files."""
     names = [*plan.stations, "platform"]
     lines = [f"{name}:{book.user(name)}\n" for name in names]
     node = plan.nodes[0]

@@ -135,23 +135,6 @@ include "accounts.conf"
 """
 
 
-def uplink(plan, station):
-    """The station's part, to be copied into its station.toml."""
-    first = plan.nodes[0]
-    host = first.names[0] if first.names else first.address
-    return (
-        f"# Station {station}: below its `[[uplink]]` tables, or as the only one. The files go\n"
-        "# beside station.toml, `city.password` with mode 0600 and owned by wangge.\n"
-        "[[uplink]]\n"
-        'name = "city"\n'
-        f'url = "mqtts://{host}:{first.mqtt}"\n'
-        f'username = "{station}"\n'
-        'password_file = "city.password"\n'
-        'ca_file = "city-ca.pem"\n'
-        + (f'topic_prefix = "{plan.prefix}/{station}"\n' if plan.prefix != "wangge/v1" else "")
-    )
-
-
 def build(plan, book, out, ca):
     """Writes everything below `out`: nodes/NAME, passwords/USER, stations/ID.toml."""
     accounts = users(plan, book)
@@ -161,5 +144,3 @@ def build(plan, book, out, ca):
         write(folder / "nats-server.conf", server(plan, node))
         write(folder / "accounts.conf", accounts)
         write(folder / "ca.pem", authority, 0o644)
-    for station in plan.stations:
-        write(out / "stations" / f"{station}.toml", uplink(plan, station))
