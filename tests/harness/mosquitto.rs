@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Process, place};
+use crate::{Process, account::Gate, place};
 
 const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(10);
@@ -59,6 +59,53 @@ impl Mosquitto {
                 Err(_) => {}
             }
         }
+    }
+
+    /// As it is shipped for a district (`deploy/mosquitto`), with accounts that the shipped tool
+    /// made, on a port and in a folder of its own.
+    ///
+    /// # Errors
+    /// Mosquitto, Python or openssl is missing, or it does not start.
+    pub fn district(dir: &Path, stations: &[&str]) -> Result<(Mosquitto, Gate)> {
+        fs::create_dir_all(dir)?;
+        fs::write(dir.join("stations.txt"), stations.join("\n"))?;
+        let plan = "name = \"district\"\n[[node]]\nname = \"n1\"\naddress = \"127.0.0.1\"\n";
+        fs::write(dir.join("fleet.toml"), plan)?;
+        let output = place::fleet_tool(dir, "build")
+            .args(["--broker", "mosquitto"])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "wangge_fleet build: {said}");
+        let shipped = place::root().join("deploy/mosquitto");
+        let (node, store) = (dir.join("out/nodes/n1"), dir.join("store"));
+        fs::copy(shipped.join("acl"), node.join("acl"))?;
+        fs::create_dir_all(&store)?;
+        let text = fs::read_to_string(shipped.join("wangge.conf"))?
+            .replace("/etc/mosquitto/wangge", &node.display().to_string());
+        let broker = Mosquitto::of(dir, |port| {
+            // The last two lines stand in Debian's own file.
+            format!(
+                "{}{}persistence true\npersistence_location {}/\n",
+                text.replace("listener 8883", &format!("listener {port} 127.0.0.1")),
+                as_root(),
+                store.display()
+            )
+        })?;
+        let gate = Gate {
+            port: broker.port(),
+            ca: node.join("ca.pem"),
+            passwords: dir.join("out/passwords"),
+        };
+        Ok((broker, gate))
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn pid(&self) -> Result<u32> {
+        let process = self.process.as_ref();
+        Ok(process.context("mosquitto is not running")?.id())
     }
 
     /// Where it listens on 127.0.0.1.
@@ -133,7 +180,7 @@ fn configuration(port: u16, dir: &Path, more: &str) -> String {
 }
 
 /// Root may have made files that the broker's own user cannot read.
-pub fn as_root() -> &'static str {
+fn as_root() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "user root\n"
     } else {

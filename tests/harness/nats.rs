@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -151,6 +151,16 @@ impl Cluster {
             .with_context(|| format!("node {} is not running", node.name))
     }
 
+    /// Process ids of all nodes.
+    ///
+    /// # Errors
+    /// One is not running.
+    pub fn pids(&mut self) -> Result<Vec<u32>> {
+        (0..self.nodes.len())
+            .map(|n| Ok(self.process(n)?.id()))
+            .collect()
+    }
+
     /// SIGKILL.
     ///
     /// # Errors
@@ -199,13 +209,8 @@ impl Cluster {
     }
 
     fn ask(&self, command: &str, arguments: &[&str]) -> Result<Output> {
-        Command::new("python3")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .arg(place::root().join("deploy/fleet/wangge_fleet"))
-            .args([command, "fleet.toml", "--out", "out"])
+        place::fleet_tool(&self.dir, command)
             .args(arguments)
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
             .output()
             .context("cannot start python3")
     }
@@ -250,6 +255,11 @@ impl Cluster {
             Some(count) => Ok(count),
             None => bail!("no count in: {text}"),
         }
+    }
+
+    /// Bytes of all files that the nodes keep.
+    pub fn stored(&self) -> u64 {
+        place::folder_bytes(&self.dir.join("store"))
     }
 
     /// A file that the tool made.

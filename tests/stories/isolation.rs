@@ -1,68 +1,14 @@
 //! A station's account is good for its own topics only, on either broker that is shipped for.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
-use wangge_tests::{
-    account::Gate,
-    mosquitto::{Mosquitto, as_root},
-    nats::Cluster,
-    place, play, until,
-};
+use wangge_tests::{account::Gate, mosquitto::Mosquitto, nats::Cluster, play, until};
 
 use crate::words::SOON;
 
 /// Long enough for a message that must not come to have come.
 const SETTLED: Duration = Duration::from_millis(500);
-
-/// The shipped configuration with the shipped tool's accounts, on another port and in another
-/// folder.
-fn district(dir: &Path) -> Result<(Mosquitto, Gate)> {
-    fs::create_dir_all(dir)?;
-    fs::write(dir.join("stations.txt"), "A\nB\nC\n")?;
-    fs::write(
-        dir.join("fleet.toml"),
-        "name = \"district\"\n[[node]]\nname = \"n1\"\naddress = \"127.0.0.1\"\n",
-    )?;
-    let made = Command::new("python3")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .arg(place::root().join("deploy/fleet/wangge_fleet"))
-        .args([
-            "build",
-            "fleet.toml",
-            "--broker",
-            "mosquitto",
-            "--out",
-            "out",
-        ])
-        .current_dir(dir)
-        .output()?;
-    let said = String::from_utf8_lossy(&made.stderr);
-    ensure!(made.status.success(), "wangge_fleet: {said}");
-    let shipped = place::root().join("deploy/mosquitto");
-    let node = dir.join("out/nodes/n1");
-    fs::copy(shipped.join("acl"), node.join("acl"))?;
-    let text = fs::read_to_string(shipped.join("wangge.conf"))?
-        .replace("/etc/mosquitto/wangge", &node.display().to_string());
-    let location = dir.join("store");
-    fs::create_dir_all(&location)?;
-    let broker = Mosquitto::of(dir, |port| {
-        let listener = format!("listener {port} 127.0.0.1");
-        // What Debian's own file says.
-        text.replace("listener 8883", &listener)
-            + as_root()
-            + &format!(
-                "persistence true\npersistence_location {}/\n",
-                location.display()
-            )
-    })?;
-    let gate = Gate {
-        port: broker.port(),
-        ca: node.join("ca.pem"),
-        passwords: dir.join("out/passwords"),
-    };
-    Ok((broker, gate))
-}
 
 /// A, with a password of its own, tries all it can to speak and hear as B. Returns how often B
 /// had to connect. An account has one connection at a time: Mosquitto is told so.
@@ -152,7 +98,7 @@ fn a_is_not_b(gate: &Gate, version: &str, dir: &Path) -> Result<usize> {
 #[test]
 fn on_mosquitto() {
     play("isolation_mosquitto", |dir| {
-        let (_broker, gate) = district(&dir.join("broker"))?;
+        let (_broker, gate) = Mosquitto::district(&dir.join("broker"), &["A", "B", "C"])?;
         for version in ["mqttv311", "mqttv5"] {
             let connects = a_is_not_b(&gate, version, dir)?;
             ensure!(connects == 1, "{version}: A displaced B by its client id");
