@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Process, place};
+use crate::{Process, account::Gate, place};
 
 const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(10);
@@ -31,6 +31,14 @@ impl Mosquitto {
     /// # Errors
     /// Mosquitto is not installed or does not start.
     pub fn start(dir: &Path, more: &str) -> Result<Mosquitto> {
+        Mosquitto::of(dir, |port| configuration(port, dir, more))
+    }
+
+    /// Starts a broker with a configuration of the caller's, for the port that it is given.
+    ///
+    /// # Errors
+    /// Mosquitto is not installed or does not start.
+    pub fn of(dir: &Path, configuration: impl Fn(u16) -> String) -> Result<Mosquitto> {
         fs::create_dir_all(dir)?;
         let (config, log) = (dir.join("mosquitto.conf"), dir.join("mosquitto.log"));
         let mut broker = Mosquitto {
@@ -43,7 +51,7 @@ impl Mosquitto {
         let mut tries = 0;
         loop {
             broker.port = place::free_port()?;
-            broker.configure(dir, more)?;
+            fs::write(&broker.config, configuration(broker.port))?;
             tries += 1;
             match broker.restart() {
                 Ok(()) => return Ok(broker),
@@ -53,26 +61,51 @@ impl Mosquitto {
         }
     }
 
-    fn configure(&self, dir: &Path, more: &str) -> Result<()> {
-        let user = if rustix::process::geteuid().is_root() {
-            "user root\n"
-        } else {
-            ""
+    /// As it is shipped for a district (`deploy/mosquitto`), with accounts that the shipped tool
+    /// made, on a port and in a folder of its own.
+    ///
+    /// # Errors
+    /// Mosquitto, Python or openssl is missing, or it does not start.
+    pub fn district(dir: &Path, stations: &[&str]) -> Result<(Mosquitto, Gate)> {
+        fs::create_dir_all(dir)?;
+        fs::write(dir.join("stations.txt"), stations.join("\n"))?;
+        let plan = "name = \"district\"\n[[node]]\nname = \"n1\"\naddress = \"127.0.0.1\"\n";
+        fs::write(dir.join("fleet.toml"), plan)?;
+        let output = place::fleet_tool(dir, "build")
+            .args(["--broker", "mosquitto"])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "wangge_fleet build: {said}");
+        let shipped = place::root().join("deploy/mosquitto");
+        let (node, store) = (dir.join("out/nodes/n1"), dir.join("store"));
+        fs::copy(shipped.join("acl"), node.join("acl"))?;
+        fs::create_dir_all(&store)?;
+        let text = fs::read_to_string(shipped.join("wangge.conf"))?
+            .replace("/etc/mosquitto/wangge", &node.display().to_string());
+        let broker = Mosquitto::of(dir, |port| {
+            // The last two lines stand in Debian's own file.
+            format!(
+                "{}{}persistence true\npersistence_location {}/\n",
+                text.replace("listener 8883", &format!("listener {port} 127.0.0.1")),
+                as_root(),
+                store.display()
+            )
+        })?;
+        let gate = Gate {
+            port: broker.port(),
+            ca: node.join("ca.pem"),
+            passwords: dir.join("out/passwords"),
         };
-        let anonymous = if more.contains("allow_anonymous") {
-            ""
-        } else {
-            "allow_anonymous true\n"
-        };
-        let text = format!(
-            "listener {} 127.0.0.1\n{user}{anonymous}set_tcp_nodelay true\npersistence true\n\
-             persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
-             log_type error\nlog_type warning\nlog_type notice\nlog_type information\n{more}\n",
-            self.port,
-            dir.display(),
-        );
-        fs::write(&self.config, text)?;
-        Ok(())
+        Ok((broker, gate))
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn pid(&self) -> Result<u32> {
+        let process = self.process.as_ref();
+        Ok(process.context("mosquitto is not running")?.id())
     }
 
     /// Where it listens on 127.0.0.1.
@@ -128,6 +161,30 @@ impl Mosquitto {
     /// `mosquitto_pub` fails.
     pub fn publish(&self, topic: &str, payload: &[u8]) -> Result<()> {
         publish(self.port, topic, payload, &[])
+    }
+}
+
+fn configuration(port: u16, dir: &Path, more: &str) -> String {
+    let anonymous = if more.contains("allow_anonymous") {
+        ""
+    } else {
+        "allow_anonymous true\n"
+    };
+    format!(
+        "listener {port} 127.0.0.1\n{}{anonymous}set_tcp_nodelay true\npersistence true\n\
+         persistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 100\n\
+         log_type error\nlog_type warning\nlog_type notice\nlog_type information\n{more}\n",
+        as_root(),
+        dir.display(),
+    )
+}
+
+/// Root may have made files that the broker's own user cannot read.
+fn as_root() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "user root\n"
+    } else {
+        ""
     }
 }
 

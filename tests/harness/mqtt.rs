@@ -59,17 +59,8 @@ impl Connection {
             stream,
             inbox: Vec::new(),
         };
-        let flags = u8::from(clean) << 1 | if login.is_some() { 0xC0 } else { 0 };
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags];
-        body.extend(KEEP_ALIVE_S.to_be_bytes());
-        text(&mut body, client_id.as_bytes());
-        if let Some((user, password)) = login {
-            text(&mut body, user.as_bytes());
-            text(&mut body, password.as_bytes());
-        }
-        let mut packet = vec![0x10];
-        length(&mut packet, body.len());
-        packet.extend(body);
+        let mut packet = Vec::new();
+        connect(&mut packet, client_id, clean, KEEP_ALIVE_S, login);
         connection.send(&packet)?;
         let code = connection.wait_for(|p| match p {
             Packet::Connected { code, .. } => Some(code),
@@ -87,12 +78,8 @@ impl Connection {
     /// # Errors
     /// The broker refuses or does not answer.
     pub fn subscribe(&mut self, filter: &str) -> Result<()> {
-        let mut body = vec![0, 1];
-        text(&mut body, filter.as_bytes());
-        body.push(1);
-        let mut packet = vec![0x82];
-        length(&mut packet, body.len());
-        packet.extend(body);
+        let mut packet = Vec::new();
+        subscribe(&mut packet, filter, 1);
         self.send(&packet)?;
         let code = self.wait_for(|p| match p {
             Packet::Subscribed(code) => Some(code),
@@ -179,6 +166,36 @@ impl Connection {
     }
 }
 
+/// Appends a CONNECT; `login` is user name and password, `keep_alive` seconds, 0 for never.
+pub fn connect(
+    out: &mut Vec<u8>,
+    client_id: &str,
+    clean: bool,
+    keep_alive: u16,
+    login: Option<(&str, &str)>,
+) {
+    let flags = u8::from(clean) << 1 | if login.is_some() { 0xC0 } else { 0 };
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags];
+    body.extend(keep_alive.to_be_bytes());
+    text(&mut body, client_id.as_bytes());
+    if let Some((user, password)) = login {
+        text(&mut body, user.as_bytes());
+        text(&mut body, password.as_bytes());
+    }
+    out.push(0x10);
+    length(out, body.len());
+    out.extend(body);
+}
+
+/// Appends a SUBSCRIBE with packet id 1.
+pub fn subscribe(out: &mut Vec<u8>, filter: &str, qos: u8) {
+    out.push(0x82);
+    length(out, 2 + 2 + filter.len() + 1);
+    out.extend([0, 1]);
+    text(out, filter.as_bytes());
+    out.push(qos);
+}
+
 /// Appends a PUBLISH: QoS 1 with an id, QoS 0 without.
 pub fn publish(out: &mut Vec<u8>, topic: &str, payload: &[u8], id: Option<u16>) {
     out.push(if id.is_some() { 0x32 } else { 0x30 });
@@ -194,7 +211,10 @@ pub fn publish(out: &mut Vec<u8>, topic: &str, payload: &[u8], id: Option<u16>) 
 }
 
 /// One whole packet at the start of `bytes` and its length, if it is all there.
-fn parse(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>> {
+///
+/// # Errors
+/// It is no MQTT, or larger than is believed.
+pub fn parse(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>> {
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };

@@ -1,9 +1,10 @@
 //! Where things are: the checkout, the built programs, what set-up laid into the cache.
 
 use std::{
-    env,
+    env, fs,
     net::TcpListener,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -37,6 +38,17 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .with_context(|| {
             format!("{name} is not in {places:?}: build it, or use `cargo xtask test`")
         })
+}
+
+/// A command of the tool that configures brokers, on `fleet.toml` in `dir`, output in `out` there.
+pub fn fleet_tool(dir: &Path, command: &str) -> Command {
+    let mut tool = Command::new("python3");
+    tool.env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(root().join("deploy/fleet/wangge_fleet"))
+        .args([command, "fleet.toml", "--out", "out"])
+        .current_dir(dir)
+        .stdin(Stdio::null());
+    tool
 }
 
 /// A peer that lies beside this file.
@@ -95,4 +107,16 @@ pub fn python() -> Result<PathBuf> {
 /// it, so starting such a peer is tried again on another port.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Bytes of all files below.
+pub fn folder_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(m) if m.is_dir() => folder_bytes(&entry.path()),
+            Ok(m) => m.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }

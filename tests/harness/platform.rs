@@ -58,6 +58,27 @@ impl Platform {
         Platform::start(dir, arguments, format!("mqtt://{address}"))
     }
 
+    /// Receives from a broker in TLS, with its CA and an account: user name and password file.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn mqtts(dir: &Path, broker: u16, ca: &Path, account: [String; 2]) -> Result<Platform> {
+        let address = format!("127.0.0.1:{broker}");
+        let [user, password] = account;
+        let arguments = [
+            "--mqtt",
+            &address,
+            "--mqtt-ca",
+            &ca.display().to_string(),
+            "--mqtt-user",
+            &user,
+            "--mqtt-password-file",
+            &password,
+        ];
+        let url = format!("mqtts://{address}");
+        Platform::start(dir, arguments.map(str::to_owned).into(), url)
+    }
+
     fn start(dir: &Path, arguments: Vec<String>, url: String) -> Result<Platform> {
         fs::create_dir_all(dir)?;
         let mut platform = Platform {

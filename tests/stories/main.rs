@@ -5,6 +5,8 @@
 mod bad_input;
 mod camera_faults;
 mod child_killed;
+mod fleet;
+mod isolation;
 mod offline;
 mod random_kills;
 mod readme;

@@ -44,7 +44,25 @@ pub fn release() -> Result<PathBuf> {
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the build failed ({status})");
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| wangge_tests::place::root().join("target"), PathBuf::from);
-    Ok(target.join("release"))
+    Ok(target().join("release"))
+}
+
+/// Builds the crowd of simulated stations with the development profile, in which dependencies
+/// are optimised; returns the program.
+///
+/// # Errors
+/// It cannot be built.
+pub fn crowd() -> Result<PathBuf> {
+    eprintln!("building wangge-crowd");
+    let status = cargo()
+        .args(["build", "--package", "wangge-crowd"])
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "the build failed ({status})");
+    Ok(target().join("debug/wangge-crowd"))
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| wangge_tests::place::root().join("target"), PathBuf::from)
 }

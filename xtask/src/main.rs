@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod eval;
+mod fleet;
 mod setup;
 mod suites;
 
@@ -53,6 +54,11 @@ enum Command {
         #[command(flatten)]
         options: eval::Options,
     },
+    /// Many simulated stations on the brokers of a city.
+    Fleet {
+        #[command(subcommand)]
+        task: fleet::Task,
+    },
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
         /// Suites to run.
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
             soak,
         } => bench::run(&what, peers.as_deref(), seconds, full, soak),
         Command::Eval { options } => eval::run(&options),
+        Command::Fleet { task } => fleet::run(&task),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

@@ -33,7 +33,13 @@ const DEMO: &[&str] = &[
 ];
 
 /// Peers that the stories run against.
-const TEST: &[&str] = &["mosquitto", "mosquitto-clients", "mbpoll", "curl"];
+const TEST: &[&str] = &[
+    "mosquitto",
+    "mosquitto-clients",
+    "nats-server",
+    "mbpoll",
+    "curl",
+];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.
 pub fn ensure(purpose: Purpose) -> Result<()> {
@@ -69,7 +75,9 @@ pub fn ensure(purpose: Purpose) -> Result<()> {
             chmod +x $hook
         fi
         apt-get $opts install -y --no-install-recommends {list}
-        case ' {list} ' in *' mosquitto '*) systemctl -q disable mosquitto 2>/dev/null || true;; esac"
+        for broker in mosquitto nats-server; do
+            case ' {list} ' in *\" $broker \"*) systemctl -q disable $broker 2>/dev/null || true;; esac
+        done"
     );
     let installed = as_root(&script).map_or_else(Err, |mut command| step.run(&mut command));
     let still = self::missing(&wanted)?;
