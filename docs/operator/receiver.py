@@ -98,7 +98,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self):
         name = self.path.rsplit("/", 1)[-1]
-        self.take(MAX_PICTURE, lambda body, sha: self.store.picture(name, body, sha), f"/evidence/{name}")
+        self.take(MAX_PICTURE, lambda body, sha: self.store.picture(name, body, sha),
+                  "/evidence/[0-9a-f]{64}")
 
     def take(self, limit, store, path):
         length = self.headers.get("Content-Length", "")
@@ -116,7 +117,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         given = self.headers.get("Authorization", "").encode()
         if self.token and not hmac.compare_digest(given, b"Bearer " + self.token):
             return self.answer(401)  # C-30
-        if not self.path.endswith(path):
+        if not re.fullmatch(f".*{path}", self.path):
             return self.answer(404)
         if int(length) > limit:
             return self.answer(413)  # C-17

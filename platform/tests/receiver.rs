@@ -441,3 +441,40 @@ fn what_cannot_be_served_is_said_at_once() {
         "{text}"
     );
 }
+
+/// The OpenAPI document against the receiver, by a program that others wrote: whatever it makes
+/// up, the answer is one that the document names, and never 5xx.
+#[test]
+fn what_the_openapi_document_says_is_what_is_answered() {
+    let Some(python) = std::env::var_os("WANGGE_CONTRACT_PYTHON") else {
+        println!("skipped: schemathesis is not installed (cargo xtask setup)");
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let store = dir.path().join("store");
+    let receiver = Receiver::start(&store, &["--json", "--token-file", token.to_str().unwrap()]);
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/openapi.yaml");
+    let output = Command::new(Path::new(&python).with_file_name("schemathesis"))
+        .current_dir(dir.path())
+        .args(["run", document, "--url"])
+        .arg(format!("http://{}", receiver.address))
+        .args(["--header", "Authorization: Bearer secret"])
+        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--max-examples", "25", "--seed", "7", "--no-color"])
+        .args(["--generation-database", "none", "--request-timeout", "20"])
+        .args([
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{said}");
+}

@@ -309,3 +309,62 @@ async fn listen(mut events: EventLoop, inbox: Arc<Inbox>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(id: &str, sha256: &str) -> Parcel {
+        Parcel {
+            id: id.to_owned(),
+            sha256: sha256.to_owned(),
+            content: Content::Alert,
+            bytes: bytes::Bytes::new(),
+        }
+    }
+
+    fn got(answer: &mut oneshot::Receiver<Reply>) -> Option<String> {
+        match answer.try_recv() {
+            Ok(Reply::Receipt(receipt, _)) => Some(receipt.status),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_receipt_goes_to_whom_it_fits_best_and_to_one_only() {
+        let inbox = Inbox::default();
+        let (_, mut first) = inbox.wait(&parcel("a", "1")).unwrap();
+        let (_, mut second) = inbox.wait(&parcel("a", "2")).unwrap();
+        let (_, mut nameless) = inbox.wait(&parcel("", "3")).unwrap();
+        let say = |id: &str, sha256: &str, status: &str| {
+            let text = format!(r#"{{"id":"{id}","sha256":"{sha256}","status":"{status}"}}"#);
+            inbox.take(text.as_bytes());
+        };
+        say("b", "9", "for nobody");
+        assert_eq!(got(&mut first), None);
+        say("a", "2", "for the second");
+        assert_eq!(got(&mut first), None);
+        assert_eq!(got(&mut second).as_deref(), Some("for the second"));
+        say("3", "3", "by its hash");
+        assert_eq!(got(&mut nameless).as_deref(), Some("by its hash"));
+        say("a", "8", "a wrong hash");
+        assert_eq!(got(&mut first).as_deref(), Some("a wrong hash"));
+        assert!(inbox.lock().by_number.is_empty());
+    }
+
+    #[test]
+    fn copies_get_a_receipt_each_also_from_one_array() {
+        let inbox = Inbox::default();
+        let mut answers: Vec<_> = (0..3)
+            .map(|_| inbox.wait(&parcel("a", "1")).unwrap().1)
+            .collect();
+        let one = r#"{"id":"a","sha256":"1","status":"stored"}"#;
+        inbox.take(format!("[{one},{one}]").as_bytes());
+        let count = |answers: &mut Vec<_>| answers.iter_mut().filter_map(got).count();
+        assert_eq!(count(&mut answers), 2);
+        inbox.take(b"no receipt at all");
+        inbox.take(one.as_bytes());
+        assert_eq!(count(&mut answers), 1);
+    }
+}

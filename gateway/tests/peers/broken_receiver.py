@@ -31,7 +31,8 @@ class ForgetsRepeats(good.Store):
         seen = self.__dict__.setdefault("seen", set())
         if answer["status"] == "stored" and sha in seen:
             return good.receipt(answer["id"], sha, "refused", "duplicate")
-        seen.add(sha)
+        if answer["status"] == "stored":
+            seen.add(sha)
         return answer
 
 class Careless(good.Store):
