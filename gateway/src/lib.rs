@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod conformance;
 pub mod console;
 pub mod counters;
 pub mod derive;

@@ -82,7 +82,8 @@ impl Checker {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|e| unfit(None, format!("not JSON: {e}")))?;
         let text = |key: &str| value.get(key).and_then(Value::as_str);
-        let id = text("id");
+        // Only what could be a message's: an answer must be a receipt even then.
+        let id = text("id").filter(|id| is_id(id));
         let schema = match text("dataschema") {
             Some(SCHEMA_ALERT) => &self.alert,
             Some(SCHEMA_TELEMETRY) => &self.telemetry,
@@ -121,4 +122,13 @@ impl Checker {
             body,
         })
     }
+}
+
+/// A UUID as stations write it.
+fn is_id(id: &str) -> bool {
+    let at = |i: usize, b: u8| match i {
+        8 | 13 | 18 | 23 => b == b'-',
+        _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    id.len() == 36 && id.bytes().enumerate().all(|(i, b)| at(i, b))
 }

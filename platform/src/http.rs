@@ -59,7 +59,8 @@ pub async fn serve(
             "/evidence/{sha256}",
             put(picture).layer(DefaultBodyLimit::max(MAX_PICTURE)),
         )
-        .with_state(store);
+        .with_state(store)
+        .layer(middleware::from_fn(named));
     if let Some(token) = token {
         let expected = sha256(format!("Bearer {token}").as_bytes());
         routes = routes.layer(middleware::from_fn(move |request, next| {
@@ -122,6 +123,20 @@ where
     if let Err(e) = ended {
         debug!("connection ended: {e}");
     }
+}
+
+/// Pictures have names of 64 hex digits; there is nothing else under `/evidence/`.
+async fn named(request: Request, next: Next) -> Response {
+    let name = request.uri().path().strip_prefix("/evidence/");
+    if name.is_some_and(|name| !is_sha256(name)) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_sha256(name: &str) -> bool {
+    let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    name.len() == 64 && name.as_bytes().iter().all(hex)
 }
 
 /// Hashes are compared, so that the time taken tells nothing about the token.

@@ -7,17 +7,29 @@ use clap::Parser;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use wangge_platform::{http, mqtt, show::Show, store::Store, tls};
+use wangge_platform::{http, mqtt, page, show::Show, store::Store, tls};
 
 /// Reference receiver for Wangge stations.
 ///
 /// Checks every message against its JSON Schema, recomputes hashes, stores durably and only
 /// then answers with a receipt. Prints a line for each alert, with the path of its picture.
 ///
-/// Try it:
-///   wangge-platform --store /tmp/received --mqtt localhost:1883
-///   wangge-platform --store /tmp/received --http 127.0.0.1:8080
-///   wangge-platform --store /tmp/received --https 0.0.0.0:8443 --write-ca ca.pem
+/// Receive, over a broker, over HTTPS with a certificate made for trying, or both:
+///   wangge-platform --store received --mqtt localhost:1883
+///   wangge-platform --store received --https 0.0.0.0:8443 --write-ca ca.pem --token-file token
+///
+/// The station's side of it, in station.toml:
+///   [[uplink]]
+///   name = "city"
+///   url = "https://THIS.HOST:8443"     or  url = "mqtt://BROKER"
+///   ca_file = "ca.pem"
+///   token_file = "token"
+///
+/// Look at what came; DIR/events.jsonl keeps every message byte for byte:
+///   wangge-platform --store received --html      then open received/index.html
+///
+/// Try whether it, or your own receiver, keeps the contract (docs/operator/receiver.md):
+///   wangge conformance --target https://localhost:8443 --ca ca.pem --token-file token
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Args {
@@ -77,6 +89,10 @@ struct Args {
     #[arg(long, value_name = "FILE", requires = "mqtt")]
     mqtt_ca: Option<PathBuf>,
 
+    /// Write DIR/index.html, all alerts with their pictures, and end
+    #[arg(long, conflicts_with_all = ["https", "http", "mqtt", "json"])]
+    html: bool,
+
     /// Print everything that is received as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -93,8 +109,13 @@ async fn main() -> anyhow::Result<()> {
         )
         .init();
     let args = Args::parse();
+    if args.html {
+        let page = page::write(&args.store)?;
+        Show::stdout(false).wrote(&page);
+        return Ok(());
+    }
     if args.https.is_none() && args.http.is_none() && args.mqtt.is_none() {
-        bail!("nothing to receive from: give --https, --http or --mqtt");
+        bail!("nothing to receive from: give --https, --http or --mqtt; --html to look at what came");
     }
     let store = Store::open(&args.store, Show::stdout(args.json))?;
     let token = args.token_file.as_ref().map(secret).transpose()?;

@@ -60,6 +60,14 @@ impl Show {
         );
     }
 
+    /// A page was written.
+    pub fn wrote(&mut self, page: &Path) {
+        self.line(
+            || json!({"event": "page", "path": page}),
+            |_| Some(page.display().to_string()),
+        );
+    }
+
     /// A new message that was stored.
     pub fn event(&mut self, event: &Event, pictures: &HashMap<String, PathBuf>) {
         match &event.body {

@@ -225,7 +225,8 @@ impl Keeper {
         let event = match self.checker.check(bytes) {
             Ok(event) => event,
             Err(Unfit { id, reason }) => {
-                let id = id.unwrap_or_default();
+                // There is none to echo.
+                let id = id.unwrap_or_else(|| sha256.clone());
                 return Ok((receipt(&id, ReceiptStatus::Refused, Some(reason)), None));
             }
         };

@@ -265,6 +265,10 @@ fn what_is_no_message_is_refused_with_its_reason() {
         let reason = receipt["reason"].as_str().unwrap();
         assert!(reason.contains(said), "{said}: {reason}");
         assert_eq!(receipt["sha256"], sha256(&body));
+        // The message's id, or for want of one the hash again.
+        let read = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        let id = if read["id"] == ID { ID } else { &sha256(&body) };
+        assert_eq!(receipt["id"], id);
     }
     assert_eq!(std::fs::read(dir.path().join("events.jsonl")).unwrap(), b"");
 }
@@ -307,6 +311,60 @@ fn without_the_token_nothing_is_taken() {
     let (status, receipt) =
         receiver.send("POST", "/events", "authorization: Bearer secret\r\n", &body);
     assert_eq!((status, &receipt["status"]), (200, &json!("stored")));
+}
+
+#[test]
+fn a_picture_s_name_is_a_hash() {
+    let dir = TempDir::new().unwrap();
+    let receiver = Receiver::start(dir.path(), &["--json"]);
+    let upper = sha256(b"x").to_uppercase();
+    for name in ["scene.jpg", "..", "%2e%2e", &upper, &sha256(b"x")[1..], ""] {
+        assert_eq!(receiver.put(name, b"x").0, 404, "{name}");
+    }
+}
+
+#[test]
+fn the_page_shows_each_alert_once_with_its_newest_words_and_pictures() {
+    let dir = TempDir::new().unwrap();
+    let receiver = Receiver::start(dir.path(), &["--json"]);
+    let picture = [0xff, 0xd8, 0xff, 1];
+    let hash = sha256(&picture);
+    receiver.put(&hash, &picture);
+    let mut second = alert("0190f5c8-7b1e-7cc3-98c4-dc0c0c073990", &[&hash]);
+    second["type"] = "cn.wangge.alert.updated.v1".into();
+    second["data"]["state"] = "updated".into();
+    second["data"]["revision"] = 2.into();
+    second["data"]["text"]["en"] = "<script>alert(1)</script> & more".into();
+    // The newer message comes first.
+    for message in [second, alert(ID, &[])] {
+        assert_eq!(receiver.post(&bytes(&message)).1["status"], "stored");
+    }
+    drop(receiver);
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_wangge-platform"))
+            .arg("--store")
+            .arg(dir.path())
+            .arg("--html")
+            .output()
+            .unwrap()
+    };
+    let output = run();
+    let path = String::from_utf8(output.stdout).unwrap();
+    let page = std::fs::read_to_string(path.trim()).unwrap();
+    assert_eq!(page.matches("<article").count(), 1);
+    for part in [
+        "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more",
+        "乱倒垃圾",
+        "2 条消息",
+        &format!("src=\"evidence/{hash}.jpg\""),
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<script>"));
+    std::fs::remove_file(dir.path().join("events.jsonl")).unwrap();
+    let output = run();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("events.jsonl"));
 }
 
 /// The guide's commands, by a client that is not ours.
@@ -382,4 +440,41 @@ fn what_cannot_be_served_is_said_at_once() {
         text.contains("events.jsonl") && text.contains("line 1"),
         "{text}"
     );
+}
+
+/// The OpenAPI document against the receiver, by a program that others wrote: whatever it makes
+/// up, the answer is one that the document names, and never 5xx.
+#[test]
+fn what_the_openapi_document_says_is_what_is_answered() {
+    let Some(python) = std::env::var_os("WANGGE_CONTRACT_PYTHON") else {
+        println!("skipped: schemathesis is not installed (cargo xtask setup)");
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let store = dir.path().join("store");
+    let receiver = Receiver::start(&store, &["--json", "--token-file", token.to_str().unwrap()]);
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/openapi.yaml");
+    let output = Command::new(Path::new(&python).with_file_name("schemathesis"))
+        .current_dir(dir.path())
+        .args(["run", document, "--url"])
+        .arg(format!("http://{}", receiver.address))
+        .args(["--header", "Authorization: Bearer secret"])
+        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--max-examples", "25", "--seed", "7", "--no-color"])
+        .args(["--generation-database", "none", "--request-timeout", "20"])
+        .args([
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{said}");
 }

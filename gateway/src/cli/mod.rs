@@ -3,6 +3,7 @@
 mod audit;
 mod calendar;
 mod check;
+mod conformance;
 mod ground;
 mod replay;
 mod run;
@@ -170,6 +171,9 @@ enum Command {
     /// stored or delivered, and a running gateway is not disturbed.
     #[command(after_help = REPLAY_HELP)]
     Replay(replay::Replayed),
+    /// Play a station against any receiver and say which clauses of the contract it keeps.
+    #[command(after_help = conformance::HELP)]
+    Conformance(conformance::Args),
     /// Play devices that speak real MQTT or Modbus, to try a station without any.
     Simulate(simulate::Args),
     /// Print completions for a shell.
@@ -315,6 +319,7 @@ impl Cli {
                 status::status(config.as_deref(), url.as_deref(), json)
             }
             Command::Replay(args) => replay::replay(args),
+            Command::Conformance(args) => conformance::conformance(args),
             Command::Simulate(args) => run::simulate(args),
             Command::Completion { shell } => {
                 let mut script = Vec::new();

@@ -6,6 +6,7 @@
 mod cache;
 mod footage;
 mod model;
+mod node;
 mod onnxruntime;
 mod packages;
 mod progress;
@@ -37,17 +38,24 @@ pub struct Kit {
     pub footage: PathBuf,
     /// Interpreter with the packages that recipes and peers need.
     pub python: PathBuf,
+    /// What the receiver contract's documents are checked with: an interpreter, `node_modules`.
+    pub contract: Option<(PathBuf, PathBuf)>,
 }
 
 impl Kit {
     /// The environment variables by which tests find it.
-    pub fn env(&self) -> [(&'static str, &Path); 4] {
-        [
+    pub fn env(&self) -> Vec<(&'static str, &Path)> {
+        let mut env: Vec<(&'static str, &Path)> = vec![
             ("WANGGE_ONNXRUNTIME", &self.onnxruntime),
             ("WANGGE_MODEL", &self.model),
             ("WANGGE_FOOTAGE", &self.footage),
             ("WANGGE_PYTHON", &self.python),
-        ]
+        ];
+        if let Some((python, node)) = &self.contract {
+            env.push(("WANGGE_CONTRACT_PYTHON", python));
+            env.push(("WANGGE_CONTRACT_NODE", node));
+        }
+        env
     }
 }
 
@@ -61,7 +69,12 @@ pub fn kit(purpose: Purpose) -> Result<Kit> {
     packages::ensure(purpose)?;
     let cache = cache::Cache::open()?;
     let python = python::ensure(&cache)?;
+    let contract = match purpose >= Purpose::Test {
+        true => Some((python::ensure_contract(&cache)?, node::ensure(&cache)?)),
+        false => None,
+    };
     Ok(Kit {
+        contract,
         onnxruntime: onnxruntime::ensure(&cache, &python)?,
         model: model::ensure(&cache, &python)?,
         footage: footage::ensure(&cache)?,

@@ -23,6 +23,13 @@ const REQUIREMENTS: &[&str] = &[
 /// What the evaluation's scenarios are made with.
 const EVALUATION: &[&str] = &["numpy==2.4.6", "opencv-python-headless==5.0.0.93"];
 
+/// What others wrote to check the receiver contract's documents with.
+const CONTRACT: &[&str] = &[
+    "openapi-spec-validator==0.9.0",
+    "jsonschema==4.26.0",
+    "schemathesis==4.32.5",
+];
+
 /// Makes the environment if it is not there; returns its interpreter.
 pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     make(cache, "python", "Python environment", REQUIREMENTS)
@@ -32,6 +39,11 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
 pub fn ensure_evaluation(cache: &Cache) -> Result<PathBuf> {
     let name = "Python environment of the evaluation";
     make(cache, "python-evaluation", name, EVALUATION)
+}
+
+/// The environment that the receiver contract is checked in.
+pub fn ensure_contract(cache: &Cache) -> Result<PathBuf> {
+    make(cache, "python-contract", "contract validators", CONTRACT)
 }
 
 fn make(cache: &Cache, folder: &str, name: &str, requirements: &[&str]) -> Result<PathBuf> {

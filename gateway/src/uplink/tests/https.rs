@@ -255,7 +255,7 @@ async fn script(acts: Vec<Act>) -> Script {
     }
 }
 
-async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<Vec<u8>> {
+pub(super) async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         let read = socket.read_buf(&mut all).await.ok()?;
@@ -281,6 +281,9 @@ async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_but_a_right_receipt_counts_as_delivered() {
     const ZERO: &str = r#"{"id":"x","sha256":"0","status":"stored"}"#;
+    const OTHER: &str = r#"{"id":"01936b2a-7c4e-7a10-8b1c-0123456789ab","sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"stored"}"#;
+    // A right receipt at the end of more than is read.
+    let huge: &'static str = format!("{}{{}}", " ".repeat(70_000)).leak();
     let acts: Vec<(&str, Act)> = vec![
         ("500", Act::Say("500 Internal Server Error", "{}")),
         ("404", Act::Say("404 Not Found", "{}")),
@@ -301,6 +304,10 @@ async fn nothing_but_a_right_receipt_counts_as_delivered() {
         ("wrong hash", Act::Say("200 OK", ZERO)),
         ("half", Act::Half),
         ("hang", Act::Hang),
+        ("400", Act::Say("400 Bad Request", "{}")),
+        ("an array", Act::Say("200 OK", "[{}]")),
+        ("another's", Act::Say("200 OK", OTHER)),
+        ("huge", Act::Say("200 OK", huge)),
     ];
     for (name, act) in acts {
         let peer = script(vec![act]).await;
@@ -336,6 +343,23 @@ async fn retry_after_is_kept() {
     until("delivered", async || station.empty().await).await;
     assert!(asked.elapsed() >= Duration::from_millis(2_900));
     assert!(asked.elapsed() < Duration::from_secs(5));
+    station.stop().await;
+    peer.task.abort();
+}
+
+/// The other form that RFC 9110 allows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retry_after_may_be_a_date() {
+    // Whole seconds: it is then two to three seconds away.
+    let at = jiff::Timestamp::now() + Duration::from_secs(3);
+    let date = at.strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let head = format!("503 Service Unavailable\r\nretry-after: {date}").leak();
+    let peer = script(vec![Act::Say(head, "")]).await;
+    let station = Station::start(https_link(&peer.url, None, None), Border::Receipt);
+    station.alert(Vec::new()).await;
+    until("delivered", async || station.empty().await).await;
+    assert!(jiff::Timestamp::now() >= at - Duration::from_secs(1));
+    assert_eq!(peer.requests.load(Ordering::Relaxed), 2);
     station.stop().await;
     peer.task.abort();
 }
