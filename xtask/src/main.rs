@@ -57,6 +57,9 @@ enum Command {
         /// Only tests whose name contains this.
         #[arg(long)]
         filter: Option<String>,
+        /// Seeds of the suite `power-cut`; 200 when left out.
+        #[arg(long, value_name = "N")]
+        seeds: Option<u64>,
     },
 }
 
@@ -74,7 +77,11 @@ fn main() -> ExitCode {
             full,
         } => bench::run(&what, peers.as_deref(), seconds, full),
         Command::Eval { options } => eval::run(&options),
-        Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
+        Command::Test {
+            suites,
+            filter,
+            seeds,
+        } => suites::run(&suites, filter.as_deref(), seeds),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -32,8 +32,16 @@ const DEMO: &[&str] = &[
     "gstreamer1.0-plugins-bad",
 ];
 
-/// Peers that the stories run against.
-const TEST: &[&str] = &["mosquitto", "mosquitto-clients", "mbpoll", "curl"];
+/// Peers that the stories run against, and what makes disks and system calls fail.
+const TEST: &[&str] = &[
+    "mosquitto",
+    "mosquitto-clients",
+    "mbpoll",
+    "curl",
+    "e2fsprogs",
+    "mount",
+    "strace",
+];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.
 pub fn ensure(purpose: Purpose) -> Result<()> {
