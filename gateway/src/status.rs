@@ -1,12 +1,12 @@
 //! Reads what the console shows from the running stages.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use crate::{
-    console::{self, BufferGauge, Status},
+    console::{self, Status},
     pipeline::Running,
     source,
 };
@@ -17,14 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The console's way to the running gateway.
 pub fn reader(running: Running) -> console::StatusSource {
     let running = Arc::new(running);
-    let gauge = Arc::new(Mutex::new(BufferGauge::default()));
     Arc::new(move || {
-        let (running, gauge) = (running.clone(), gauge.clone());
-        Box::pin(async move { read(&running, &gauge).await })
+        let running = running.clone();
+        Box::pin(async move { read(&running).await })
     })
 }
 
-async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
+async fn read(running: &Running) -> Status {
     let mono = running.clock.now().mono;
     let stats = tokio::time::timeout(PATIENCE, running.spool.stats()).await;
     let (stats, silent) = match stats {
@@ -34,11 +33,6 @@ async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
             Default::default(),
             Some("the disk does not answer".to_owned()),
         ),
-    };
-    let hours_left = {
-        let mut gauge = gauge.lock().unwrap_or_else(PoisonError::into_inner);
-        gauge.sample(mono, stats.used);
-        gauge.hours_left(mono, stats.used, stats.quota)
     };
     let progress = running
         .progress
@@ -79,8 +73,12 @@ async fn read(running: &Running, gauge: &Mutex<BufferGauge>) -> Status {
         storage: console::StorageStatus {
             bytes: stats.bytes,
             quota: stats.quota,
+            used: stats.used,
+            watermark: stats.watermark,
+            classes: stats.classes,
             syncs: stats.syncs,
-            hours_left,
+            rotations: stats.rotations,
+            hours_left: stats.hours_left,
             refusing: stats.refusing.or(progress.refused).or(silent),
         },
         notices: source::vision::CALENDAR_PARTS

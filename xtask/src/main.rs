@@ -66,6 +66,9 @@ enum Command {
         /// Only tests whose name contains this.
         #[arg(long)]
         filter: Option<String>,
+        /// Seeds of the suite `power-cut`; 200 when left out.
+        #[arg(long, value_name = "N")]
+        seeds: Option<u64>,
     },
 }
 
@@ -85,7 +88,11 @@ fn main() -> ExitCode {
         } => bench::run(&what, peers.as_deref(), seconds, full, soak),
         Command::Eval { options } => eval::run(&options),
         Command::Fleet { task } => fleet::run(&task),
-        Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
+        Command::Test {
+            suites,
+            filter,
+            seeds,
+        } => suites::run(&suites, filter.as_deref(), seeds),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,7 +28,7 @@ use crate::{config, simulate};
 
 /// It worked.
 pub const OK: u8 = 0;
-/// It did not; `status` found the gateway refusing work, `spool check` found damage.
+/// It did not; `status` found the gateway refusing work, `spool check` or `export` found damage.
 pub const FAILED: u8 = 1;
 /// The command line or the configuration is wrong (clap uses the same code).
 pub const USAGE: u8 = 2;
@@ -41,7 +41,8 @@ const CONFIG: &str = "/etc/wangge/station.toml";
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked
-  1  it failed; `status`: the gateway refuses work; `spool check`: damage was found
+  1  it failed; `status`: the gateway refuses work; `spool check`: damage was found;
+     `spool export`: something could not be read
   2  the command line or the configuration is wrong
   3  `status`: no gateway answers";
 
@@ -220,11 +221,26 @@ enum SpoolCommand {
     /// Verify every record and picture; the gateway must not run.
     #[command(after_help = EXIT_CODES)]
     Check {
-        /// The storage directory, instead of a station's file.
-        #[arg(long, value_name = "DIR", conflicts_with = "config")]
-        path: Option<PathBuf>,
         #[command(flatten)]
-        file: File,
+        storage: Storage,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write what is not delivered to files, also from a damaged disk; the gateway must not run.
+    ///
+    /// Each message and picture becomes a file, and index.jsonl says what each is. Only reads the
+    /// spool: mount a failing disk read-only first. Needs room for a copy of the database besides.
+    #[command(after_help = EXIT_CODES)]
+    Export {
+        #[command(flatten)]
+        storage: Storage,
+        /// A directory that is empty or does not exist yet, on another disk if this one fails.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -299,8 +315,11 @@ impl Cli {
                 from,
                 days,
             }) => calendar::show(&file.config, zone.as_deref(), from.as_deref(), days),
-            Command::Spool(SpoolCommand::Check { path, file }) => {
-                spool::check(path.as_deref(), &file.config)
+            Command::Spool(SpoolCommand::Check { storage, json }) => {
+                spool::check(storage.path.as_deref(), &storage.file.config, json)
+            }
+            Command::Spool(SpoolCommand::Export { storage, out, json }) => {
+                spool::export(storage.path.as_deref(), &storage.file.config, &out, json)
             }
             Command::Audit(AuditCommand::Show { storage }) => {
                 audit::show(storage.path.as_deref(), &storage.file.config)

@@ -80,6 +80,8 @@ pub const MAX_VALUES: usize = 32;
 
 /// Bytes for records and evidence.
 pub const QUOTA: RangeInclusive<u64> = 64_000_000..=4_000_000_000_000;
+/// Bytes for telemetry, and for pictures; besides, at most 85 % of the whole quota.
+pub const CLASS_QUOTA: RangeInclusive<u64> = 16_000_000..=4_000_000_000_000;
 /// How long pictures stay once their alert has been delivered or given up.
 pub const RETENTION: RangeInclusive<Duration> = hours(1)..=days(365);
 /// How long sealed originals stay.

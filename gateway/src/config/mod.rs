@@ -11,6 +11,7 @@ mod load;
 pub mod platform;
 mod raw;
 mod shape;
+mod storage;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::{
 
 pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
+pub use storage::Quota;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
@@ -71,8 +73,8 @@ pub struct Station {
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub path: PathBuf,
-    /// Bytes for records and evidence together.
-    pub quota: u64,
+    /// Bytes that it may take.
+    pub quota: Quota,
     /// How long pictures stay.
     pub retention: Retention,
     /// Longest wait before a group commit; zero commits as soon as the last sync returned.

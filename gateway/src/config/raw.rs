@@ -137,6 +137,10 @@ pub struct RawStorage {
     pub path: Option<String>,
     /// Most space for records and pictures together; `2GB` when left out, at least 64MB.
     pub quota: Option<SizeText>,
+    /// Most space for readings that wait for delivery; 85 % of `quota` when left out, at least 16MB.
+    pub telemetry_quota: Option<SizeText>,
+    /// Most space for pictures; 70 % of `quota` when left out, at least 16MB.
+    pub picture_quota: Option<SizeText>,
     /// Longest wait before readings are synced to disk together; `4ms` when left out, `0s`
     /// syncs as fast as the disk can.
     pub commit_interval: Option<DurationText>,

@@ -144,10 +144,27 @@ impl Collector for Snapshot {
         family(e, Counter, m, [(vec![], storage.syncs as f64)])?;
         let m = ("storage_refusing", "Whether nothing is accepted");
         family(e, Gauge, m, [(vec![], flag(storage.refusing.is_some()))])?;
+        let m = ("storage_used_bytes", "Of them, what counts against the quota");
+        family(e, Gauge, m, [(vec![], storage.used as f64)])?;
+        let m = ("storage_watermark_bytes", "Above it only alerts are taken");
+        family(e, Gauge, m, [(vec![], storage.watermark as f64)])?;
+        let classes = |value: fn(&crate::spool::ClassUse) -> u64| {
+            storage.classes.iter().map(move |(name, class)| {
+                (vec![("class", name.as_str())], value(class) as f64)
+            })
+        };
+        let m = ("storage_class_records", "Records, or pictures, held");
+        family(e, Gauge, m, classes(|c| c.records))?;
+        let m = ("storage_class_bytes", "Their bytes");
+        family(e, Gauge, m, classes(|c| c.bytes))?;
+        let m = ("storage_class_limit_bytes", "The most the class may take");
+        family(e, Gauge, m, classes(|c| c.limit))?;
+        let m = ("storage_rotations", "Databases replaced by a fresh one");
+        family(e, Counter, m, [(vec![], storage.rotations as f64)])?;
         let hours = storage.hours_left.map(|hours| (vec![], hours));
         let m = (
             "storage_hours_left",
-            "Hours until it is full at the recent rate",
+            "Hours until only alerts are taken, if nothing is delivered from now on",
         );
         family(e, Gauge, m, hours)?;
 
@@ -164,6 +181,12 @@ impl Collector for Snapshot {
         family(e, Gauge, m, streams(|a| a.held))?;
         let m = ("stream_dropped", "Given up, and reported as a gap");
         family(e, Counter, m, streams(|a| a.dropped))?;
+        let m = (
+            "streams_unbalanced",
+            "Streams whose account does not add up: a fault of the program",
+        );
+        let unbalanced = s.unbalanced().count();
+        family(e, Gauge, m, [(vec![], unbalanced as f64)])?;
 
         let uplinks = |value: fn(&super::UplinkStatus) -> f64| {
             s.uplinks

@@ -1,7 +1,6 @@
 //! What this machine's people and monitoring can ask: `GET /status` (JSON) and `GET /metrics`
 //! (Prometheus text). On loopback only, because there is no log-in.
 
-mod buffer;
 mod metrics;
 mod status;
 #[cfg(test)]
@@ -29,7 +28,6 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use buffer::BufferGauge;
 pub use status::{
     AlertTotal, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status, StorageStatus,
     UplinkStatus, VisionStatus,

@@ -7,7 +7,7 @@ use wangge_protocol::{EventKind, Severity, SourceKind};
 
 use crate::{
     counters::{SourceCounters, UplinkCounters},
-    spool::StreamAccount,
+    spool::{ClassUse, StreamAccount},
 };
 
 /// The whole gateway at one moment.
@@ -51,6 +51,12 @@ impl Status {
     /// Whether something accepts nothing or lost something: what `wangge status` fails for.
     pub fn refusing(&self) -> bool {
         self.storage.refusing.is_some()
+    }
+
+    /// Streams whose account does not add up, which is a fault of the program.
+    pub fn unbalanced(&self) -> impl Iterator<Item = &str> {
+        let wrong = self.streams.iter().filter(|(_, s)| !s.is_balanced());
+        wrong.map(|(name, _)| name.as_str())
     }
 }
 
@@ -117,9 +123,23 @@ pub struct StorageStatus {
     /// Bytes on disk: records and pictures.
     pub bytes: u64,
     pub quota: u64,
+    /// Of the bytes on disk, those that count against the quota; the database gives space back
+    /// late.
+    #[serde(default)]
+    pub used: u64,
+    /// Of `used`: above it only alerts are taken.
+    #[serde(default)]
+    pub watermark: u64,
+    /// What each class takes: alert, gap, telemetry, picture.
+    #[serde(default)]
+    pub classes: BTreeMap<String, ClassUse>,
     /// Group commits so far.
     pub syncs: u64,
-    /// Hours until the quota is full at the recent rate; `None` while it does not grow.
+    /// Databases replaced by a fresh one since the start.
+    #[serde(default)]
+    pub rotations: u64,
+    /// Hours until only alerts are taken if nothing is delivered from now on and it comes in as in
+    /// the last hour; `None` while nothing comes in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hours_left: Option<f64>,
     /// Why nothing is accepted, if nothing is.

@@ -184,7 +184,7 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         },
         storage: Storage {
             path: "spool".into(),
-            quota: 1 << 30,
+            quota: crate::config::Quota::of(1 << 30),
             retention: crate::config::Retention {
                 default: HOUR,
                 unconfirmed: HOUR,

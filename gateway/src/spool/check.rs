@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+
 use super::{
     SpoolError,
     engine::{Engine, EngineError},
@@ -18,11 +20,12 @@ use super::{
     load::{LoadError, Scan},
     mark::{Counters, Mark},
     record::hex,
+    rotate,
     sled_engine::SledEngine,
 };
 
 /// One queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LaneReport {
     /// Name of the uplink.
     pub uplink: String,
@@ -43,7 +46,7 @@ pub struct LaneReport {
 }
 
 /// What is in a spool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
     /// `storage.path`.
     pub path: PathBuf,
@@ -92,7 +95,7 @@ impl CheckReport {
 /// [`SpoolError::Held`] with the pid while a daemon runs, [`SpoolError::Missing`] if there is no
 /// spool, [`SpoolError::Newer`], [`SpoolError::Io`]. Damage is in the report.
 pub fn check(path: &Path) -> Result<CheckReport, SpoolError> {
-    let outbox = path.join("outbox");
+    let outbox = rotate::place(path);
     if !outbox.is_dir() {
         return Err(SpoolError::Missing(path.to_owned()));
     }

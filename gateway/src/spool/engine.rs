@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn r3_values_over_4_kib_are_refused_by_the_batch() {
+    fn r03_values_over_4_kib_are_refused_by_the_batch() {
         let mut batch = WriteBatch::default();
         batch.put(b"k", &[7; MAX_VALUE]).unwrap();
         for size in [MAX_VALUE + 1, MAX_VALUE * 10] {

@@ -60,6 +60,16 @@ pub enum EvidenceError {
     /// The file is not what its name says.
     #[error("{}: the content does not match the name; the disk may be failing", .0.display())]
     Corrupt(PathBuf),
+    /// Pictures that may not be deleted yet take all the room that pictures have.
+    #[error("no room for a picture of {bytes} bytes: {used} of {limit} are taken by pictures of undelivered alerts or in their term; see storage.picture_quota")]
+    Full {
+        /// Of the new picture.
+        bytes: u64,
+        /// Of all that are there.
+        used: u64,
+        /// The quota.
+        limit: u64,
+    },
     /// The name is no hash.
     #[error("{0:?} is not a SHA-256 in 64 lower-case hex digits")]
     BadHash(String),
@@ -83,7 +93,11 @@ pub(super) fn at<'a>(
 #[derive(Debug)]
 pub struct EvidenceStore {
     dir: PathBuf,
+    limit: u64,
     bytes: AtomicU64,
+    files: AtomicU64,
+    /// Bytes stored since it was opened.
+    taken: AtomicU64,
 }
 
 impl EvidenceStore {
@@ -97,21 +111,35 @@ impl EvidenceStore {
         sync_dir(dir).map_err(at(dir, "sync the directory"))?;
         let store = EvidenceStore {
             dir: dir.to_owned(),
+            limit: u64::MAX,
             bytes: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
         };
-        let mut bytes = 0;
+        let (mut bytes, mut files) = (0, 0);
         store.each(|_, meta, _| {
             bytes += meta.len();
+            files += 1;
             Ok(())
         })?;
-        store.bytes.store(bytes, Ordering::Relaxed);
+        store.set_held(bytes, files);
         Ok(store)
+    }
+
+    /// The same, taking no more than `bytes` of pictures.
+    #[must_use]
+    pub fn at_most(self, bytes: u64) -> Self {
+        EvidenceStore {
+            limit: bytes,
+            ..self
+        }
     }
 
     /// Stores a picture and returns when it survives a power cut. `role` says what it shows.
     ///
     /// # Errors
-    /// [`EvidenceError::Size`] and [`EvidenceError::Io`]; then nothing may name it.
+    /// [`EvidenceError::Size`], [`EvidenceError::Full`] and [`EvidenceError::Io`]; then nothing may
+    /// name it.
     pub fn put(
         &self,
         bytes: &[u8],
@@ -137,6 +165,14 @@ impl EvidenceStore {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), EvidenceError> {
+        let used = self.bytes();
+        if used.saturating_add(bytes.len() as u64) > self.limit {
+            return Err(EvidenceError::Full {
+                bytes: bytes.len() as u64,
+                used,
+                limit: self.limit,
+            });
+        }
         let tmp = self.dir.join("tmp").join(Uuid::now_v7().to_string());
         let written = File::create(&tmp).and_then(|mut file| {
             file.write_all(bytes)?;
@@ -151,11 +187,15 @@ impl EvidenceStore {
             fs::create_dir_all(shelf).map_err(at(shelf, "create the directory"))?;
             sync_dir(&self.dir).map_err(at(&self.dir, "sync the directory"))?;
         }
-        let replaced = fs::metadata(path).map_or(0, |meta| meta.len());
+        let replaced = fs::metadata(path).ok().map(|meta| meta.len());
         fs::rename(&tmp, path).map_err(at(path, "rename a picture"))?;
         sync_dir(shelf).map_err(at(shelf, "sync the directory"))?;
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.bytes.fetch_sub(replaced, Ordering::Relaxed);
+        self.taken.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        match replaced {
+            Some(replaced) => drop(self.bytes.fetch_sub(replaced, Ordering::Relaxed)),
+            None => drop(self.files.fetch_add(1, Ordering::Relaxed)),
+        }
         Ok(())
     }
 
@@ -165,25 +205,12 @@ impl EvidenceStore {
     /// [`EvidenceError::Missing`], [`EvidenceError::Corrupt`], [`EvidenceError::BadHash`],
     /// [`EvidenceError::Io`].
     pub fn read(&self, sha256: &str) -> Result<Vec<u8>, EvidenceError> {
-        let hash = unhex(sha256)
-            .ok_or_else(|| EvidenceError::BadHash(sha256.chars().take(80).collect()))?;
-        let path = self.path(sha256);
-        let bytes = fs::read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => EvidenceError::Missing(sha256.into()),
-            _ => at(&path, "read a picture")(error),
-        })?;
-        if Sha256::digest(&bytes).as_slice() != hash {
-            return Err(EvidenceError::Corrupt(path));
-        }
-        Ok(bytes)
+        read_in(&self.dir, sha256)
     }
 
     /// Where a picture is, or would be; inside the directory whatever the name.
     pub fn path(&self, sha256: &str) -> PathBuf {
-        match (unhex(sha256), sha256.get(..2)) {
-            (Some(_), Some(shelf)) => self.dir.join(shelf).join(format!("{sha256}.jpg")),
-            _ => self.dir.join("no-such-picture"),
-        }
+        path_in(&self.dir, sha256)
     }
 
     /// Whether the picture is there; its content is not read.
@@ -196,6 +223,16 @@ impl EvidenceStore {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// How many there are.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Bytes stored since it was opened, whatever became of them.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Its last record is gone: its term begins.
     pub(super) fn release(&self, hash: &[u8; 32]) {
         let path = self.path(&hex(hash));
@@ -206,9 +243,19 @@ impl EvidenceStore {
         }
     }
 
-    /// Bytes of all pictures, as counted by who has just looked at them.
-    pub(super) fn set_bytes(&self, bytes: u64) {
+    /// Bytes and number of all pictures, as counted by who has just looked at them.
+    pub(super) fn set_held(&self, bytes: u64, files: u64) {
         self.bytes.store(bytes, Ordering::Relaxed);
+        self.files.store(files, Ordering::Relaxed);
+    }
+
+    /// A picture of so many bytes was deleted.
+    pub(super) fn forget(&self, bytes: u64) {
+        // A picture stored while others were counted may not be in the count.
+        for (count, less) in [(&self.bytes, bytes), (&self.files, 1)] {
+            let less = |count: u64| Some(count.saturating_sub(less));
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 
     /// Visits all files, those in `tmp/` and strange ones without a hash.
@@ -228,6 +275,28 @@ impl EvidenceStore {
             .and_then(|file| file.set_modified(SystemTime::now()))
             .is_ok()
     }
+}
+
+fn path_in(dir: &Path, sha256: &str) -> PathBuf {
+    match (unhex(sha256), sha256.get(..2)) {
+        (Some(_), Some(shelf)) => dir.join(shelf).join(format!("{sha256}.jpg")),
+        _ => dir.join("no-such-picture"),
+    }
+}
+
+/// A picture of a directory that is only read; see [`EvidenceStore::read`].
+pub(super) fn read_in(dir: &Path, sha256: &str) -> Result<Vec<u8>, EvidenceError> {
+    let hash =
+        unhex(sha256).ok_or_else(|| EvidenceError::BadHash(sha256.chars().take(80).collect()))?;
+    let path = path_in(dir, sha256);
+    let bytes = fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => EvidenceError::Missing(sha256.into()),
+        _ => at(&path, "read a picture")(error),
+    })?;
+    if Sha256::digest(&bytes).as_slice() != hash {
+        return Err(EvidenceError::Corrupt(path));
+    }
+    Ok(bytes)
 }
 
 /// Visits all files on the shelves of a directory.

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -12,14 +12,15 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats,
     age::Uptime,
+    command::{Answer, Command, Keeper},
     evidence::{EvidenceError, EvidenceStore},
-    home::{Home, Plan},
+    home::{Home, Plan, Rotated},
     mark::Counters,
     quota::Disk,
     retention::Keeping,
     sealed::SealedStore,
     store::Store,
-    worker::{Answer, Command, Keeper, Worker},
+    worker::Worker,
 };
 use crate::{
     audit::{Audit, audit_dir},
@@ -54,6 +55,9 @@ impl Keeper for DiskKeeper {
     fn disk(&mut self) -> Disk {
         self.home.disk()
     }
+    fn rotate(&mut self, store: Store, age: Duration) -> Result<Rotated, SpoolError> {
+        self.home.rotate(&self.plan, store, age)
+    }
 }
 
 impl Spool {
@@ -72,6 +76,7 @@ impl Spool {
     ) -> Result<(Spool, Recovery), SpoolError> {
         let home = Home::take(&storage.path)?;
         let evidence = EvidenceStore::open(&evidence_dir(&storage.path)).map_err(from_evidence)?;
+        let evidence = evidence.at_most(storage.quota.pictures);
         let keeper = DiskKeeper {
             home,
             plan: Plan {
@@ -187,6 +192,15 @@ impl Spool {
     /// [`SpoolError::Closed`]
     pub async fn stats(&self) -> Result<Stats, SpoolError> {
         self.ask(Command::Stats).await
+    }
+
+    /// Moves what is held into a fresh database now, instead of when the old one is worn (R10);
+    /// false if the disk has no room for both.
+    ///
+    /// # Errors
+    /// [`SpoolError::Refusing`], [`SpoolError::Io`]
+    pub async fn rotate(&self) -> Result<bool, SpoolError> {
+        self.ask(Command::Rotate).await
     }
 
     /// The newest durable number; changes wake the uplinks.

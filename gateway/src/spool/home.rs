@@ -6,25 +6,36 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 
 use super::{
     Recovery, SpoolError,
-    engine::EngineError,
+    engine::{Engine, EngineError},
     load::{LoadError, copy},
     mark::{Counters, Mark},
     quota::Disk,
+    rotate::{self, Old},
     sled_engine::{SledEngine, sync_dir},
-    store::Store,
+    store::{Store, put_born},
 };
+use crate::config::Quota;
 
 /// R5: given back when the disk is full, so that the database can open and empty itself.
 const BALLAST: u64 = 16 << 20;
 
-/// Replaced databases that are kept for a look.
-const QUARANTINE_KEEP: usize = 3;
+/// Free space that a rotation needs beside twice what is live: sled's own least, and some.
+const ROTATION_ROOM: u64 = 6 << 20;
+
+/// What became of a rotation.
+pub enum Rotated {
+    /// The store over the fresh database.
+    Done(Box<Store>),
+    /// There was no room for a second one; the store as it was.
+    NoRoom(Box<Store>),
+}
 
 /// How far an opening had to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +64,7 @@ pub struct Home {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub station: Arc<str>,
-    pub quota: u64,
+    pub quota: Quota,
     pub uplinks: Vec<Arc<str>>,
 }
 
@@ -105,7 +116,7 @@ impl Home {
     fn climb(&mut self, plan: &Plan, rewrite: bool) -> Result<(Store, Recovery), SpoolError> {
         let outbox = self.root.join("outbox");
         let new = self.root.join("outbox.new");
-        self.remove(&new)?;
+        self.finish()?;
         let (fresh_mark, counters) = Mark::open(&self.root.join("mark"))
             .map_err(|error| SpoolError::io(&self.root, "open the mark", &error))?;
         self.mark = fresh_mark;
@@ -114,7 +125,7 @@ impl Home {
             // After a failed sync the kernel may show pages that never reached the disk: only
             // bytes written again can be synced again.
             match salvage(&outbox, &new) {
-                Ok(_) => drop(self.swap(&outbox, &new)?),
+                Ok(_) => drop(self.swap(Old::Quarantine)?),
                 Err(error) if is_environment(&error) => {
                     return Err(self.refused(&outbox, error.into()));
                 }
@@ -152,13 +163,13 @@ impl Home {
         // One process, one open database: sled's lock.
         close(as_it_was);
 
-        let without_snapshot = copy_files(&outbox, &new)
+        let without_snapshot = copy_files(&outbox, &new, false)
             .ok()
             .and_then(|()| attempt(&new, plan, counters).ok());
         let found = held(&without_snapshot);
         close(without_snapshot);
         if found > best {
-            let quarantined = self.swap(&outbox, &new)?;
+            let quarantined = self.swap(Old::Quarantine)?;
             return self.settle_on(plan, counters, Rung::WithoutSnapshot, quarantined);
         }
         self.remove(&new)?;
@@ -167,13 +178,13 @@ impl Home {
         }
         let copied = salvage(&outbox, &new).unwrap_or(0);
         if copied > 0 {
-            let quarantined = self.swap(&outbox, &new)?;
+            let quarantined = self.swap(Old::Quarantine)?;
             return self.settle_on(plan, counters, Rung::Salvaged, quarantined);
         }
         self.remove(&new)?;
         fs::create_dir_all(&new)
             .map_err(|error| SpoolError::io(&new, "create the directory", &error))?;
-        let quarantined = self.swap(&outbox, &new)?;
+        let quarantined = self.swap(Old::Quarantine)?;
         self.settle_on(plan, counters, Rung::Fresh, quarantined)
     }
 
@@ -209,32 +220,68 @@ impl Home {
         }
     }
 
-    /// Puts `new` in the place of the outbox, and that into quarantine.
-    fn swap(&self, outbox: &Path, new: &Path) -> Result<Option<PathBuf>, SpoolError> {
-        let quarantine = self.root.join("quarantine");
-        let mut moved = None;
-        let swapped = (|| {
-            fs::create_dir_all(&quarantine)?;
-            if outbox.exists() {
-                let to = quarantine.join(format!("outbox-{}", uuid::Uuid::now_v7()));
-                fs::rename(outbox, &to)?;
-                moved = Some(to);
-            }
-            fs::rename(new, outbox)?;
-            sync_dir(&self.root)?;
-            // UUIDv7: sorted by name is sorted by time.
-            let mut old: Vec<_> = fs::read_dir(&quarantine)?.flatten().collect();
-            old.sort_by_key(fs::DirEntry::file_name);
-            let surplus = old.len().saturating_sub(QUARANTINE_KEEP);
-            for entry in old.iter().take(surplus) {
-                fs::remove_dir_all(entry.path())?;
-            }
-            Ok(())
-        })();
-        match swapped {
-            Ok(()) => Ok(moved),
-            Err(error) => Err(SpoolError::io(new, "put the new database in place", &error)),
+    /// Puts `outbox.new` in the place of the outbox.
+    fn swap(&self, old: Old) -> Result<Option<PathBuf>, SpoolError> {
+        rotate::swap(&self.root, old).map_err(|error| {
+            let new = self.root.join("outbox.new");
+            SpoolError::io(&new, "put the new database in place", &error)
+        })
+    }
+
+    /// Ends what a crash stopped.
+    fn finish(&self) -> Result<(), SpoolError> {
+        match rotate::finish(&self.root, Old::Quarantine) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(SpoolError::io(
+                &self.root,
+                "put a new database in place",
+                &error,
+            )),
         }
+    }
+
+    /// Replaces the database by a fresh one with the same content (R10); `None` when there is no
+    /// room for both, and everything is as it was. `age` is the station's.
+    ///
+    /// # Errors
+    /// The store is closed then; the next opening finds the old one or the new one whole.
+    pub fn rotate(
+        &mut self,
+        plan: &Plan,
+        store: Store,
+        age: Duration,
+    ) -> Result<Rotated, SpoolError> {
+        let need = store.live_bytes() * 2 + ROTATION_ROOM;
+        if self.space().is_some_and(|(free, _)| free < need) {
+            return Ok(Rotated::NoRoom(Box::new(store)));
+        }
+        let outbox = self.root.join("outbox");
+        let new = self.root.join("outbox.new");
+        self.remove(&new)?;
+        let (counters, held) = (store.counters(), store.live());
+        let copied = SledEngine::open(&new).and_then(|mut into| {
+            copy(store.engine(), &mut into)?;
+            put_born(&mut into, age)?;
+            into.sync()?;
+            close(into);
+            Ok(())
+        });
+        copied.map_err(|error| self.refused(&new, error.into()))?;
+        // The old one goes only when the new one is known to hold the same.
+        let (read_back, found) =
+            attempt(&new, plan, Some(counters)).map_err(|error| self.refused(&new, error))?;
+        close(read_back);
+        if found.held != held || found.lost > 0 || found.unreadable > 0 {
+            return Err(SpoolError::Refusing(format!(
+                "a copy of the database holds {} records instead of {held}; the old one stays",
+                found.held
+            )));
+        }
+        close(store);
+        self.swap(Old::Delete)?;
+        let (store, _) =
+            attempt(&outbox, plan, Some(counters)).map_err(|error| self.refused(&outbox, error))?;
+        Ok(Rotated::Done(Box::new(store)))
     }
 
     fn remove(&self, dir: &Path) -> Result<(), SpoolError> {
@@ -343,14 +390,7 @@ pub fn lock(root: &Path) -> Result<File, SpoolError> {
         .map_err(|error| io("open the lock", error))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(SpoolError::Held {
-                path: root.to_owned(),
-                pid: text.trim().parse().ok(),
-            });
-        }
+        Err(TryLockError::WouldBlock) => return Err(held(root, &mut file)),
         Err(TryLockError::Error(error)) => return Err(io("take the lock", error)),
     }
     // A full disk must not keep the daemon out: the pid is only for people.
@@ -359,6 +399,32 @@ pub fn lock(root: &Path) -> Result<File, SpoolError> {
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
     Ok(file)
+}
+
+/// Sees that no daemon works in a directory, for those who only read it.
+pub fn share(root: &Path) -> Result<Option<File>, SpoolError> {
+    let path = root.join("lock");
+    let io = |what, error: io::Error| SpoolError::io(&path, what, &error);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io("open the lock", error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(held(root, &mut file)),
+        Err(TryLockError::Error(error)) => Err(io("take the lock", error)),
+    }
+}
+
+/// Who holds the lock, as it wrote itself down.
+fn held(root: &Path, file: &mut File) -> SpoolError {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    SpoolError::Held {
+        path: root.to_owned(),
+        pid: text.trim().parse().ok(),
+    }
 }
 
 fn attempt(
@@ -393,16 +459,16 @@ fn salvage(outbox: &Path, new: &Path) -> Result<u64, EngineError> {
     copied
 }
 
-/// Copies the files of a database, without sled's snapshots.
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies the files of a database, with or without sled's snapshots.
+pub fn copy_files(from: &Path, to: &Path, snapshots: bool) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
         let to = to.join(&name);
         if entry.file_type()?.is_dir() {
-            copy_files(&entry.path(), &to)?;
-        } else if !name.to_string_lossy().starts_with("snap.") {
+            copy_files(&entry.path(), &to, snapshots)?;
+        } else if snapshots || !name.to_string_lossy().starts_with("snap.") {
             fs::copy(entry.path(), &to)?;
         }
     }

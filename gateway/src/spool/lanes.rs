@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn r6_keys_sort_by_uplink_class_and_number() {
+    fn r06_keys_sort_by_uplink_class_and_number() {
         let mut keys = Vec::new();
         for uplink in [0, 1, 254] {
             for class in Class::ALL {

@@ -14,6 +14,7 @@ use super::{
     record, redo,
     store::{COUNTERS, LAYOUT, Named, Store, UPLINK, put_counters},
 };
+use crate::config::Quota;
 
 /// Layout version of the keys.
 const VERSION: u8 = 1;
@@ -176,7 +177,7 @@ impl Store {
     pub(super) fn load(
         engine: Box<dyn Engine>,
         station: Arc<str>,
-        quota: u64,
+        quota: Quota,
         uplinks: &[Arc<str>],
         mark: Option<Counters>,
         now: Timestamp,

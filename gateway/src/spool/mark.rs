@@ -66,22 +66,19 @@ impl Mark {
             file.set_len(APART * 2)?;
             file.sync_all()?;
         }
-        let mut newest: Option<(u64, Counters)> = None;
-        for at in [0, APART] {
-            let mut slot = [0; SLOT];
-            file.read_exact_at(&mut slot, at)?;
-            if let Some(found) = decode(&slot)
-                && newest.is_none_or(|(turn, _)| found.0 > turn)
-            {
-                newest = Some(found);
-            }
-        }
+        let newest = newest(&file)?;
         let mark = Mark {
             file,
             turn: newest.map_or(0, |(turn, _)| turn),
             unsynced: false,
         };
         Ok((mark, newest.map(|(_, counters)| counters)))
+    }
+
+    /// What the file holds, without touching it.
+    pub fn read(path: &Path) -> Option<Counters> {
+        let file = File::open(path).ok()?;
+        newest(&file).ok()?.map(|(_, counters)| counters)
     }
 
     /// Writes the counters; call it after the engine's sync, never before.
@@ -101,6 +98,20 @@ impl Mark {
         }
         Ok(())
     }
+}
+
+fn newest(file: &File) -> io::Result<Option<(u64, Counters)>> {
+    let mut newest: Option<(u64, Counters)> = None;
+    for at in [0, APART] {
+        let mut slot = [0; SLOT];
+        file.read_exact_at(&mut slot, at)?;
+        if let Some(found) = decode(&slot)
+            && newest.is_none_or(|(turn, _)| found.0 > turn)
+        {
+            newest = Some(found);
+        }
+    }
+    Ok(newest)
 }
 
 fn encode(turn: u64, counters: Counters) -> [u8; SLOT] {

@@ -24,6 +24,7 @@
 //!                                              the state changes that come after them
 //!                00 'u' ID                     name of the uplink that lanes call ID
 //!                00 'v'                        layout version, 1
+//!                00 'b'                        the station's age when it was made, seconds u64
 //!                01 KEY                        small state (open alerts)
 //!                02 ID CLASS SEQ(u64 BE)       record, framed with its own checksum (record.rs)
 //! mark         high-water mark (R13): counters outside the engine, in two slots
@@ -41,6 +42,11 @@
 //! batch, syncs once, and answers all of them: the more load, the bigger the groups. Receipts
 //! ride along with the next group, and go by themselves within [`SETTLE_DELAY`].
 //!
+//! # Rotation
+//! Once a day, and when the database takes many times what it holds, the live records move into a
+//! fresh one, which takes the place of the old by a rename that an opening can finish (R10,
+//! `rotate.rs`). Nobody is answered meanwhile; numbers, counters and the mark go on.
+//!
 //! # Recovery
 //! [`Spool::open`] tries, each step guarded against errors and panics, and each including a read
 //! of every record (R11): the database as it is; a copy without sled's snapshot; what can be read,
@@ -56,8 +62,11 @@ use wangge_protocol::EvidenceRef;
 
 mod accounts;
 mod age;
+mod buffer;
 mod check;
+mod command;
 mod engine;
+mod export;
 mod error;
 pub mod evidence;
 mod gaps;
@@ -70,6 +79,7 @@ mod quota;
 mod record;
 mod redo;
 mod retention;
+mod rotate;
 mod sealed;
 mod sled_engine;
 mod sled_pool;
@@ -79,6 +89,7 @@ mod tests;
 mod worker;
 
 pub use check::{CheckReport, LaneReport, check};
+pub use export::{ExportError, ExportReport, Origin, Progress, export};
 pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, Visitor, WriteBatch};
 pub use error::SpoolError;
 pub use handle::{Spool, evidence_dir};
@@ -195,6 +206,24 @@ pub struct StreamAccount {
     pub dropped: u64,
 }
 
+impl StreamAccount {
+    /// Whether every record taken is out, dropped or held.
+    pub fn is_balanced(&self) -> bool {
+        self.accepted == self.receipted + self.dropped + self.held
+    }
+}
+
+/// What one class takes of the quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassUse {
+    /// How many records or pictures are held.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Most bytes that the class may take.
+    pub limit: u64,
+}
+
 /// What the spool says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
@@ -205,10 +234,19 @@ pub struct Stats {
     /// Bytes of records and evidence that count against the quota; the database needs up to a
     /// few times the bytes of its records, and gives them back late.
     pub used: u64,
-    /// `Storage.quota`.
+    /// The quota of everything together.
     pub quota: u64,
+    /// Of `used`: above it only alerts are taken.
+    pub watermark: u64,
+    /// Per class of records, and `picture`.
+    pub classes: BTreeMap<String, ClassUse>,
+    /// Hours until the watermark is reached if nothing is delivered from now on and it comes in
+    /// as in the last hour; `None` while nothing comes in.
+    pub hours_left: Option<f64>,
     /// Group commits so far.
     pub syncs: u64,
+    /// Databases replaced by a fresh one since the start (R10).
+    pub rotations: u64,
     /// Why it accepts nothing, if it does not.
     pub refusing: Option<String>,
 }

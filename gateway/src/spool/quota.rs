@@ -1,4 +1,9 @@
 //! How full it may get, and what goes first (R5, C6).
+//!
+//! Pictures that are delivered and stay for their term go first, before that term (`retention`);
+//! then telemetry, the oldest first, with a gap record; then telemetry is refused, and its
+//! sources keep what they have. Alerts are taken to the last byte and never dropped. Telemetry and
+//! pictures have quotas of their own besides, so that neither can take all.
 
 use std::ops::ControlFlow;
 
@@ -14,9 +19,6 @@ use super::{
 
 /// What a record costs in the quota beside its frame: key and the tree's bookkeeping.
 const OVERHEAD: u64 = 48;
-
-/// Above this share of the quota only alerts are taken (R5, C6).
-pub const TELEMETRY_PERCENT: u64 = 85;
 
 /// Telemetry is thinned by a little more than is needed, so that not every batch has to; at
 /// most this many bytes, so that no batch waits long for it.
@@ -52,35 +54,49 @@ impl Store {
         let urgent = |record: &&Record| record.lane.class != Class::Telemetry;
         let alerts: u64 = batch.records.iter().filter(urgent).map(cost).sum();
         let has_telemetry = batch.records.iter().any(|record| !urgent(&record));
-        let watermark = self.quota / 100 * TELEMETRY_PERCENT;
+        let readings = all - alerts;
+        let watermark = self.quota.watermark();
 
+        let telemetry = |store: &Store| store.class_use(Class::Telemetry).1;
         let mut used = self.live_bytes() + evidence_bytes;
-        if used + all > watermark {
+        if used + all > watermark || telemetry(self) + readings > self.quota.telemetry {
             self.apply_receipts()?;
             used = self.live_bytes() + evidence_bytes;
         }
-        if has_telemetry && disk == Disk::Roomy && used + all > watermark {
-            let wanted = used + all - watermark;
-            self.thin(wanted + THIN_STEP.min(self.quota / 100), now)?;
-            used = self.live_bytes() + evidence_bytes;
+        // What alone is over the quota of its class would only drive out what is there.
+        let can_fit = readings <= self.quota.telemetry;
+        if has_telemetry && disk == Disk::Roomy && can_fit {
+            let beyond_all = (used + all).saturating_sub(watermark);
+            let of_class = telemetry(self) + readings;
+            let beyond_class = of_class.saturating_sub(self.quota.telemetry);
+            let wanted = beyond_all.max(beyond_class);
+            if wanted > 0 {
+                self.thin(wanted + THIN_STEP.min(self.quota.telemetry / 100), now)?;
+                used = self.live_bytes() + evidence_bytes;
+            }
         }
-        let telemetry_fits = has_telemetry && disk == Disk::Roomy && used + all <= watermark;
+        let class_has_room = telemetry(self) + readings <= self.quota.telemetry;
+        let telemetry_fits = has_telemetry
+            && disk == Disk::Roomy
+            && class_has_room
+            && used + all <= watermark;
         if disk == Disk::Full {
             return Err(SpoolError::Full("the disk has no free space left".into()));
         }
-        if has_telemetry && !telemetry_fits && alerts == 0 {
+        // Waiting would not make a batch smaller: then its readings become a gap.
+        if has_telemetry && !telemetry_fits && alerts == 0 && can_fit {
             return Err(SpoolError::Full(match disk {
                 Disk::Low => "the disk is almost full; only alerts are taken".into(),
                 _ => format!(
                     "{used} of {} bytes are used and no telemetry is left to thin; above {watermark} only alerts are taken",
-                    self.quota
+                    self.quota.all
                 ),
             }));
         }
-        if alerts > 0 && used + alerts > self.quota {
+        if alerts > 0 && used + alerts > self.quota.all {
             return Err(SpoolError::Full(format!(
                 "{used} of {} bytes hold alerts that wait for the platform's receipts, and pictures",
-                self.quota
+                self.quota.all
             )));
         }
         Ok(telemetry_fits)

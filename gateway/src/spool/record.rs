@@ -56,6 +56,23 @@ pub struct Frame<'a> {
     pub body: &'a [u8],
 }
 
+/// Bytes of the longest frame.
+pub const MAX_FRAME: usize = MAX_VALUE;
+
+/// The frame that begins here, if one does, and its length.
+pub fn find(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
+    let (fixed, _) = bytes.split_first_chunk::<FIXED>()?;
+    let [VERSION, _, _, _, _, l0, l1, l2, l3, ..] = *fixed else {
+        return None;
+    };
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if length > MAX_FRAME {
+        return None;
+    }
+    let frame = decode(bytes.get(..length)?).ok()?;
+    Some((frame, length))
+}
+
 /// Appends the frame of `record` to `out`.
 ///
 /// # Errors
@@ -299,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn r7_every_flipped_bit_and_every_cut_is_noticed() {
+    fn r07_every_flipped_bit_and_every_cut_is_noticed() {
         let bytes = encoded(&sample());
         for at in 0..bytes.len() {
             for bit in 0..8 {

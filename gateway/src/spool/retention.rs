@@ -161,6 +161,58 @@ impl Keeping {
         }
     }
 
+    /// The station's age.
+    pub fn age(&mut self, now: Uptime) -> Duration {
+        self.age.at(now)
+    }
+
+    /// Deletes pictures whose alerts are all gone, before their term, the oldest first, until
+    /// about `bytes` are free; returns how many are. Sealed originals are none of them.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Io`] when a directory cannot be read.
+    pub fn make_room(
+        &mut self,
+        evidence: &EvidenceStore,
+        named: impl Fn(&[u8; 32]) -> bool,
+        bytes: u64,
+        now: Uptime,
+    ) -> Result<u64, EvidenceError> {
+        let age = whole(self.age.at(now));
+        let mut gone = Vec::new();
+        evidence.each(|path, meta, hash| {
+            let known = self.known.get(&name_of(path));
+            let is_over = match known.map(|known| known.state) {
+                Some(state) => matches!(state, State::Delivered | State::GivenUp),
+                None => is_delivered(&meta),
+            };
+            if is_over && hash.is_some_and(|hash| !named(&hash)) {
+                let since = known.map_or(age, |known| known.since);
+                gone.push((since, path.to_owned(), meta));
+            }
+            Ok(())
+        })?;
+        gone.sort_by_key(|(since, _, meta)| (*since, touched(meta)));
+        let mut wanted = bytes;
+        let mut due = Vec::new();
+        for (_, path, meta) in gone {
+            if wanted == 0 {
+                break;
+            }
+            wanted = wanted.saturating_sub(meta.len());
+            due.push((path, meta, "room was needed for what is not delivered".to_owned()));
+        }
+        let mut freed = 0;
+        for group in due.chunks(GROUP) {
+            for (path, length) in self.delete(group) {
+                freed += length;
+                self.known.remove(&name_of(path));
+                evidence.forget(length);
+            }
+        }
+        Ok(freed)
+    }
+
     /// Deletes what is due. A file whose deletion cannot be noted in the audit log stays.
     ///
     /// # Errors
@@ -174,9 +226,10 @@ impl Keeping {
         let age = whole(self.age.at(now));
         let mut due = Vec::new();
         let mut there = HashSet::new();
-        let mut bytes = 0;
+        let (mut bytes, mut files) = (0, 0);
         evidence.each(|path, meta, hash| {
             bytes += meta.len();
+            files += 1;
             let name = name_of(path);
             there.insert(name.clone());
             if hash.is_some_and(|hash| named(&hash)) {
@@ -203,6 +256,7 @@ impl Keeping {
             let sealed = self.sealed.clone();
             visit(&sealed, |path, meta, _| {
                 bytes += meta.len();
+                files += 1;
                 let name = name_of(path);
                 there.insert(name.clone());
                 if let Some(why) = self.is_due(&name, &meta, State::Sealed, age) {
@@ -217,9 +271,10 @@ impl Keeping {
                 swept.deleted += 1;
                 there.remove(&name_of(path));
                 bytes = bytes.saturating_sub(length);
+                files -= 1;
             }
         }
-        evidence.set_bytes(bytes);
+        evidence.set_held(bytes, files);
         self.known.retain(|name, _| there.contains(name));
         let saved = self.age.save().and_then(|()| self.save());
         if let Err(error) = saved {

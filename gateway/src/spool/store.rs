@@ -6,6 +6,7 @@ use std::{
     io,
     ops::ControlFlow,
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -19,13 +20,16 @@ use super::{
     gaps::{Dropped, OpenGap},
     lanes::{Lanes, class_of, lane_of, parse_key, record_key, uplink_of},
     mark::Counters,
-    quota::Disk,
+    quota::{Disk, frame_cost},
     record, redo,
 };
+use crate::config::Quota;
 
 pub const COUNTERS: &[u8] = &[0, b'c'];
 pub const LAYOUT: &[u8] = &[0, b'v'];
 pub const UPLINK: &[u8] = &[0, b'u'];
+/// When the database was made: the station's age then, seconds u64.
+const BORN: &[u8] = &[0, b'b'];
 pub const STATE: u8 = 1;
 
 /// A record that named a picture has gone.
@@ -74,7 +78,7 @@ impl Named {
 pub struct Store {
     pub(super) engine: Box<dyn Engine>,
     pub(super) station: Arc<str>,
-    pub(super) quota: u64,
+    pub(super) quota: Quota,
     /// Lane id of each configured uplink.
     pub(super) uplinks: Vec<u8>,
     /// By lane id and class.
@@ -96,6 +100,8 @@ pub struct Store {
     /// Pictures that a record named which has gone, since the last `take_released`.
     released: Vec<Released>,
     frames: Vec<u8>,
+    /// Bytes of records taken since the last `take_taken`.
+    taken: u64,
     sync_failed: bool,
 }
 
@@ -103,7 +109,7 @@ impl Store {
     pub(super) fn new(
         engine: Box<dyn Engine>,
         station: Arc<str>,
-        quota: u64,
+        quota: Quota,
         lanes: Lanes,
         accounts: Accounts,
         pictures: HashMap<[u8; 32], u32>,
@@ -125,6 +131,7 @@ impl Store {
             receipts: Vec::new(),
             released: Vec::new(),
             frames: Vec::new(),
+            taken: 0,
             sync_failed: false,
         }
     }
@@ -137,6 +144,21 @@ impl Store {
     /// What the live records cost in the quota.
     pub fn live_bytes(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.bytes).sum()
+    }
+
+    /// Live records of a class over all uplinks, and what they cost in its quota.
+    pub fn class_use(&self, class: Class) -> (u64, u64) {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter(|(at, _)| class_of(*at) == class)
+            .fold((0, 0), |(records, bytes), (_, lane)| {
+                (records + lane.records, bytes + lane.bytes)
+            })
+    }
+
+    /// Bytes of records taken since the last call.
+    pub fn take_taken(&mut self) -> u64 {
+        std::mem::take(&mut self.taken)
     }
 
     pub fn counters(&self) -> Counters {
@@ -155,6 +177,25 @@ impl Store {
     /// before it takes the bytes, so that is not meant.
     pub fn sync_failed(&self) -> bool {
         self.sync_failed
+    }
+
+    /// The station's age when this database was made, if that is known and not in the future.
+    pub fn born(&self, now: Duration) -> Option<Duration> {
+        let value = self.engine.get(BORN).ok()??;
+        let seconds = u64::from_be_bytes(value.try_into().ok()?);
+        Some(Duration::from_secs(seconds)).filter(|born| *born <= now)
+    }
+
+    /// Stages `now` as the station's age when this database was made.
+    pub fn stage_born(&mut self, now: Duration) -> Result<(), SpoolError> {
+        self.batch
+            .put(BORN, &now.as_secs().to_be_bytes())
+            .map_err(refusing)
+    }
+
+    /// The engine, to copy from.
+    pub(super) fn engine(&self) -> &dyn Engine {
+        &*self.engine
     }
 
     /// Goes on from the accounts of before a reopening, and commits what loading staged.
@@ -253,6 +294,7 @@ impl Store {
                 .put(&record_key(lane, seq), frame)
                 .map_err(refusing)?;
             self.lanes.admit(lane, seq, frame.len());
+            self.taken += frame_cost(frame.len());
             self.accounts.accept(&record.stream, record.count);
             for picture in &record.evidence {
                 if let Some(hash) = record::unhex(&picture.sha256) {
@@ -526,6 +568,13 @@ impl Store {
             .map_err(refusing)?;
         outcome
     }
+}
+
+/// Writes the station's age into a database that is being made.
+pub(super) fn put_born(engine: &mut dyn Engine, age: Duration) -> Result<(), EngineError> {
+    let mut batch = WriteBatch::default();
+    batch.put(BORN, &age.as_secs().to_be_bytes())?;
+    engine.write(&batch, Cut::AnyPrefix)
 }
 
 /// Stages the counters; what was staged before counts from here on.

@@ -11,13 +11,21 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
-    Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats, StreamAccount, age::Uptime,
-    evidence::EvidenceStore, home::close, mark::Counters, quota::Disk, retention::Keeping,
+    Batch, Class, ClassUse, Seq, SpoolError, Stats, StreamAccount,
+    age::Uptime,
+    buffer::BufferGauge,
+    command::{Answer, Command, Keeper, refuse},
+    evidence::EvidenceStore,
+    home::{Rotated, close},
+    quota::Disk,
+    retention::Keeping,
+    rotate::Wear,
     store::Store,
 };
+use crate::config::Quota;
 
 /// Longest that a receipt waits for somebody else's sync before it gets its own. A power cut in
 /// between only means that the record is sent once more.
@@ -32,31 +40,10 @@ const PEEK_MAX: usize = 1_024;
 const MARK_SYNC_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
-
-pub type Answer<T> = oneshot::Sender<Result<T, SpoolError>>;
-
-/// What handles ask of the thread.
-pub enum Command {
-    Append(Batch, Answer<Vec<Seq>>),
-    Peek(Lane, Option<Seq>, usize, Answer<Vec<Entry>>),
-    Settle(Vec<Seq>, Answer<()>),
-    Discard(Vec<Seq>, String, Answer<()>),
-    State(Answer<StateEntries>),
-    Stats(Answer<Stats>),
-    Close(Answer<()>),
-}
-
-/// Where the store comes from; in production, [`super::home::Home`].
-pub trait Keeper: Send {
-    /// Opens the store; `rewrite` after a failed sync, when what can be read may not be on disk.
-    fn open(&mut self, rewrite: bool) -> Result<(Store, Recovery), SpoolError>;
-    /// Notes what is durable, outside the engine.
-    fn note(&mut self, counters: Counters) -> Result<(), SpoolError>;
-    /// Makes the last note durable.
-    fn sync_mark(&mut self) -> Result<(), SpoolError>;
-    /// How full the disk is.
-    fn disk(&mut self) -> Disk;
-}
+/// How often the database's wear and the rate of filling are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// After looking for pictures to delete in vain, and after a rotation that failed.
+const FAILED_PAUSE: Duration = Duration::from_secs(600);
 
 /// Why the store is closed.
 struct Outage {
@@ -70,7 +57,7 @@ pub struct Worker {
     pub keeper: Box<dyn Keeper>,
     pub evidence: Arc<EvidenceStore>,
     pub keeping: Keeping,
-    pub quota: u64,
+    pub quota: Quota,
     pub interval: Duration,
     pub durable: watch::Sender<Seq>,
     store: Result<Store, Outage>,
@@ -83,6 +70,14 @@ pub struct Worker {
     syncs: u64,
     mark_due: Option<Instant>,
     sweep_due: Instant,
+    look_due: Instant,
+    rotate_after: Instant,
+    relieve_after: Instant,
+    rotations: u64,
+    began: Instant,
+    gauge: BufferGauge,
+    /// Bytes of records taken since the start.
+    taken: u64,
 }
 
 impl Worker {
@@ -90,10 +85,11 @@ impl Worker {
         keeper: Box<dyn Keeper>,
         evidence: Arc<EvidenceStore>,
         keeping: Keeping,
-        quota: u64,
+        quota: Quota,
         interval: Duration,
         store: Store,
     ) -> Worker {
+        let now = Instant::now();
         Worker {
             keeper,
             evidence,
@@ -108,7 +104,14 @@ impl Worker {
             disk: Disk::Roomy,
             syncs: 0,
             mark_due: None,
-            sweep_due: Instant::now() + SWEEP_EVERY,
+            sweep_due: now + SWEEP_EVERY,
+            look_due: now,
+            rotate_after: now,
+            relieve_after: now,
+            rotations: 0,
+            began: now,
+            gauge: BufferGauge::default(),
+            taken: 0,
         }
     }
 
@@ -157,7 +160,8 @@ impl Worker {
     fn patience(&self) -> Duration {
         let receipts = self.receipts_since.map(|then| then + SETTLE_DELAY);
         let retry = self.store.as_ref().err().map(|outage| outage.retry);
-        [receipts, retry, self.mark_due, Some(self.sweep_due)]
+        let regular = Some(self.sweep_due.min(self.look_due));
+        [receipts, retry, self.mark_due, regular]
             .into_iter()
             .flatten()
             .min()
@@ -167,6 +171,9 @@ impl Worker {
     }
 
     fn take(&mut self, command: Command) {
+        if let Command::Append(batch, _) = &command {
+            self.relieve(batch.records.iter().map(|r| r.body.len() as u64).sum());
+        }
         let store = match &mut self.store {
             Ok(store) => store,
             Err(outage) => {
@@ -232,6 +239,10 @@ impl Worker {
                 let stats = applied.map(|()| self.stats());
                 self.answer(answer, stats);
             }
+            Command::Rotate(answer) => {
+                let rotated = self.rotate("it was asked for");
+                let _ = answer.send(rotated);
+            }
             Command::Close(_) => {}
         }
     }
@@ -269,8 +280,121 @@ impl Worker {
             self.sweep_due = now + SWEEP_EVERY;
             self.sweep();
         }
+        if now >= self.look_due {
+            self.look_due = now + LOOK_EVERY;
+            self.look(now);
+        }
         if self.store.as_ref().is_err_and(|outage| now >= outage.retry) {
             self.reopen();
+        }
+    }
+
+    /// How fast it fills, and whether the database has to be replaced.
+    fn look(&mut self, now: Instant) {
+        let taken = self.taken + self.evidence.taken();
+        self.gauge.sample(now - self.began, taken);
+        let Ok(store) = &mut self.store else { return };
+        let age = self.keeping.age(Uptime::now());
+        let Some(born) = store.born(age) else {
+            // Made by an earlier version, or the station's age began anew.
+            if let Err(error) = store.stage_born(age) {
+                self.fail(error);
+            }
+            return;
+        };
+        let wear = Wear {
+            age: age.saturating_sub(born),
+            disk: store.disk_bytes(),
+            live: store.live_bytes(),
+            is_tight: self.disk != Disk::Roomy,
+        };
+        if now >= self.rotate_after
+            && let Some(why) = wear.is_due()
+            && !matches!(self.rotate(why), Ok(true))
+        {
+            self.rotate_after = now + FAILED_PAUSE;
+        }
+    }
+
+    /// Moves what is live into a fresh database (R10); false if there is no room for it.
+    fn rotate(&mut self, why: &str) -> Result<bool, SpoolError> {
+        let began = Instant::now();
+        // Nothing is staged and nobody waits while it is done.
+        self.commit()?;
+        let age = self.keeping.age(Uptime::now());
+        let Ok(store) = &self.store else {
+            return Ok(false);
+        };
+        let before = store.disk_bytes();
+        let outage = Outage {
+            why: "the database is being replaced".into(),
+            rewrite: false,
+            accounts: store.accounts(),
+            retry: Instant::now(),
+        };
+        let accounts = outage.accounts.clone();
+        let Ok(store) = std::mem::replace(&mut self.store, Err(outage)) else {
+            return Ok(false);
+        };
+        let rotated = self.keeper.rotate(store, age).and_then(|rotated| {
+            Ok(match rotated {
+                Rotated::NoRoom(store) => (store, false),
+                Rotated::Done(mut store) => {
+                    store.resume(&accounts)?;
+                    (store, true)
+                }
+            })
+        });
+        match rotated {
+            Ok((store, is_done)) => {
+                let (after, took) = (store.disk_bytes(), began.elapsed());
+                match is_done {
+                    true => tracing::info!(why, before, after, ?took, "the database was replaced"),
+                    false => tracing::warn!(why, before, "no room to replace the database"),
+                }
+                self.rotations += u64::from(is_done);
+                self.disk = self.keeper.disk();
+                self.store = Ok(*store);
+                Ok(is_done)
+            }
+            Err(error) => {
+                // The old one or the new one is whole; opening again finds out which.
+                tracing::error!(why, %error, "the database could not be replaced");
+                Err(error)
+            }
+        }
+    }
+
+    /// Deletes pictures of delivered alerts before their term, where undelivered records or new
+    /// pictures need the room.
+    fn relieve(&mut self, incoming: u64) {
+        let now = Instant::now();
+        let Ok(store) = &self.store else { return };
+        let pictures = self.evidence.bytes();
+        let used = store.live_bytes() + pictures + incoming;
+        let step = self.quota.all / 50;
+        let over = used.saturating_sub(self.quota.watermark());
+        // New pictures come without asking, so there is always room for some.
+        let crowded = (pictures + step.min(self.quota.pictures / 10))
+            .saturating_sub(self.quota.pictures);
+        let wanted = over.max(crowded);
+        if wanted == 0 || now < self.relieve_after {
+            return;
+        }
+        let named = |hash: &[u8; 32]| store.names_picture(hash);
+        let freed = self
+            .keeping
+            .make_room(&self.evidence, named, wanted + step, Uptime::now());
+        match freed {
+            Ok(0) => self.relieve_after = now + FAILED_PAUSE,
+            Ok(freed) => tracing::warn!(
+                freed,
+                "pictures of delivered alerts were deleted before their term to make room"
+            ),
+            Err(error) => {
+                self.relieve_after = now + FAILED_PAUSE;
+                tracing::warn!(%error, "no room could be made among the pictures");
+            }
         }
     }
 
@@ -284,6 +408,7 @@ impl Worker {
             return Err(self.fail(error));
         }
         self.syncs += 1;
+        self.taken += store.take_taken();
         self.receipts_since = None;
         self.receipts.clear();
         let counters = store.counters();
@@ -387,14 +512,33 @@ impl Worker {
     fn stats(&self) -> Stats {
         let pictures = self.evidence.bytes();
         let mut stats = Stats {
-            quota: self.quota,
+            quota: self.quota.all,
+            watermark: self.quota.watermark(),
             syncs: self.syncs,
+            rotations: self.rotations,
             bytes: pictures,
             used: pictures,
             ..Stats::default()
         };
+        let mut class = |name: &str, records, bytes, limit| {
+            let class = ClassUse {
+                records,
+                bytes,
+                limit,
+            };
+            stats.classes.insert(name.to_owned(), class);
+        };
+        class("picture", self.evidence.files(), pictures, self.quota.pictures);
         match &self.store {
             Ok(store) => {
+                for of in Class::ALL {
+                    let (records, bytes) = store.class_use(of);
+                    let limit = match of {
+                        Class::Telemetry => self.quota.telemetry,
+                        Class::Alert | Class::Gap => self.quota.all,
+                    };
+                    class(of.name(), records, bytes, limit);
+                }
                 stats.streams = store.accounts();
                 stats.bytes += store.disk_bytes();
                 stats.used += store.live_bytes();
@@ -407,6 +551,9 @@ impl Worker {
                 stats.refusing = Some(outage.why.clone());
             }
         }
+        let taken = self.taken + self.evidence.taken();
+        let free = stats.watermark.saturating_sub(stats.used);
+        stats.hours_left = self.gauge.hours_left(self.began.elapsed(), taken, free);
         stats
     }
 }
@@ -426,19 +573,4 @@ fn missing_picture(batch: &Batch, evidence: &EvidenceStore) -> Option<String> {
         .map(|picture| &picture.sha256)
         .find(|hash| !evidence.holds(hash))
         .cloned()
-}
-
-/// The answer to everything while the store is closed.
-fn refuse(command: Command, why: &str, stats: impl FnOnce() -> Stats) {
-    let refusal = || SpoolError::Refusing(why.to_owned());
-    match command {
-        Command::Append(_, answer) => drop(answer.send(Err(refusal()))),
-        Command::Peek(_, _, _, answer) => drop(answer.send(Err(refusal()))),
-        Command::Settle(_, answer) | Command::Discard(_, _, answer) => {
-            drop(answer.send(Err(refusal())));
-        }
-        Command::State(answer) => drop(answer.send(Err(refusal()))),
-        Command::Stats(answer) => drop(answer.send(Ok(stats()))),
-        Command::Close(_) => {}
-    }
 }

@@ -32,13 +32,16 @@ const DEMO: &[&str] = &[
     "gstreamer1.0-plugins-bad",
 ];
 
-/// Peers that the stories run against.
+/// Peers that the stories run against, and what makes disks and system calls fail.
 const TEST: &[&str] = &[
     "mosquitto",
     "mosquitto-clients",
     "nats-server",
     "mbpoll",
     "curl",
+    "e2fsprogs",
+    "mount",
+    "strace",
 ];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.

@@ -26,6 +26,9 @@ pub enum Suite {
     Docs,
     /// The whole product as built, against real peers, with faults at random.
     Stories,
+    /// The campaign against the spool: power cuts, kills, failing system calls, by the hundred.
+    /// A few of each are in `unit`, so this one runs only when it is named.
+    PowerCut,
 }
 
 impl Suite {
@@ -36,6 +39,7 @@ impl Suite {
             Suite::Unit => "unit",
             Suite::Docs => "docs",
             Suite::Stories => "stories",
+            Suite::PowerCut => "power-cut",
         }
     }
 
@@ -45,15 +49,19 @@ impl Suite {
             Suite::Docs => &["--workspace", "--doc"],
             // All packages are named, so that features, and so what is built, stay the same.
             Suite::Stories => &["--workspace", "--test", "stories"],
+            Suite::PowerCut => &["--workspace", "--test", "power_cut"],
         }
     }
 }
 
-/// Runs the suites (all, if none is named) and prints the count.
+/// Seeds of a campaign when nothing is said.
+const SEEDS: u64 = 200;
+
+/// Runs the suites (all, if none is named) and prints the count. `seeds` is for the power cuts.
 ///
 /// # Errors
 /// Set-up or a build fails, or any test does.
-pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<()> {
+pub fn run(suites: &[Suite], filter: Option<&str>, seeds: Option<u64>) -> Result<()> {
     let kit = setup::kit(Purpose::Test)?;
     let suites = if suites.is_empty() {
         &Suite::ALL[..]
@@ -64,7 +72,7 @@ pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<()> {
     for suite in suites {
         eprintln!("\n== {} ==", suite.name());
         let begun = Instant::now();
-        let tally = run_one(*suite, &kit, filter)?;
+        let tally = run_one(*suite, &kit, filter, seeds)?;
         lines.push(format!(
             "{:8} {} ({:.0} s)",
             suite.name(),
@@ -90,7 +98,7 @@ pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>) -> Result<Tally> {
+fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) -> Result<Tally> {
     let mut command = build::cargo();
     command
         .args(["test", "--no-fail-fast"])
@@ -102,6 +110,11 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>) -> Result<Tally> {
         .stdout(Stdio::piped());
     if suite == Suite::Stories {
         command.env("WANGGE_BIN_DIR", build::release()?);
+    }
+    if suite == Suite::PowerCut {
+        let seeds = seeds.unwrap_or(SEEDS).to_string();
+        // Every call in its turn, until there is none.
+        command.env("POWER_CUT_SEEDS", seeds).env("NTH_CALLS", "1000");
     }
     let logs = wangge_tests::place::root().join("target/xtask-test");
     fs::create_dir_all(&logs)?;

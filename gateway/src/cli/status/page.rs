@@ -31,6 +31,10 @@ struct Words {
     weakness: &'static str,
     storage: &'static str,
     hours_left: &'static str,
+    only_alerts: &'static str,
+    classes: [&'static str; 5],
+    class_names: [(&'static str, &'static str); 4],
+    unbalanced: &'static str,
     refusing: &'static str,
     notice: &'static str,
     streams: [&'static str; 5],
@@ -50,7 +54,16 @@ const EN: Words = Words {
     restarts: "restarts",
     weakness: "does without",
     storage: "storage",
-    hours_left: "hours left at the recent rate",
+    hours_left: "hours left if nothing is delivered",
+    only_alerts: "ONLY ALERTS ARE TAKEN: the storage is nearly full",
+    classes: ["kept", "number", "MB", "at most MB", "%"],
+    class_names: [
+        ("alert", "alerts"),
+        ("gap", "gap records"),
+        ("telemetry", "readings"),
+        ("picture", "pictures"),
+    ],
+    unbalanced: "THE ACCOUNT DOES NOT ADD UP, a fault of the program",
     refusing: "NOTHING IS ACCEPTED",
     notice: "to be seen to",
     streams: ["stream", "in", "out", "held", "dropped"],
@@ -70,7 +83,16 @@ const ZH: Words = Words {
     restarts: "重启次数",
     weakness: "受限",
     storage: "存储",
-    hours_left: "小时后写满（按近期速度）",
+    hours_left: "小时后写满（若无法送达）",
+    only_alerts: "存储将满，仅接收告警",
+    classes: ["留存", "数量", "MB", "上限 MB", "%"],
+    class_names: [
+        ("alert", "告警"),
+        ("gap", "缺失记录"),
+        ("telemetry", "读数"),
+        ("picture", "图片"),
+    ],
+    unbalanced: "账目不平（程序缺陷）",
     refusing: "已停止接收数据",
     notice: "待处理",
     streams: ["数据流", "接收", "送达", "待发", "丢弃"],
@@ -144,7 +166,8 @@ fn section(page: &mut String, header: [&str; 5], rows: impl Iterator<Item = Vec<
 
 fn storage(page: &mut String, status: &Status, w: &Words) {
     let s = &status.storage;
-    let (used, quota) = (s.bytes as f64 / 1e6, s.quota as f64 / 1e6);
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    let (used, quota) = (mb(s.bytes), mb(s.quota));
     page.push_str(&format!("{}: {used:.1} / {quota:.0} MB", w.storage));
     if let Some(hours) = s.hours_left {
         page.push_str(&format!(", {hours:.0} {}", w.hours_left));
@@ -153,9 +176,27 @@ fn storage(page: &mut String, status: &Status, w: &Words) {
     if let Some(reason) = &s.refusing {
         page.push_str(&format!("{}: {reason}\n", w.refusing));
     }
+    if s.watermark > 0 && s.used > s.watermark {
+        page.push_str(&format!("{}\n", w.only_alerts));
+    }
+    for stream in status.unbalanced() {
+        page.push_str(&format!("{stream}: {}\n", w.unbalanced));
+    }
     for notice in &status.notices {
         page.push_str(&format!("{}: {notice}\n", w.notice));
     }
+    let classes = w.class_names.iter().filter_map(|(name, shown)| {
+        let class = s.classes.get(*name)?;
+        let share = class.bytes as f64 * 100.0 / class.limit.max(1) as f64;
+        Some(vec![
+            (*shown).to_owned(),
+            class.records.to_string(),
+            format!("{:.1}", mb(class.bytes)),
+            format!("{:.0}", mb(class.limit)),
+            format!("{share:.0}"),
+        ])
+    });
+    section(page, w.classes, classes);
 }
 
 fn cameras(page: &mut String, status: &Status, w: &Words) {

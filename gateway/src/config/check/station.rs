@@ -8,8 +8,9 @@ use super::{At, Checker, limits, suggest};
 use crate::{
     config::platform as profile,
     config::{
-        Listener, Profile, Retention, Station, Storage,
-        raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage},
+        Listener, Profile, Quota, Retention, Station, Storage,
+        raw::{RawConsole, RawPlatform, RawStation, RawStop, RawStorage, SizeText},
+        units::show_size,
     },
 };
 
@@ -105,12 +106,7 @@ pub(super) fn storage(
     }
     Storage {
         path,
-        quota: cx.size(
-            at.key("quota"),
-            raw.quota.as_ref(),
-            2_000_000_000,
-            &limits::QUOTA,
-        ),
+        quota: quota(cx, at, raw),
         retention,
         commit_interval: cx.duration(
             at.key("commit_interval"),
@@ -118,6 +114,37 @@ pub(super) fn storage(
             Duration::from_millis(4),
             &limits::COMMIT_INTERVAL,
         ),
+    }
+}
+
+fn quota(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawStorage) -> Quota {
+    let all = cx.size(
+        at.key("quota"),
+        raw.quota.as_ref(),
+        2_000_000_000,
+        &limits::QUOTA,
+    );
+    let usual = Quota::of(all);
+    let most = usual.watermark();
+    let mut class = |key, text: Option<&SizeText>, usual| {
+        let bytes = cx.size(at.key(key), text, usual, &limits::CLASS_QUOTA);
+        if bytes > most {
+            let message = format!(
+                "`{key}` is more than 85 % of `quota`, {}; the rest is for alerts alone",
+                show_size(most)
+            );
+            cx.error(at.key(key), message, "make it smaller, or `quota` larger");
+        }
+        bytes
+    };
+    Quota {
+        all,
+        telemetry: class(
+            "telemetry_quota",
+            raw.telemetry_quota.as_ref(),
+            usual.telemetry,
+        ),
+        pictures: class("picture_quota", raw.picture_quota.as_ref(), usual.pictures),
     }
 }
 

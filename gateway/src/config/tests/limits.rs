@@ -270,6 +270,19 @@ fn figures() {
             &["\"64MB\"", "\"4TB\""],
             &["\"63MB\"", "\"4.1TB\"", "\"40TB\"", "\"0B\""],
         ),
+        // Of the usual 2 GB.
+        (
+            &storage,
+            "telemetry_quota",
+            &["\"16MB\"", "\"1.7GB\""],
+            &["\"15MB\"", "\"1.8GB\"", "\"17GB\"", "\"0B\""],
+        ),
+        (
+            &storage,
+            "picture_quota",
+            &["\"16MB\"", "\"1.7GB\""],
+            &["\"15MB\"", "\"1.8GB\"", "\"17GB\"", "\"0B\""],
+        ),
         (
             &retention,
             "default",

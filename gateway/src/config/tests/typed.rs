@@ -17,7 +17,7 @@ use crate::{
 fn defaults_are_those_of_the_documentation() {
     let config = Site::new().good(&format!("{STATION}{BIN}{METER}"));
     assert_eq!(config.station.name, "s1");
-    assert_eq!(config.storage.quota, 2_000_000_000);
+    assert_eq!(config.storage.quota.all, 2_000_000_000);
     assert_eq!(config.storage.commit_interval, Duration::from_millis(4));
     assert_eq!(
         config.storage.retention.default,

@@ -137,6 +137,7 @@ pub struct RedbEngine(redb::Database);
 
 impl RedbEngine {
     pub fn open(path: &Path) -> Self {
+        std::fs::create_dir_all(path).unwrap();
         let db = redb::Database::create(path.join("outbox.redb")).unwrap();
         let begin = db.begin_write().unwrap();
         begin.open_table(TABLE).unwrap();

@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
-use super::super::{quota::Disk, store::Store};
+use super::super::{load::copy, quota::Disk, store::Store};
 use super::{engines::*, *};
 
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ enum Step {
     PutState(u8, u8),
     DropState(u8),
     Reopen,
+    /// Into a fresh database (R10).
+    Rotate,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -38,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4u8, any::<u8>()).prop_map(|(key, value)| Step::PutState(key, value)),
         1 => (0..4u8).prop_map(Step::DropState),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Rotate),
     ]
 }
 
@@ -64,6 +70,7 @@ fn now() -> Timestamp {
 }
 
 fn load(engine: Box<dyn Engine>, quota: u64) -> Store {
+    let quota = Quota::of(quota);
     let (mut store, recovery) =
         Store::load(engine, "st-1".into(), quota, &uplinks(), None, now()).unwrap();
     assert_eq!((recovery.lost, recovery.unreadable), (0, 0));
@@ -84,12 +91,14 @@ fn all(store: &mut Store, lane: Lane) -> Vec<Entry> {
     }
 }
 
-/// Runs the steps; `cut` makes what was not synced vanish (or does nothing).
+/// Runs the steps; `cut` makes what was not synced vanish (or does nothing), `renew` copies an
+/// engine into a fresh one, which `open` opens from then on.
 fn run(
     steps: &[Step],
     quota: u64,
     open: &dyn Fn() -> Box<dyn Engine>,
     cut: &dyn Fn(f64),
+    renew: &dyn Fn(&dyn Engine),
 ) -> Result<(), TestCaseError> {
     let mut store = load(open(), quota);
     let mut model = Model::default();
@@ -213,6 +222,13 @@ fn run(
                 cut(0.0);
                 store = load(open(), quota);
             }
+            Step::Rotate => {
+                let counters = store.counters();
+                renew(store.engine());
+                drop(store);
+                store = load(open(), quota);
+                prop_assert_eq!(store.counters(), counters);
+            }
         }
         let telemetry = all(&mut store, TELEMETRY);
         let gaps = all(&mut store, GAP);
@@ -266,8 +282,14 @@ proptest! {
     fn r12_the_model_holds_on_memory(
         steps in proptest::collection::vec(step(), 1..80), quota in quotas(),
     ) {
-        let disk = MemDisk::default();
-        run(&steps, quota, &|| Box::new(disk.engine()), &|kept| disk.cut_power(kept))?;
+        let disk = RefCell::new(MemDisk::default());
+        let open = || -> Box<dyn Engine> { Box::new(disk.borrow().engine()) };
+        let renew = |from: &dyn Engine| {
+            let fresh = MemDisk::default();
+            copy(from, &mut fresh.engine()).unwrap();
+            disk.replace(fresh);
+        };
+        run(&steps, quota, &open, &|kept| disk.borrow().cut_power(kept), &renew)?;
     }
 }
 
@@ -278,7 +300,14 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..60), quota in quotas(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        run(&steps, quota, &|| Box::new(SledEngine::open(dir.path()).unwrap()), &|_| {})?;
+        let count = Cell::new(0);
+        let at = || dir.path().join(count.get().to_string());
+        let open = || -> Box<dyn Engine> { Box::new(SledEngine::open(&at()).unwrap()) };
+        let renew = |from: &dyn Engine| {
+            count.set(count.get() + 1);
+            copy(from, &mut SledEngine::open(&at()).unwrap()).unwrap();
+        };
+        run(&steps, quota, &open, &|_| {}, &renew)?;
     }
 
     #[test]
@@ -286,6 +315,13 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..60), quota in quotas(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        run(&steps, quota, &|| Box::new(RedbEngine::open(dir.path())), &|_| {})?;
+        let count = Cell::new(0);
+        let at = || dir.path().join(count.get().to_string());
+        let open = || -> Box<dyn Engine> { Box::new(RedbEngine::open(&at())) };
+        let renew = |from: &dyn Engine| {
+            count.set(count.get() + 1);
+            copy(from, &mut RedbEngine::open(&at())).unwrap();
+        };
+        run(&steps, quota, &open, &|_| {}, &renew)?;
     }
 }

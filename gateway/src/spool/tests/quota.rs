@@ -6,7 +6,7 @@ const QUOTA: u64 = 200_000;
 
 fn small(path: &Path) -> Spool {
     let mut storage = storage(path);
-    storage.quota = QUOTA;
+    storage.quota = Quota::of(QUOTA);
     Spool::open(&storage, "st-1", &uplinks()).unwrap().0
 }
 
@@ -17,7 +17,7 @@ fn kilobyte(lane: Lane, at: usize) -> Record {
 }
 
 #[tokio::test]
-async fn r5_telemetry_is_thinned_oldest_first_with_a_gap_record() {
+async fn r05_telemetry_is_thinned_oldest_first_with_a_gap_record() {
     let dir = tempfile::tempdir().unwrap();
     let spool = small(dir.path());
     for at in 0..400 {
@@ -43,14 +43,14 @@ async fn r5_telemetry_is_thinned_oldest_first_with_a_gap_record() {
         (gap.reason.as_str(), gap.stream.as_str()),
         ("quota", "bins")
     );
+    assert_accounted(&spool).await;
     let stats = spool.stats().await.unwrap();
-    assert_balanced(&stats);
     assert_eq!(stats.streams["bins"].accepted, 400);
     assert_eq!(stats.streams["bins"].dropped, gap.count);
 }
 
 #[tokio::test]
-async fn r5_above_the_watermark_only_alerts_are_taken_and_none_is_dropped() {
+async fn r05_above_the_watermark_only_alerts_are_taken_and_none_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let spool = small(dir.path());
     let mut alerts = 0;
@@ -106,17 +106,104 @@ async fn r5_above_the_watermark_only_alerts_are_taken_and_none_is_dropped() {
 async fn pictures_count_against_the_quota() {
     let dir = tempfile::tempdir().unwrap();
     let spool = small(dir.path());
-    let picture = vec![7; QUOTA as usize * 9 / 10];
+    let picture = vec![7; QUOTA as usize * 6 / 10];
     let taken = jiff::Timestamp::UNIX_EPOCH;
     let evidence = spool
         .evidence()
         .put(&picture, "image/jpeg", "scene", taken)
         .unwrap();
-    let refused = spool.append(batch(vec![kilobyte(TELEMETRY, 1)])).await;
-    assert!(matches!(refused, Err(SpoolError::Full(_))));
     let mut alert = kilobyte(ALERT, 1);
     alert.evidence = vec![evidence];
     spool.append(batch(vec![alert])).await.unwrap();
+    for at in 0..100 {
+        // Thinned early, because the picture takes its part.
+        spool.append(batch(vec![kilobyte(TELEMETRY, at)])).await.unwrap();
+    }
     let stats = spool.stats().await.unwrap();
     assert!(stats.used > picture.len() as u64 && stats.bytes > picture.len() as u64);
+    assert!(stats.used <= stats.watermark, "{stats:?}");
+    assert!(stats.classes["telemetry"].bytes < QUOTA / 4, "{stats:?}");
+    assert_eq!(stats.classes["picture"].bytes, picture.len() as u64);
+    assert_accounted(&spool).await;
+}
+
+#[tokio::test]
+async fn r05_telemetry_has_a_quota_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = storage(dir.path());
+    let quota = 50_000;
+    storage.quota.telemetry = quota;
+    let (spool, _) = Spool::open(&storage, "st-1", &uplinks()).unwrap();
+    let mut most = 0;
+    for at in 0..200 {
+        spool.append(batch(vec![kilobyte(TELEMETRY, at)])).await.unwrap();
+        most = most.max(spool.stats().await.unwrap().classes["telemetry"].bytes);
+    }
+    assert!((quota * 9 / 10..=quota).contains(&most), "{most}");
+    assert_accounted(&spool).await;
+    // A batch that alone is larger becomes a gap, whatever else is there; what is there stays.
+    let before = spool.peek(TELEMETRY, None, 1_000).await.unwrap();
+    for size in [quota / 1_000 + 1, quota / 100] {
+        let many = (0..size as usize).map(|at| kilobyte(TELEMETRY, 1_000 + at));
+        spool.append(batch(many.collect())).await.unwrap();
+        assert_eq!(spool.peek(TELEMETRY, None, 1_000).await.unwrap(), before);
+    }
+    let alert = batch(vec![kilobyte(ALERT, 1)]);
+    spool.append(alert).await.unwrap();
+    assert_accounted(&spool).await;
+}
+
+#[tokio::test]
+async fn r05_pictures_have_a_quota_and_delivered_ones_make_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = storage(dir.path());
+    storage.quota = Quota::of(1_000_000);
+    storage.quota.pictures = 300_000;
+    let (spool, _) = Spool::open(&storage, "st-1", &uplinks()).unwrap();
+    let taken = jiff::Timestamp::UNIX_EPOCH;
+    let put = |at: usize| {
+        let picture = vec![at as u8; 30_000 - at];
+        let store = spool.evidence();
+        store.put(&picture, "image/jpeg", "scene", taken)
+    };
+    // Undelivered ones: no more than the quota, and the refusal says why.
+    let mut held = 0;
+    let refused = loop {
+        match put(held) {
+            Ok(picture) => {
+                let mut alert = kilobyte(ALERT, held);
+                alert.evidence = vec![picture];
+                spool.append(batch(vec![alert])).await.unwrap();
+                held += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(held, 10);
+    assert!(refused.to_string().contains("picture_quota"), "{refused}");
+    let stats = spool.stats().await.unwrap();
+    assert_eq!(stats.classes["picture"].records, 10);
+    // Their receipts make them go when new ones need the room, the oldest first.
+    let first: Vec<_> = (1..=5).collect();
+    let before = spool.peek(ALERT, None, 10).await.unwrap();
+    spool.settle(first).await.unwrap();
+    for at in 0..8 {
+        // The first appends commit the receipts; what they free shows with the next one.
+        let mut reading = kilobyte(TELEMETRY, at);
+        reading.body.resize(10, b' ');
+        spool.append(batch(vec![reading])).await.unwrap();
+    }
+    let store = spool.evidence();
+    let is_there = |entry: &Entry| store.holds(&entry.record.evidence[0].sha256);
+    let there: Vec<_> = before.iter().map(is_there).collect();
+    assert!(there[5..].iter().all(|there| *there), "undelivered: {there:?}");
+    assert!(!there[0], "{there:?}");
+    put(200).unwrap();
+    let mut log = Vec::new();
+    crate::audit::read(&crate::audit::audit_dir(dir.path()), |_, _, line| {
+        log.push(line.to_owned());
+    })
+    .unwrap();
+    assert!(log.iter().any(|line| line.contains("room was needed")), "{log:?}");
+    assert_accounted(&spool).await;
 }

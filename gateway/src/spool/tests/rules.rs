@@ -11,7 +11,7 @@ fn picture(spool: &Spool, bytes: &[u8]) -> EvidenceRef {
 }
 
 #[tokio::test]
-async fn r1_what_was_answered_is_there_after_reopening() {
+async fn r01_what_was_answered_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, recovery) = open(dir.path());
     assert!(recovery.is_clean() && recovery.held == 0);
@@ -44,7 +44,7 @@ async fn reopen(path: &Path) -> (Spool, Recovery) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r1_many_appends_share_a_sync() {
+async fn r01_many_appends_share_a_sync() {
     let dir = tempfile::tempdir().unwrap();
     let mut slow = storage(dir.path());
     slow.commit_interval = Duration::from_millis(5);
@@ -69,7 +69,7 @@ async fn r1_many_appends_share_a_sync() {
 }
 
 #[tokio::test]
-async fn r3_a_body_over_the_limit_is_refused_and_the_rest_goes_on() {
+async fn r03_a_body_over_the_limit_is_refused_and_the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let sized = |size: usize| {
@@ -109,7 +109,7 @@ async fn r3_a_body_over_the_limit_is_refused_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn r4_a_record_may_only_name_pictures_that_are_there() {
+async fn r04_a_record_may_only_name_pictures_that_are_there() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let mut alert = record(ALERT, "a");
@@ -126,7 +126,7 @@ async fn r4_a_record_may_only_name_pictures_that_are_there() {
 }
 
 #[tokio::test]
-async fn r4_missing_pictures_are_counted_and_old_dates_delete_nothing_at_the_start() {
+async fn r04_missing_pictures_are_counted_and_old_dates_delete_nothing_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let evidence = spool.evidence();
@@ -156,7 +156,7 @@ async fn r4_missing_pictures_are_counted_and_old_dates_delete_nothing_at_the_sta
 }
 
 #[tokio::test]
-async fn r6_numbers_are_never_given_twice() {
+async fn r06_numbers_are_never_given_twice() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..3u64 {
         let (spool, recovery) = open(dir.path());
@@ -174,7 +174,7 @@ async fn r6_numbers_are_never_given_twice() {
 }
 
 #[tokio::test]
-async fn r8_a_record_leaves_only_with_its_receipt() {
+async fn r08_a_record_leaves_only_with_its_receipt() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let alerts = (0..5).map(|at| record(ALERT, &format!("a{at}"))).collect();
@@ -209,7 +209,7 @@ async fn r8_a_record_leaves_only_with_its_receipt() {
 }
 
 #[tokio::test]
-async fn r8_receipts_become_durable_by_themselves() {
+async fn r08_receipts_become_durable_by_themselves() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     spool.append(batch(vec![record(ALERT, "a")])).await.unwrap();
@@ -221,7 +221,7 @@ async fn r8_receipts_become_durable_by_themselves() {
 }
 
 #[tokio::test]
-async fn r9_what_is_discarded_becomes_a_gap_record() {
+async fn r09_what_is_discarded_becomes_a_gap_record() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let mut readings = record(TELEMETRY, "t");
@@ -274,7 +274,7 @@ async fn r9_what_is_discarded_becomes_a_gap_record() {
 }
 
 #[tokio::test]
-async fn r9_records_with_something_between_them_are_not_one_gap() {
+async fn r09_records_with_something_between_them_are_not_one_gap() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let alerts = (0..3).map(|at| record(ALERT, &at.to_string())).collect();

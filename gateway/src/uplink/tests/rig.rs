@@ -213,7 +213,7 @@ impl Station {
         let dir = TempDir::new().unwrap();
         let storage = Storage {
             path: dir.path().join("spool"),
-            quota: 1 << 30,
+            quota: crate::config::Quota::of(1 << 30),
             retention: crate::config::Retention {
                 default: Duration::from_secs(3600),
                 unconfirmed: Duration::from_secs(3600),
