@@ -1,8 +1,14 @@
-//! Time as the pure parts see it.
+//! Time as the pure parts see it, and how far the time of day can be believed.
+
+mod kernel;
+mod trust;
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+
+pub use kernel::{Uptime, synchronised};
+pub use trust::{Change, Doubt, Reading, Stamp, StateChange, Trust, built};
 
 /// One moment on both clocks.
 ///

@@ -13,14 +13,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::{debug, error, info, warn};
-use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, SourceKind, Text};
+use wangge_protocol::{
+    AlertData, AlertState, ClockQuality, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
+};
 
 use crate::{
     alert::{Ledger, Outbound},
-    clock::Clock,
+    clock::{Change, Clock, Reading},
     config::Config,
     console::OpenAlert,
     observation::{Ack, Arrival, Health, Value},
+    proof::{self, Notary},
     rules::{self, Finding, Transition},
     spool::{Batch, Class, Lane, Record, Spool, SpoolError},
     telemetry::Streams,
@@ -55,6 +58,8 @@ pub struct Progress {
     pub unforwardable: u64,
     /// Why the last commit failed, while it does.
     pub refused: Option<String>,
+    /// How far the clock is believed.
+    pub clock: ClockQuality,
     /// When the loop last came round: the watchdog's proof of progress.
     pub alive: Option<Instant>,
 }
@@ -67,6 +72,7 @@ pub type SharedProgress = Arc<Mutex<Progress>>;
 pub struct Engine {
     rules: rules::Engine,
     ledger: Ledger,
+    notary: Notary,
     streams: Streams,
     spool: Spool,
     clock: Clock,
@@ -89,6 +95,7 @@ impl Engine {
         config: &Config,
         rules: rules::Engine,
         ledger: Ledger,
+        notary: Notary,
         spool: Spool,
         clock: Clock,
         progress: SharedProgress,
@@ -104,6 +111,7 @@ impl Engine {
         Engine {
             rules,
             ledger,
+            notary,
             streams: Streams::new(config),
             spool,
             clock,
@@ -127,6 +135,7 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_commit = Instant::now();
+        self.look_at_clock();
         self.restored();
         loop {
             tokio::select! {
@@ -147,6 +156,7 @@ impl Engine {
                             group.push(next);
                         }
                     }
+                    self.look_at_clock();
                     for arrival in group.drain(..) {
                         self.take(arrival);
                     }
@@ -196,6 +206,7 @@ impl Engine {
     }
 
     fn tick(&mut self) {
+        self.look_at_clock();
         let now = self.clock.now();
         self.rules.tick(now, &mut self.findings);
         self.apply();
@@ -203,6 +214,46 @@ impl Engine {
         self.ledger.tick(now, &mut due);
         due.into_iter().for_each(|outbound| self.outbound(outbound));
         self.show_open();
+    }
+
+    /// Asks how far the clock can be believed; the platform hears of what changed.
+    fn look_at_clock(&mut self) {
+        let change = self.notary.observe(Reading::now(), &mut self.batch.state);
+        self.progress().clock = self.notary.quality();
+        let doubt = self.notary.doubt();
+        self.rules.set_clock(doubt.is_none());
+        self.ledger.set_clock(doubt);
+        if !self.streams.is_empty() {
+            self.streams
+                .set_clock(self.notary.stamp(&mut self.batch.state));
+        }
+        if let Some(change) = change {
+            self.clock_changed(&change);
+        }
+    }
+
+    fn clock_changed(&mut self, change: &Change) {
+        info!(booted_at = %change.booted_at, offset = %change.offset, quality = ?change.quality, "the clock was set; the platform is told by how much");
+        let wall = self.clock.now().wall;
+        self.batch.state.extend(self.ledger.correct(change, wall));
+        let (id, body) = self.notary.clock_message(change, wall);
+        self.seal(&id, &body, &[]);
+    }
+
+    /// Puts a message into the batch for every uplink that carries alerts.
+    fn seal(&mut self, id: &str, body: &[u8], evidence: &[EvidenceRef]) {
+        let Batch { records, state } = &mut self.batch;
+        for (at, lane) in self.alert_lanes.iter().enumerate() {
+            let (id, body) = self.notary.seal(lane.uplink, (id, body), at > 0, state);
+            records.push(Record {
+                lane: *lane,
+                stream: "alerts".to_owned(),
+                id,
+                count: 1,
+                evidence: evidence.to_vec(),
+                body,
+            });
+        }
     }
 
     /// Alerts whose devices or rules are gone, and what could not be read of the stored ones.
@@ -243,16 +294,7 @@ impl Engine {
             }
         }
         info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
-        for lane in &self.alert_lanes {
-            self.batch.records.push(Record {
-                lane: *lane,
-                stream: "alerts".to_owned(),
-                id: outbound.event_id.clone(),
-                count: 1,
-                evidence: outbound.evidence.clone(),
-                body: outbound.body.clone(),
-            });
-        }
+        self.seal(&outbound.event_id, &outbound.body, &outbound.evidence);
         self.batch.state.push(outbound.state_change);
         self.shown = false;
     }
@@ -317,11 +359,21 @@ impl Engine {
         }
         error!(%fault, "a record can never be stored; the others of its commit go one by one");
         let records = std::mem::take(&mut batch.records);
+        // The heads of chains go first: a message that is lost then leaves a hole, and no number
+        // is used twice.
+        let (heads, state) = std::mem::take(&mut batch.state)
+            .into_iter()
+            .partition(|(key, _)| proof::is_head(key));
+        batch.state = state;
+        let heads = Batch {
+            state: heads,
+            ..Batch::default()
+        };
         let alone = records.into_iter().map(|record| Batch {
             records: vec![record],
             ..Batch::default()
         });
-        for part in alone.chain([batch]) {
+        for part in std::iter::once(heads).chain(alone).chain([batch]) {
             if let Err(fault) = self.append_patiently(&part).await {
                 error!(%fault, "lost: not stored, not delivered");
                 self.progress().unforwardable += 1;

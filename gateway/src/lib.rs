@@ -16,6 +16,7 @@ pub mod feed;
 pub mod geo;
 pub mod observation;
 pub mod pipeline;
+pub mod proof;
 pub mod replay;
 pub mod rules;
 pub mod seal;

@@ -31,6 +31,7 @@ use crate::{
     engine::{Engine, Progress, SharedProgress},
     feed::Feed,
     observation::Arrival,
+    proof::{Identity, Notary},
     rules, shadow,
     source::{self, mqtt::pictures::Pictures},
     spool::{Spool, evidence::EvidenceStore},
@@ -64,10 +65,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::start();
 
     // Storage first: without it nothing may be accepted.
-    let (spool, evidence) = open_storage(&config).await?;
+    let (spool, evidence, identity) = open_storage(&config).await?;
     let state = spool.state().await.context("reading the open alerts")?;
     let ledger = Ledger::restore(&config, &state, clock.now())?;
     let open: Vec<_> = ledger.open().collect();
+    let notary = Notary::restore(&config, identity, &state);
     info!(open_alerts = open.len(), "storage is open");
     let rules = rules::Engine::new(
         &config.devices,
@@ -129,6 +131,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             &config,
             rules,
             ledger,
+            notary,
             spool.clone(),
             clock,
             progress.clone(),
@@ -311,7 +314,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_storage(config: &Config) -> anyhow::Result<(Spool, Arc<EvidenceStore>)> {
+async fn open_storage(
+    config: &Config,
+) -> anyhow::Result<(Spool, Arc<EvidenceStore>, Option<Arc<Identity>>)> {
     // The engine collects what shares a commit; the spool need not wait once more.
     let storage = Storage {
         commit_interval: Duration::ZERO,
@@ -323,13 +328,29 @@ async fn open_storage(config: &Config) -> anyhow::Result<(Spool, Arc<EvidenceSto
         std::fs::create_dir_all(&storage.path)?;
         let (spool, recovery) = Spool::open(&storage, &station, &uplinks)?;
         let evidence = spool.evidence();
-        anyhow::Ok((spool, recovery, evidence))
+        let identity = identity(&storage.path);
+        anyhow::Ok((spool, recovery, evidence, identity))
     });
-    let (spool, recovery, evidence) = opened
+    let (spool, recovery, evidence, identity) = opened
         .await?
         .with_context(|| format!("opening the storage in {}", config.storage.path.display()))?;
     info!(?recovery, "spool recovered");
-    Ok((spool, evidence))
+    Ok((spool, evidence, identity))
+}
+
+/// The station's key. A station without one still delivers: an alert that cannot be proved is
+/// better than none.
+fn identity(storage: &std::path::Path) -> Option<Arc<Identity>> {
+    match Identity::open(storage) {
+        Ok((identity, new)) => {
+            info!(key = identity.id(), new, "alerts are signed");
+            Some(Arc::new(identity))
+        }
+        Err(fault) => {
+            error!(%fault, "alerts are NOT signed");
+            None
+        }
+    }
 }
 
 async fn bind(addr: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use wangge_protocol::ClockQuality;
+
 use crate::{
     console::{self, Status},
     pipeline::Running,
@@ -20,6 +22,16 @@ pub fn reader(running: Running) -> console::StatusSource {
     Arc::new(move || {
         let running = running.clone();
         Box::pin(async move { read(&running).await })
+    })
+}
+
+/// A clock that nobody believes must be seen to.
+fn clock_notice(quality: ClockQuality) -> Option<String> {
+    let now = jiff::Timestamp::now();
+    (quality == ClockQuality::Unknown).then(|| {
+        format!(
+            "时钟不可信，显示为 {now:.0}，请检查校时服务 | the clock is not to be believed, it says {now:.0}: check the time service (`timedatectl`)"
+        )
     })
 }
 
@@ -84,6 +96,7 @@ async fn read(running: &Running) -> Status {
         notices: source::vision::CALENDAR_PARTS
             .iter()
             .filter_map(|part| Some(format!("{part}: {}", progress.faults.get(*part)?)))
+            .chain(clock_notice(progress.clock))
             .collect(),
         streams: stats.streams,
         uplinks: running

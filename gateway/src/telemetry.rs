@@ -9,14 +9,14 @@ use uuid::Uuid;
 use wangge_protocol::{SCHEMA_TELEMETRY, TYPE_TELEMETRY};
 
 use crate::{
-    clock::Now,
+    clock::{Now, Stamp},
     config,
     observation::Arrival,
     spool::{Class, Lane, MAX_BODY, Record},
 };
 
 /// Room that the envelope takes in a message, so that readings know when it is full.
-const ENVELOPE: usize = 640;
+const ENVELOPE: usize = 768;
 /// Largest single reading, encoded; a larger one cannot be forwarded.
 pub const MAX_READING: usize = MAX_BODY - ENVELOPE;
 
@@ -39,6 +39,8 @@ pub enum TelemetryError {
 pub struct Streams {
     source: String,
     streams: Vec<Stream>,
+    /// What messages say of the clock, as further attributes.
+    clock: String,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,27 @@ impl Streams {
         Streams {
             source: format!("/stations/{}", config.station.id),
             streams,
+            clock: String::new(),
+        }
+    }
+
+    /// Whether nothing is forwarded.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// What messages say of the clock from now on: nothing while it is believed.
+    pub fn set_clock(&mut self, stamp: Option<Stamp>) {
+        self.clock.clear();
+        if let Some(stamp) = stamp {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                self.clock,
+                ",\"clock\":\"{}\",\"bootid\":\"{}\",\"uptimems\":\"{}\"",
+                stamp.quality.slug(),
+                stamp.boot,
+                stamp.uptime_ms
+            );
         }
     }
 
@@ -106,7 +129,8 @@ impl Streams {
         let mut result = Ok(());
         for stream in &mut self.streams {
             if stream.wants(&arrival.subject, now) {
-                let pushed = stream.push(&self.source, arrival, payload, alert, now, out);
+                let head = (self.source.as_str(), self.clock.as_str());
+                let pushed = stream.push(head, arrival, payload, alert, now, out);
                 result = result.and(pushed);
             }
         }
@@ -116,7 +140,7 @@ impl Streams {
     /// Closes the messages being filled: the commit that makes them durable is about to start.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Record>) {
         for stream in &mut self.streams {
-            stream.close(&self.source, now.wall, out);
+            stream.close((&self.source, &self.clock), now.wall, out);
         }
     }
 }
@@ -144,7 +168,7 @@ impl Stream {
 
     fn push(
         &mut self,
-        source: &str,
+        head: (&str, &str),
         arrival: &Arrival,
         payload: &RawValue,
         alert: Option<&str>,
@@ -178,7 +202,7 @@ impl Stream {
             });
         }
         if self.count > 0 && self.open.len() + 1 + reading.len() > MAX_READING {
-            self.close(source, now.wall, out);
+            self.close(head, now.wall, out);
         }
         if self.count > 0 {
             self.open.push(',');
@@ -186,12 +210,12 @@ impl Stream {
         self.open.push_str(&reading);
         self.count += 1;
         if !self.batch {
-            self.close(source, now.wall, out);
+            self.close(head, now.wall, out);
         }
         Ok(())
     }
 
-    fn close(&mut self, source: &str, wall: Timestamp, out: &mut Vec<Record>) {
+    fn close(&mut self, (source, clock): (&str, &str), wall: Timestamp, out: &mut Vec<Record>) {
         if self.count == 0 {
             return;
         }
@@ -206,7 +230,7 @@ impl Stream {
             push_json(&mut body, &self.name);
             let _ = write!(
                 body,
-                ",\"time\":\"{wall:.3}\",\"datacontenttype\":\"application/json\",\"dataschema\":\"{SCHEMA_TELEMETRY}\",\"data\":{{\"stream\":"
+                ",\"time\":\"{wall:.3}\",\"datacontenttype\":\"application/json\",\"dataschema\":\"{SCHEMA_TELEMETRY}\"{clock},\"data\":{{\"stream\":"
             );
             push_json(&mut body, &self.name);
             let _ = write!(body, ",\"readings\":[{}]}}}}", self.open);

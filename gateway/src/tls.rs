@@ -3,10 +3,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, time_provider::TimeProvider};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
-use crate::config::Tls;
+use crate::{clock, config::Tls};
 
 /// Why a TLS configuration cannot be used; each names the file.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,8 @@ pub enum TlsError {
 /// # Errors
 /// Any file that is missing, unreadable or unusable; the error names it.
 pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(NotBeforeTheBuild))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
         .with_root_certificates(roots(tls)?);
@@ -74,6 +75,20 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
         }
     };
     Ok(Arc::new(config))
+}
+
+/// The time by which certificates are judged: the clock's, but never before the program was built.
+/// A station that starts in 1970 then reaches its platform, and a clock that was set back does not
+/// bring an old certificate to life.
+#[derive(Debug)]
+struct NotBeforeTheBuild;
+
+impl TimeProvider for NotBeforeTheBuild {
+    fn current_time(&self) -> Option<UnixTime> {
+        let built = u64::try_from(clock::built().as_second()).ok()?;
+        let built = UnixTime::since_unix_epoch(std::time::Duration::from_secs(built));
+        Some(UnixTime::now().max(built))
+    }
 }
 
 /// The certificates that others are checked against.

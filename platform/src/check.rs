@@ -2,7 +2,10 @@
 
 use jsonschema::Validator;
 use serde_json::Value;
-use wangge_protocol::{AlertData, CloudEvent, Gap, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY};
+use wangge_protocol::{
+    AlertData, ClockRecord, CloudEvent, Gap, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_GAP,
+    SCHEMA_TELEMETRY,
+};
 
 use crate::MAX_EVENT;
 
@@ -26,6 +29,7 @@ pub enum Body {
         readings: usize,
     },
     Gap(Gap),
+    Clock(ClockRecord),
 }
 
 /// Why a message is refused, and its id if it has one that can be read.
@@ -42,6 +46,7 @@ pub struct Checker {
     alert: Validator,
     telemetry: Validator,
     gap: Validator,
+    clock: Validator,
 }
 
 impl Checker {
@@ -63,6 +68,10 @@ impl Checker {
                 include_str!("../../protocol/schema/telemetry.json"),
             )?,
             gap: compile("gap.json", include_str!("../../protocol/schema/gap.json"))?,
+            clock: compile(
+                "clock.json",
+                include_str!("../../protocol/schema/clock.json"),
+            )?,
         })
     }
 
@@ -88,6 +97,7 @@ impl Checker {
             Some(SCHEMA_ALERT) => &self.alert,
             Some(SCHEMA_TELEMETRY) => &self.telemetry,
             Some(SCHEMA_GAP) => &self.gap,
+            Some(SCHEMA_CLOCK) => &self.clock,
             other => return Err(unfit(id, format!("dataschema {other:?} is not known here"))),
         };
         if let Some(error) = schema.iter_errors(&value).next() {
@@ -98,6 +108,11 @@ impl Checker {
             Some(SCHEMA_ALERT) => Body::Alert(serde_json::from_slice(bytes).map_err(read)?),
             Some(SCHEMA_GAP) => Body::Gap(
                 serde_json::from_slice::<CloudEvent<Gap>>(bytes)
+                    .map_err(read)?
+                    .data,
+            ),
+            Some(SCHEMA_CLOCK) => Body::Clock(
+                serde_json::from_slice::<CloudEvent<ClockRecord>>(bytes)
                     .map_err(read)?
                     .data,
             ),

@@ -96,6 +96,15 @@ impl Show {
                     ))
                 },
             ),
+            Body::Clock(clock) => self.line(
+                || json!({"event": "clock", "id": event.id, "clock": clock}),
+                |_| {
+                    Some(format!(
+                        "校时 clock: booted {} ({:+} ms)  {}",
+                        clock.booted_at, clock.offset_ms, event.source
+                    ))
+                },
+            ),
         }
     }
 

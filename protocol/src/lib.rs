@@ -20,6 +20,8 @@ mod kind;
 #[cfg(feature = "schema")]
 mod pattern;
 #[cfg(feature = "alloc")]
+mod proof;
+#[cfg(feature = "alloc")]
 mod reading;
 #[cfg(feature = "schema")]
 mod schema;
@@ -31,6 +33,8 @@ pub use delivery::*;
 #[cfg(feature = "alloc")]
 pub use down::*;
 pub use kind::{EventKind, Severity, UnknownKind};
+#[cfg(feature = "alloc")]
+pub use proof::*;
 #[cfg(feature = "alloc")]
 pub use reading::DeviceReading;
 #[cfg(feature = "schema")]

@@ -23,3 +23,9 @@ pub const CRS: &str = r"^(wgs84|gcj02|epsg3857)$";
 pub const GAP_CLASS: &str = r"^(alert|gap|telemetry|unknown)$";
 /// A message's id or a picture's hash.
 pub const RECEIPT_ID: &str = r"^([0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$";
+/// A start of a machine: the kernel's boot id.
+pub const BOOT_ID: &str = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+/// A whole number in a string, for numbers beyond 2⁵³.
+pub const DECIMAL: &str = r"^[0-9]{1,20}$";
+/// Ed25519 signature in base64url without padding.
+pub const SIGNATURE: &str = r"^[A-Za-z0-9_-]{86}$";

@@ -7,8 +7,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AlertData, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY,
-    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
+    AlertData, ClockRecord, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_CLOCK,
+    SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
+    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.
@@ -40,16 +41,22 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         })
     })
     .collect();
+    sealed(&mut alert);
+    let mut clock = envelope::<ClockRecord>("Wangge clock message", SCHEMA_CLOCK, &[TYPE_CLOCK]);
+    sealed(&mut clock);
+    // What is not sealed says something of the clock only while it is not believed.
+    let mut telemetry = envelope::<Telemetry<Map<alloc::string::String, Value>>>(
+        "Wangge telemetry",
+        SCHEMA_TELEMETRY,
+        &[TYPE_TELEMETRY],
+    );
+    attributes(&mut telemetry, |name| {
+        ["clock", "bootid", "uptimems"].contains(&name)
+    });
     alloc::vec![
         ("alert.json", alert),
-        (
-            "telemetry.json",
-            envelope::<Telemetry<Map<alloc::string::String, Value>>>(
-                "Wangge telemetry",
-                SCHEMA_TELEMETRY,
-                &[TYPE_TELEMETRY],
-            ),
-        ),
+        ("clock.json", clock),
+        ("telemetry.json", telemetry),
         (
             "gap.json",
             envelope::<Gap>("Wangge gap record", SCHEMA_GAP, &[TYPE_GAP]),
@@ -67,6 +74,22 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             plain::<DeviceReading>("Wangge device reading", "urn:wangge:schema:reading:1"),
         ),
     ]
+}
+
+/// Adds the members of a seal. None is required: a station may be older, or without its key.
+fn sealed(schema: &mut Value) {
+    attributes(schema, |_| true);
+}
+
+/// Adds those members of [`Seal`] that are wanted.
+fn attributes(schema: &mut Value, wanted: impl Fn(&str) -> bool) {
+    let mut seal = plain::<Seal>("", "");
+    if let Value::Object(properties) = seal["properties"].take() {
+        for (name, value) in properties.into_iter().filter(|(name, _)| wanted(name)) {
+            schema["properties"][name] = value;
+        }
+    }
+    schema["$defs"]["ClockQuality"] = seal["$defs"]["ClockQuality"].take();
 }
 
 fn plain<T: JsonSchema>(title: &str, id: &str) -> Value {

@@ -104,8 +104,17 @@ impl Gateway {
     /// # Errors
     /// It ends instead; its last words are in the error.
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Errors
+    /// It ends instead; its last words are in the error.
+    pub fn start_with(&mut self, env: &[(&str, String)]) -> Result<()> {
         let mut command = Command::new(place::program("wangge")?);
         command.args(["run", "--config"]).arg(self.config());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start("wangge", &command, &self.dir.join("wangge.log"))?;
         process.ready("the gateway to serve", START, |_| {
             Ok(http::get(self.console, "/status").ok())

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod chaos;
+pub mod faketime;
 pub mod gateway;
 pub mod http;
 pub mod modbus;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod camera_faults;
 mod child_killed;
+mod clock;
 mod fleet;
 mod isolation;
 mod offline;

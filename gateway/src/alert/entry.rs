@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wangge_protocol::AlertData;
 
 use super::Unreadable;
+use crate::clock::Doubt;
 
 const PREFIX: &[u8] = b"alert/";
 const VERSION: u32 = 1;
@@ -21,6 +22,9 @@ pub(super) struct Entry {
     pub(super) closed_at: Option<Timestamp>,
     /// The last number used in each series of event codes.
     pub(super) series: BTreeMap<String, u64>,
+    /// By which clock its times were written, if that was not believed.
+    #[serde(default)]
+    pub(super) doubt: Option<Doubt>,
     /// The last message's, without pictures.
     pub(super) data: AlertData,
 }
@@ -30,18 +34,22 @@ pub(super) fn encode(
     data: &AlertData,
     closed_at: Option<Timestamp>,
     series: &BTreeMap<String, u64>,
+    doubt: Option<&Doubt>,
 ) -> (Vec<u8>, Vec<u8>) {
     #[derive(Serialize)]
     struct Written<'a> {
         version: u32,
         closed_at: Option<Timestamp>,
         series: &'a BTreeMap<String, u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        doubt: Option<&'a Doubt>,
         data: &'a AlertData,
     }
     let value = serde_json::to_vec(&Written {
         version: VERSION,
         closed_at,
         series,
+        doubt,
         data,
     });
     // Strings, numbers and maps with string keys: this cannot fail, and an empty value would

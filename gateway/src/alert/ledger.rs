@@ -19,7 +19,7 @@ use super::{
     text::{self, Cause},
 };
 use crate::{
-    clock::Now,
+    clock::{Change, Doubt, Now, StateChange},
     config::Config,
     rules::{Finding, Transition},
 };
@@ -47,6 +47,8 @@ struct Alert {
     waiting: Option<Finding>,
     /// Numbers of event codes that its (subject, rule) used.
     series: BTreeMap<String, u64>,
+    /// By which clock its first times were written, if that was not believed.
+    doubt: Option<Doubt>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +99,7 @@ impl Ledger {
                 station: config.station.id.clone(),
                 directory: Directory::new(config)?,
                 platform: Platform::new(config.profile.clone())?,
+                doubt: None,
             },
             alerts: HashMap::new(),
             allowance: Allowance::full(now),
@@ -126,6 +129,37 @@ impl Ledger {
     /// called again.
     pub fn take_restored(&mut self) -> Restored {
         std::mem::take(&mut self.restored)
+    }
+
+    /// The clock by which times are written from now on, if it is not believed.
+    pub fn set_clock(&mut self, doubt: Option<Doubt>) {
+        self.desk.doubt = doubt;
+    }
+
+    /// Puts right the times of alerts that were raised by a doubted clock of this start, and
+    /// returns what must be stored. What was sent is not repeated; the next message has them.
+    pub fn correct(&mut self, change: &Change, wall: Timestamp) -> Vec<StateChange> {
+        let mut stored = Vec::new();
+        for alert in self.alerts.values_mut().flatten() {
+            let Some(by) = alert.doubt.as_ref().and_then(|d| change.mends(d)) else {
+                continue;
+            };
+            alert.doubt = None;
+            let data = &mut alert.data;
+            for time in [&mut data.occurred_at, &mut data.raised_at]
+                .into_iter()
+                .chain(&mut data.cleared_at)
+            {
+                let moved = time.parse::<Timestamp>().ok();
+                if let Some(moved) = moved.and_then(|at| at.checked_add(by).ok()) {
+                    *time = moved.to_string();
+                }
+            }
+            let closed_at = matches!(alert.phase, Phase::Closed { .. }).then_some(wall);
+            let (key, value) = entry::encode(data, closed_at, &alert.series, None);
+            stored.push((key, Some(value)));
+        }
+        stored
     }
 
     /// Records a finding; returns the message that it causes, if it causes one now.
@@ -236,8 +270,8 @@ impl Ledger {
         let Entry {
             closed_at,
             series,
+            doubt,
             data,
-            ..
         } = entry;
         let subject: Arc<str> = data.device.as_str().into();
         let mut alert = Alert {
@@ -247,6 +281,7 @@ impl Ledger {
             told: now.mono,
             waiting: None,
             series,
+            doubt,
         };
         if let Some(closed_at) = closed_at {
             // Only wall time is known; a jump costs at worst an alert id.
@@ -294,6 +329,8 @@ struct Desk {
     station: Arc<str>,
     directory: Directory,
     platform: Platform,
+    /// See [`Ledger::set_clock`].
+    doubt: Option<Doubt>,
 }
 
 impl Desk {
@@ -340,6 +377,7 @@ impl Desk {
             told: now.mono,
             waiting: None,
             series,
+            doubt: self.doubt.clone(),
         };
         let outbound = self.found(&mut alert, AlertState::Raised, finding, now);
         (alert, outbound)
@@ -406,7 +444,7 @@ impl Desk {
         alert.told = now.mono;
         alert.waiting = None;
         let closed_at = matches!(alert.phase, Phase::Closed { .. }).then_some(now.wall);
-        let (key, value) = entry::encode(data, closed_at, &alert.series);
+        let (key, value) = entry::encode(data, closed_at, &alert.series, alert.doubt.as_ref());
         Outbound {
             event_id,
             alert_id: data.alert_id.clone(),

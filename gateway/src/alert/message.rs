@@ -5,45 +5,106 @@ use wangge_protocol::{
     AlertData, AlertState, CloudEvent, SCHEMA_ALERT, TYPE_CLEARED, TYPE_RAISED, TYPE_UPDATED,
 };
 
-use crate::spool::MAX_BODY;
+use crate::{proof::SEAL_ROOM, spool::MAX_BODY};
 
 /// Pictures that one message names; more would leave no room for words. The first are kept.
 pub const MAX_EVIDENCE: usize = 4;
 
-/// Bytes, as JSON, for each language's sentence and for the address; the first that makes the
-/// message fit is used. The last always does, whatever else is in the message (tested).
-const BUDGETS: [(usize, usize); 3] = [(600, 200), (240, 100), (90, 45)];
+/// Longest message, bytes: what is sealed for an uplink must still fit a record.
+const MAX_MESSAGE: usize = MAX_BODY - SEAL_ROOM;
 
-/// Longest label, zone, model id and the like, bytes as JSON.
-const MAX_WORD: usize = 64;
+/// What may be how long, bytes as JSON.
+struct Budget {
+    /// Each language's sentence.
+    text: usize,
+    address: usize,
+    /// Label, zone, model id and the like.
+    word: usize,
+    /// Whether figures and times keep more digits than anybody measures.
+    exact: bool,
+}
+
+/// The first that makes the message fit is used. The last always does, whatever else is in the
+/// message (tested).
+const BUDGETS: [Budget; 5] = [
+    Budget::of(600, 200, 64, true),
+    Budget::of(240, 100, 64, true),
+    Budget::of(90, 45, 64, true),
+    Budget::of(90, 45, 24, false),
+    Budget::of(36, 12, 16, false),
+];
+
+impl Budget {
+    const fn of(text: usize, address: usize, word: usize, exact: bool) -> Budget {
+        Budget {
+            text,
+            address,
+            word,
+            exact,
+        }
+    }
+
+    fn apply(&self, data: &mut AlertData) {
+        cut(&mut data.text.zh, self.text);
+        cut(&mut data.text.en, self.text);
+        if let Some(a) = &mut data.place.address {
+            cut(a, self.address);
+        }
+        if let Some(sighting) = &mut data.sighting {
+            for word in [&mut sighting.zone, &mut sighting.label, &mut sighting.model]
+                .into_iter()
+                .chain(&mut sighting.full_bin)
+                .chain(&mut sighting.permit)
+            {
+                cut(word, self.word);
+            }
+        }
+        if !self.exact {
+            shorten(data);
+        }
+    }
+}
 
 /// Encodes `data` as a CloudEvent; cuts it to size first, so that what is kept is what is sent.
 pub(super) fn encode(event_id: &str, made: Timestamp, data: &mut AlertData) -> Vec<u8> {
     data.evidence.truncate(MAX_EVIDENCE);
-    if let Some(sighting) = &mut data.sighting {
-        for word in [&mut sighting.zone, &mut sighting.label, &mut sighting.model]
-            .into_iter()
-            .chain(&mut sighting.full_bin)
-        {
-            cut(word, MAX_WORD);
-        }
-        if let Some(permit) = &mut sighting.permit {
-            cut(permit, MAX_WORD);
-        }
-    }
     let mut body = Vec::new();
-    for (text, address) in BUDGETS {
-        cut(&mut data.text.zh, text);
-        cut(&mut data.text.en, text);
-        if let Some(a) = &mut data.place.address {
-            cut(a, address);
-        }
+    for budget in BUDGETS {
+        budget.apply(data);
         body = write(event_id, made, data);
-        if body.len() <= MAX_BODY {
+        if body.len() <= MAX_MESSAGE {
             break;
         }
     }
     body
+}
+
+/// Times to the millisecond, places to a centimetre, boxes to a pixel of most cameras.
+fn shorten(data: &mut AlertData) {
+    let digits = |value: &mut f64, scale: f64| *value = (*value * scale).round() / scale;
+    for place in [
+        &mut data.place.lon,
+        &mut data.place.lat,
+        &mut data.platform.x,
+        &mut data.platform.y,
+    ] {
+        digits(place, 1e7);
+    }
+    let mut times = vec![&mut data.occurred_at, &mut data.raised_at];
+    times.extend(&mut data.cleared_at);
+    times.extend(data.evidence.iter_mut().map(|e| &mut e.taken_at));
+    if let Some(sighting) = &mut data.sighting {
+        digits(&mut sighting.dwell_s, 1e3);
+        for side in &mut sighting.bbox {
+            *side = (*side * 1e4).round() / 1e4;
+        }
+        times.extend(&mut sighting.forbidden_since);
+    }
+    for time in times {
+        if let Ok(at) = time.parse::<Timestamp>() {
+            *time = format!("{at:.3}");
+        }
+    }
 }
 
 fn write(event_id: &str, made: Timestamp, data: &AlertData) -> Vec<u8> {

@@ -14,6 +14,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -62,6 +63,16 @@ Exit codes:
   0  the recording was played to its end, whether or not there were alerts
   1  a clip cannot be read, or the picture analysis failed
   2  the command line or the configuration is wrong";
+
+const VERIFY_HELP: &str = "\
+For example:
+  wangge identity --config station.toml > stations.keys
+  wangge verify --keys stations.keys /var/lib/platform/events.jsonl
+
+Exit codes:
+  0  everything that is there is whole
+  1  a link is broken: altered, removed, unsigned, a picture missing or swapped
+  2  the command line is wrong, or a file or key cannot be read";
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -149,6 +160,26 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Print the station's id and public key, for the platform to register.
+    ///
+    /// As a line for `wangge verify --keys`. The key is made when the station first starts.
+    #[command(after_help = EXIT_CODES)]
+    Identity {
+        #[command(flatten)]
+        file: File,
+        /// Print one JSON object instead.
+        #[arg(long, conflicts_with = "pem")]
+        json: bool,
+        /// Print the public key in PEM instead.
+        #[arg(long)]
+        pem: bool,
+    },
+    /// Prove stored alerts and pictures: nothing altered, removed, put in or swapped.
+    ///
+    /// Needs no network and no gateway, only what a platform stored and the stations' public
+    /// keys. Names the first broken link.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(verify::Verified),
     /// Compare what is only tried with what alerts.
     #[command(subcommand)]
     Shadow(ShadowCommand),
@@ -331,6 +362,8 @@ impl Cli {
             ),
             Command::SealKey { out } => seal::key(&out),
             Command::Unseal { key, picture, out } => seal::unseal(&key, &picture, out.as_deref()),
+            Command::Identity { file, json, pem } => verify::identity(&file.config, json, pem),
+            Command::Verify(args) => verify::verify(&args),
             Command::Shadow(ShadowCommand::Report { file, days, json }) => {
                 shadow::report(&file.config, days, json)
             }

@@ -94,6 +94,7 @@ pub(super) fn config(
         profile: Arc::new(profile?),
         console,
         stop_deadline,
+        hash: document.hash(),
     })
 }
 

@@ -63,6 +63,13 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
+    /// First 16 hex digits of the text's SHA-256.
+    pub(super) fn hash(&self) -> String {
+        let mut hash = crate::proof::message::sha256(self.text.as_bytes());
+        hash.truncate(16);
+        hash
+    }
+
     /// Parses; every fault of syntax is reported, and what could be read is kept.
     pub(super) fn parse(text: &'a str, origin: &str, faults: &mut Faults) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);

@@ -56,6 +56,8 @@ pub struct Config {
     pub console: Option<SocketAddr>,
     /// SIGTERM to exit at the latest.
     pub stop_deadline: Duration,
+    /// First 16 hex digits of the SHA-256 of the station's file.
+    pub hash: String,
 }
 
 #[derive(Clone, Debug)]

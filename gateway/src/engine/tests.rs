@@ -75,6 +75,7 @@ impl Station {
             &self.config,
             rules,
             ledger,
+            self.notary().await,
             self.spool.clone(),
             clock,
             self.progress.clone(),
@@ -115,20 +116,26 @@ impl Station {
         tokens
     }
 
-    async fn messages(&self) -> Vec<AlertData> {
+    /// With the key and the chain as they are on disk.
+    async fn notary(&self) -> Notary {
+        let (identity, _) = proof::Identity::open(&self.config.storage.path).unwrap();
+        let state = self.spool.state().await.unwrap();
+        Notary::restore(&self.config, Some(Arc::new(identity)), &state)
+    }
+
+    async fn bodies(&self) -> Vec<Vec<u8>> {
         let lane = Lane {
             uplink: 0,
             class: Class::Alert,
         };
         let entries = self.spool.peek(lane, None, 100).await.unwrap();
-        entries
-            .iter()
-            .map(|e| {
-                serde_json::from_slice::<CloudEvent<AlertData>>(&e.record.body)
-                    .unwrap()
-                    .data
-            })
-            .collect()
+        entries.into_iter().map(|e| e.record.body).collect()
+    }
+
+    async fn messages(&self) -> Vec<AlertData> {
+        let read = |body: Vec<u8>| serde_json::from_slice::<CloudEvent<AlertData>>(&body);
+        let bodies = self.bodies().await.into_iter();
+        bodies.map(|body| read(body).unwrap().data).collect()
     }
 }
 
@@ -146,6 +153,18 @@ async fn an_alert_keeps_its_id_over_a_restart_and_every_reading_is_acknowledged_
     let states: Vec<_> = messages.iter().map(|m| m.state).collect();
     assert_eq!(states, [AlertState::Raised, AlertState::Cleared]);
     assert_eq!(messages[0].alert_id, messages[1].alert_id);
+    // Both are sealed, and the second follows the first.
+    let bodies = station.bodies().await;
+    let (identity, new) = proof::Identity::open(&station.config.storage.path).unwrap();
+    assert!(!new);
+    let mut previous = proof::message::BEGINNING.to_owned();
+    for (n, body) in (1..).zip(&bodies) {
+        assert!(proof::message::is_signed_by(body, identity.public()));
+        let seal: wangge_protocol::Seal = serde_json::from_slice(body).unwrap();
+        assert_eq!((seal.sequence, seal.previous), (n.to_string(), previous));
+        assert_eq!(seal.confighash, station.config.hash);
+        previous = proof::message::sha256(body);
+    }
     let progress = station.progress.lock().unwrap();
     let count = progress.alerts[&(EventKind::BinOverflow, messages[0].source)];
     assert_eq!(
@@ -171,6 +190,7 @@ async fn what_the_spool_does_not_take_is_not_acknowledged() {
         &station.config,
         rules,
         ledger,
+        Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
         SharedProgress::default(),
@@ -211,6 +231,7 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
         &station.config,
         rules,
         ledger,
+        Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
         station.progress.clone(),

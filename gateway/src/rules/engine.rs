@@ -41,6 +41,8 @@ pub struct Engine {
     parts: usize,
     /// Bins that overflow at the moment: rubbish beside one is the service's fault.
     full: HashSet<Arc<str>>,
+    /// Whether the time of day is known; if not, nothing begins that depends on it.
+    clock_known: bool,
 }
 
 /// One device, camera or part of the gateway.
@@ -101,6 +103,7 @@ impl Engine {
             subjects: Vec::new(),
             parts: 0,
             full: HashSet::new(),
+            clock_known: true,
         };
         for device in devices {
             engine.add(Subject::new(device.id.clone(), &device.rules, &tz, now));
@@ -123,6 +126,12 @@ impl Engine {
         engine
     }
 
+    /// Says whether the time of day is known. While it is not, conditions with hours or permits
+    /// begin nothing and permit nothing: nobody is accused by a clock that nobody believes.
+    pub fn set_clock(&mut self, known: bool) {
+        self.clock_known = known;
+    }
+
     /// Looks at one observation and appends what changed.
     ///
     /// Implausible values show that the device is alive and nothing else.
@@ -135,6 +144,7 @@ impl Engine {
         {
             self.add_part(&observation.subject, now);
         }
+        let clock_known = self.clock_known;
         let known = self.index.get(&observation.subject);
         let Some(subject) = known.and_then(|&i| self.subjects.get_mut(i)) else {
             return;
@@ -159,7 +169,7 @@ impl Engine {
                     at,
                     now,
                 };
-                subject.measured(*quantity, reading, out);
+                subject.measured(*quantity, reading, clock_known, out);
                 if !subject.overflows() {
                     self.full.remove(&subject.id);
                 } else if !self.full.contains(&subject.id) {
@@ -167,7 +177,10 @@ impl Engine {
                 }
             }
             Value::Measurement { .. } => {}
-            Value::Sighting(sighting) => subject.seen(sighting, at, now.wall, &self.full, out),
+            Value::Sighting(sighting) => {
+                let times = (at, now.wall, clock_known);
+                subject.seen(sighting, times, &self.full, out);
+            }
             Value::Permits(_) => {}
             Value::Health(health) => subject.said(health, at, out),
         }
@@ -177,7 +190,7 @@ impl Engine {
     /// enough.
     pub fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
         for subject in &mut self.subjects {
-            subject.tick(now, out);
+            subject.tick(now, self.clock_known, out);
         }
     }
 
@@ -332,12 +345,19 @@ impl Subject {
         }
     }
 
-    fn measured(&mut self, quantity: Quantity, reading: Reading, out: &mut Vec<Finding>) {
+    fn measured(
+        &mut self,
+        quantity: Quantity,
+        reading: Reading,
+        clock_known: bool,
+        out: &mut Vec<Finding>,
+    ) {
         for Ruled { rule, condition } in &mut self.figures[quantity as usize] {
             let change = match &mut condition.state {
                 FigureState::Threshold(c) => c.look(reading),
                 FigureState::Rate(c) => c.look(reading),
-                FigureState::NightFlow(c) => c.look(reading),
+                FigureState::NightFlow(c) if clock_known => c.look(reading),
+                FigureState::NightFlow(c) => c.look_without_clock(reading),
             };
             let Some(change) = change else { continue };
             out.push(Finding {
@@ -355,15 +375,16 @@ impl Subject {
     fn seen(
         &mut self,
         sighting: &Sighting,
-        at: Timestamp,
-        wall: Timestamp,
+        (at, wall, clock_known): (Timestamp, Timestamp, bool),
         full: &HashSet<Arc<str>>,
         out: &mut Vec<Finding>,
     ) {
         for Ruled { rule, condition } in &mut self.presences {
-            let Some(looked) = condition.look(sighting, at, wall) else {
-                continue;
+            let looked = match clock_known || condition.calendar().is_plain() {
+                true => condition.look(sighting, at, wall),
+                false => condition.look_without_clock(sighting),
             };
+            let Some(looked) = looked else { continue };
             let bin = condition.full_bin(looked.change, full);
             // What ends an alert is no sighting of it.
             let shown = sighting.present && looked.change != Change::Ended;
@@ -442,8 +463,8 @@ impl Subject {
         }
     }
 
-    fn tick(&mut self, now: Now, out: &mut Vec<Finding>) {
-        for Ruled { rule, condition } in &mut self.presences {
+    fn tick(&mut self, now: Now, clock_known: bool, out: &mut Vec<Finding>) {
+        for Ruled { rule, condition } in self.presences.iter_mut().filter(|_| clock_known) {
             let Some((at, why)) = condition.tick(now.wall) else {
                 continue;
             };

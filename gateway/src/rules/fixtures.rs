@@ -205,5 +205,6 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         profile: Arc::new(profile::parse(profile::DEFAULT, "default.toml").unwrap()),
         console: None,
         stop_deadline: 10 * SECOND,
+        hash: "0123456789abcdef".into(),
     }
 }

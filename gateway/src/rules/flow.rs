@@ -93,6 +93,18 @@ impl NightFlow {
         Some(Change::Began { since: since.at })
     }
 
+    /// While the time of day is not known: what is open ends when the water stops, and no night
+    /// begins.
+    pub(super) fn look_without_clock(&mut self, reading: Reading) -> Option<Change> {
+        match self.state {
+            State::Open(_) => self.look(reading),
+            State::Idle | State::Watching { .. } => {
+                self.state = State::Idle;
+                None
+            }
+        }
+    }
+
     fn is_night(&self, time: Time) -> bool {
         if self.from < self.to {
             self.from <= time && time < self.to

@@ -117,6 +117,22 @@ impl Presence {
         Some((at, why))
     }
 
+    /// Looks at what was seen while the time of day is not known: an empty zone is empty at any
+    /// hour, and no more can be said.
+    pub(super) fn look_without_clock(&mut self, seen: &Sighting) -> Option<Looked> {
+        let is_open = matches!(self.state, State::Open { .. });
+        if seen.zone != self.zone || seen.present || !is_open || seen.dwell < self.grace {
+            return None;
+        }
+        self.state = State::Clear;
+        Some(Looked {
+            change: Change::Ended,
+            dwell: seen.dwell,
+            ended: None,
+            note: None,
+        })
+    }
+
     /// Looks at what was seen at `at`, when our clock says `wall`. New pictures, or twice the
     /// dwell that was last told, are worth an update.
     pub(super) fn look(

@@ -14,29 +14,7 @@ use std::{
 };
 
 use super::sled_engine::sync_dir;
-
-/// Which start of the machine this is, and for how long it has run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uptime {
-    /// The kernel's random id of this start.
-    pub boot: String,
-    pub since_boot: Duration,
-}
-
-impl Uptime {
-    /// Reads the kernel's.
-    pub fn now() -> Self {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Uptime {
-            boot: boot.trim().to_owned(),
-            since_boot: Duration::new(
-                time.tv_sec.unsigned_abs(),
-                u32::try_from(time.tv_nsec).unwrap_or(0),
-            ),
-        }
-    }
-}
+pub use crate::clock::Uptime;
 
 /// The station's age.
 #[derive(Debug)]
@@ -148,12 +126,5 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn the_kernels_clock_runs() {
-        let (one, other) = (Uptime::now(), Uptime::now());
-        assert_eq!(one.boot, other.boot);
-        assert!(!one.boot.is_empty() && one.since_boot <= other.since_boot);
     }
 }

@@ -206,9 +206,43 @@ fn the_envelope_fits_at_the_longest_names() {
     let mut config = config(vec![stream(&long)], &[&[&long]]);
     config.station.id = "s".repeat(64).into();
     let mut streams = Streams::new(&config);
+    streams.set_clock(Some(Stamp {
+        quality: wangge_protocol::ClockQuality::Unknown,
+        boot: "00000000-0000-4000-8000-000000000001".into(),
+        uptime_ms: u64::MAX,
+    }));
     let mut out = Vec::new();
     let reading = arrival("bin-1", &json!("x".repeat(MAX_READING - 100)));
     streams.push(&reading, None, now(0.0), &mut out).unwrap();
     streams.flush(now(0.0), &mut out);
     assert!(out[0].body.len() <= MAX_BODY, "{}", out[0].body.len());
+}
+
+#[test]
+fn messages_say_so_while_the_clock_is_not_believed() {
+    let schemas = wangge_protocol::schemas();
+    let (_, schema) = schemas
+        .iter()
+        .find(|(n, _)| *n == "telemetry.json")
+        .unwrap();
+    let schema = jsonschema::validator_for(schema).unwrap();
+    let mut streams = Streams::new(&config(vec![stream("bins")], &[&["bins"]]));
+    let mut send = |stamp: Option<Stamp>| {
+        let mut out = Vec::new();
+        streams.set_clock(stamp);
+        let reading = arrival("bin-1", &json!({ "fill": 7 }));
+        streams.push(&reading, None, now(0.0), &mut out).unwrap();
+        streams.flush(now(0.0), &mut out);
+        read(&out[0]);
+        let message: Value = serde_json::from_slice(&out[0].body).unwrap();
+        schema.validate(&message).unwrap_or_else(|e| panic!("{e}"));
+        (message["clock"].clone(), message["uptimems"].clone())
+    };
+    let stamp = Stamp {
+        quality: wangge_protocol::ClockQuality::Unknown,
+        boot: "00000000-0000-4000-8000-000000000001".into(),
+        uptime_ms: 17,
+    };
+    assert_eq!(send(Some(stamp)), (json!("unknown"), json!("17")));
+    assert_eq!(send(None), (Value::Null, Value::Null));
 }

@@ -2,7 +2,11 @@
 
 use std::{error::Error, fmt, io};
 
+use jiff::Timestamp;
 use rustls::CertificateError;
+use rustls_pki_types::UnixTime;
+
+use crate::clock;
 
 /// What sort of failure it is, because the next attempt depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +108,20 @@ fn tls_text(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(why) = error else {
         return format!("TLS: {error}");
     };
+    let bound = match why {
+        CertificateError::ExpiredContext { not_after, .. } => Some(Bound::Until(*not_after)),
+        CertificateError::NotValidYetContext { not_before, .. } => Some(Bound::From(*not_before)),
+        _ => None,
+    };
+    if let Some(bound) = bound {
+        let text = dates(bound, Timestamp::now(), clock::synchronised());
+        return format!("TLS: {text} ({error})");
+    }
     let hint = match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+        CertificateError::Expired => {
             "the server's certificate has expired, or this gateway's clock is wrong; check `date`, then renew the certificate"
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+        CertificateError::NotValidYet => {
             "the server's certificate is not valid yet, so this gateway's clock is probably behind; check `date`"
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -121,4 +134,69 @@ fn tls_text(error: &rustls::Error) -> String {
         _ => "the server's certificate is not acceptable",
     };
     format!("TLS: {hint} ({error})")
+}
+
+/// The date that a certificate fails by.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    From(UnixTime),
+    Until(UnixTime),
+}
+
+/// What a certificate's dates and the station's clock say of each other, and which is to be
+/// mended.
+fn dates(bound: Bound, wall: Timestamp, synchronised: bool) -> String {
+    let second = |time: UnixTime| {
+        let seconds = i64::try_from(time.as_secs()).ok();
+        let time = seconds.and_then(|s| Timestamp::from_second(s).ok());
+        time.unwrap_or(Timestamp::MAX)
+    };
+    let (valid, at) = match bound {
+        Bound::From(time) => ("valid from", second(time)),
+        Bound::Until(time) => ("valid until", second(time)),
+    };
+    let mend = if wall < clock::built() {
+        "the clock is wrong, because this program is younger; start a time service (chrony or systemd-timesyncd) or set the clock"
+    } else if synchronised {
+        match bound {
+            Bound::From(_) => {
+                "a time source vouches for the clock, so the certificate is for later"
+            }
+            Bound::Until(_) => "a time source vouches for the clock, so renew the certificate",
+        }
+    } else {
+        "no time source vouches for the clock, so it may be wrong: check `timedatectl`, start a time service or set the clock, and only then renew the certificate"
+    };
+    format!(
+        "this station's clock says {wall:.0}, and the server's certificate is {valid} {at}: {mend}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_named_before_a_certificate_is_blamed() {
+        let unix = |text: &str| {
+            let at: Timestamp = text.parse().unwrap();
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_second() as u64))
+        };
+        let year = jiff::SignedDuration::from_hours(365 * 24);
+        let from = Bound::From(unix("2026-11-01T00:00:00Z"));
+        let until = Bound::Until(unix("2027-02-01T00:00:00Z"));
+        let epoch = "1970-01-01T00:10:00Z".parse().unwrap();
+        let text = dates(from, epoch, true);
+        assert!(
+            text.contains("clock says 1970-01-01T00:10:00Z")
+                && text.contains("valid from 2026-11-01T00:00:00Z")
+                && text.contains("the clock is wrong"),
+            "{text}"
+        );
+        let later = clock::built() + year;
+        assert!(dates(until, later, false).contains("check `timedatectl`"));
+        assert!(dates(until, later, true).contains("renew the certificate"));
+        assert!(!dates(until, later, true).contains("timedatectl"));
+        assert!(dates(from, later, true).contains("for later"));
+    }
 }

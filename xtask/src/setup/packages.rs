@@ -42,6 +42,7 @@ const TEST: &[&str] = &[
     "e2fsprogs",
     "mount",
     "strace",
+    "faketime",
 ];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.

@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use super::{cache::Cache, progress::Step};
 
 /// numpy and onnx at the versions that make the model byte for byte; pymodbus and paho-mqtt are
-/// peers in the stories.
+/// peers in the stories, cryptography verifies as the operator's guide does.
 const REQUIREMENTS: &[&str] = &[
     "numpy==2.4.6",
     "onnx==1.23.2",
     "pymodbus==3.16.1",
     "pyserial==3.5",
     "paho-mqtt==2.2.0",
+    "cryptography==50.0.2",
 ];
 
 /// What the evaluation's scenarios are made with.

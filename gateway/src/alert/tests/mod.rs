@@ -1,3 +1,4 @@
+mod clock;
 mod content;
 mod life;
 mod limits;

@@ -269,3 +269,44 @@ fn a_clock_that_is_set_back_does_not_raise_for_permitted_time() {
     assert_eq!(what(&day.tick()), [("zone:door", Ended)]);
     assert_eq!(day.sees("chair", 3_600, false), []);
 }
+
+#[test]
+fn nobody_is_accused_by_a_clock_that_nobody_believes() {
+    let mut day = Day::new(vec![presence("stall", Among::All, Duration::ZERO)]);
+    // The wrong clock says that it is forbidden now.
+    day.at("23:00:00").bench.engine.set_clock(false);
+    assert_eq!(day.sees("chair", 3_600, false), []);
+    assert_eq!(day.tick(), []);
+    day.bench.engine.set_clock(true);
+    assert_eq!(what(&day.sees("chair", 3_600, false)), [("stall", Began)]);
+    // It permits nothing either; an empty zone is empty at any hour.
+    day.bench.engine.set_clock(false);
+    day.bench.now.wall -= 4 * HOUR;
+    assert_eq!(day.tick(), []);
+    assert_eq!(day.sees("chair", 9_000, false), []);
+    assert_eq!(what(&day.see(empty(30 * SECOND))), [("stall", Ended)]);
+    // Zones without hours go on.
+    let mut b = Bench::new(vec![stall(20 * SECOND, 10 * SECOND)]);
+    b.engine.set_clock(false);
+    assert_eq!(b.sees(sighting("chair", MINUTE, vec![])), [Began]);
+}
+
+#[test]
+fn no_night_begins_by_a_clock_that_nobody_believes() {
+    let run = |b: &mut Bench| {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            all.extend(b.reads(Quantity::Flow, 1.0));
+            b.pass(5 * MINUTE);
+        }
+        all
+    };
+    // All day is night.
+    let mut b = Bench::new(vec![night("00:00", "00:00", HOUR)]);
+    b.engine.set_clock(false);
+    assert_eq!(run(&mut b), []);
+    b.engine.set_clock(true);
+    assert_eq!(run(&mut b), [Began]);
+    b.engine.set_clock(false);
+    assert_eq!(b.reads(Quantity::Flow, 0.0), [Ended]);
+}

@@ -171,7 +171,7 @@ async fn a_certificate_that_does_not_fit_is_refused_and_named() {
                 expired: true,
             },
             None,
-            "has expired, or this gateway's clock is wrong",
+            "and the server's certificate is valid until",
         ),
     ];
     for (certificate, ca, said) in cases {
