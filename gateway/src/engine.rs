@@ -15,10 +15,13 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, SourceKind, Text};
 
+mod pictures;
+
+use self::pictures::Share;
 use crate::{
     alert::{Ledger, Outbound},
     clock::Clock,
-    config::Config,
+    config::{Config, line::Pictures},
     console::OpenAlert,
     observation::{Ack, Arrival, Health, Value},
     rules::{self, Finding, Transition},
@@ -70,8 +73,8 @@ pub struct Engine {
     streams: Streams,
     spool: Spool,
     clock: Clock,
-    /// Uplinks that carry alerts.
-    alert_lanes: Vec<Lane>,
+    /// Uplinks that carry alerts, and which pictures.
+    alert_lanes: Vec<(Lane, Pictures)>,
     commit_interval: Duration,
     progress: SharedProgress,
     /// Devices whose readings were found too large, to say so once.
@@ -96,9 +99,9 @@ impl Engine {
         let alert_lanes = (0u8..)
             .zip(&config.uplinks)
             .filter(|(_, u)| u.alerts)
-            .map(|(uplink, _)| Lane {
-                uplink,
-                class: Class::Alert,
+            .map(|(uplink, u)| {
+                let class = Class::Alert;
+                (Lane { uplink, class }, u.line.pictures)
             })
             .collect();
         Engine {
@@ -243,15 +246,18 @@ impl Engine {
             }
         }
         info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
-        for lane in &self.alert_lanes {
+        for (lane, pictures) in &self.alert_lanes {
+            let share = Share::of(*pictures, &outbound.evidence, &self.spool.evidence());
             self.batch.records.push(Record {
                 lane: *lane,
                 stream: "alerts".to_owned(),
                 id: outbound.event_id.clone(),
                 count: 1,
-                evidence: outbound.evidence.clone(),
+                evidence: share.with_alert.clone(),
                 body: outbound.body.clone(),
             });
+            let later = share.later_record(lane.uplink, &outbound.event_id);
+            self.batch.records.extend(later);
         }
         self.batch.state.push(outbound.state_change);
         self.shown = false;

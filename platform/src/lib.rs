@@ -7,6 +7,7 @@
 pub mod check;
 pub mod http;
 pub mod mqtt;
+pub mod parts;
 pub mod show;
 pub mod store;
 pub mod tls;
