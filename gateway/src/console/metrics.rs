@@ -187,7 +187,7 @@ impl Collector for Snapshot {
         family(e, Counter, m, uplinks(|u| u.faults as f64))?;
         let m = ("uplink_bytes", "Bytes over the line, both ways, about");
         family(e, Counter, m, uplinks(|u| u.carried as f64))?;
-        let budgets = |value: fn(&super::status::BudgetStatus) -> f64| {
+        let budgets = |value: fn(&super::BudgetStatus) -> f64| {
             s.uplinks.iter().filter_map(move |u| {
                 let budget = u.budget.as_ref()?;
                 let labels = vec![("uplink", u.name.as_str()), ("per", budget.per.as_str())];

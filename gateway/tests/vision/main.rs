@@ -19,4 +19,5 @@ mod scripted;
 mod sealed;
 mod shadow;
 mod stills;
+mod thumbnails;
 mod tls;
