@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use crate::config::line::Budget;
+
 /// A number that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -143,6 +145,31 @@ pub struct SourceCounters {
     pub missed: Counter,
 }
 
+/// What a line bears, and what of it is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineState {
+    /// Whether its window is open, if it has some.
+    pub open: Option<bool>,
+    /// What was agreed, and bytes of it that are spent.
+    pub budget: Option<(Budget, u64)>,
+}
+
+/// Shared [`LineState`].
+#[derive(Debug, Default)]
+pub struct LineGauge(Mutex<LineState>);
+
+impl LineGauge {
+    /// It is so now.
+    pub fn set(&self, state: LineState) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// How it was last.
+    pub fn get(&self) -> LineState {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One uplink's work.
 #[derive(Debug, Default)]
 pub struct UplinkCounters {
@@ -162,4 +189,8 @@ pub struct UplinkCounters {
     pub poisoned: Counter,
     /// Connections lost or refused, time-outs, error answers.
     pub faults: Counter,
+    /// Bytes over the line in both directions, as far as they can be known.
+    pub carried: Counter,
+    /// Its windows and budget.
+    pub line: LineGauge,
 }

@@ -17,10 +17,13 @@ use wangge_protocol::{
     AlertData, AlertState, ClockQuality, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
 };
 
+mod pictures;
+
+use self::pictures::Share;
 use crate::{
     alert::{Ledger, Outbound},
     clock::{Change, Clock, Reading},
-    config::Config,
+    config::{Config, line::Pictures},
     console::OpenAlert,
     observation::{Ack, Arrival, Health, Value},
     proof::{self, Notary},
@@ -76,8 +79,8 @@ pub struct Engine {
     streams: Streams,
     spool: Spool,
     clock: Clock,
-    /// Uplinks that carry alerts.
-    alert_lanes: Vec<Lane>,
+    /// Uplinks that carry alerts, and which pictures.
+    alert_lanes: Vec<(Lane, Pictures)>,
     commit_interval: Duration,
     progress: SharedProgress,
     /// Devices whose readings were found too large, to say so once.
@@ -103,9 +106,9 @@ impl Engine {
         let alert_lanes = (0u8..)
             .zip(&config.uplinks)
             .filter(|(_, u)| u.alerts)
-            .map(|(uplink, _)| Lane {
-                uplink,
-                class: Class::Alert,
+            .map(|(uplink, u)| {
+                let class = Class::Alert;
+                (Lane { uplink, class }, u.line.pictures)
             })
             .collect();
         Engine {
@@ -242,17 +245,20 @@ impl Engine {
 
     /// Puts a message into the batch for every uplink that carries alerts.
     fn seal(&mut self, id: &str, body: &[u8], evidence: &[EvidenceRef]) {
+        let store = self.spool.evidence();
         let Batch { records, state } = &mut self.batch;
-        for (at, lane) in self.alert_lanes.iter().enumerate() {
+        for (at, (lane, pictures)) in self.alert_lanes.iter().enumerate() {
             let (id, body) = self.notary.seal(lane.uplink, (id, body), at > 0, state);
+            let share = Share::of(*pictures, evidence, &store);
             records.push(Record {
                 lane: *lane,
                 stream: "alerts".to_owned(),
-                id,
+                id: id.clone(),
                 count: 1,
-                evidence: evidence.to_vec(),
+                evidence: share.with_alert.clone(),
                 body,
             });
+            records.extend(share.later_record(lane.uplink, &id));
         }
     }
 

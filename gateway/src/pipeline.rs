@@ -233,6 +233,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                                 media_type: media_type.to_owned(),
                                 role: "sealed".to_owned(),
                                 taken_at: taken_at.to_string(),
+                                thumbnail: None,
                             });
                         }
                         pictures

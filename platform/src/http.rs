@@ -1,4 +1,5 @@
-//! `POST /events` and `PUT /evidence/<sha256>`, over TLS or, on loopback, without.
+//! `POST /events` and `PUT /evidence/<sha256>`, over TLS or, on loopback, without; for pictures
+//! in pieces `HEAD` and `PATCH`.
 //!
 //! The accept loop is our own, because `axum::serve` sets no time limit for a request's head,
 //! so that a few idle sockets would hold it for ever.
@@ -8,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Path, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{post, put},
@@ -29,6 +30,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use wangge_protocol::{Receipt, ReceiptStatus};
 
 use crate::{
     MAX_EVENT, MAX_PICTURE, sha256,
@@ -57,7 +59,10 @@ pub async fn serve(
         )
         .route(
             "/evidence/{sha256}",
-            put(picture).layer(DefaultBodyLimit::max(MAX_PICTURE)),
+            put(picture)
+                .head(held)
+                .patch(piece)
+                .layer(DefaultBodyLimit::max(MAX_PICTURE)),
         )
         .with_state(store)
         .layer(middleware::from_fn(named));
@@ -158,6 +163,61 @@ async fn event(State(store): State<Store>, body: Bytes) -> Response {
 
 async fn picture(State(store): State<Store>, Path(sha256): Path<String>, body: Bytes) -> Response {
     answer(&store, Delivery::Picture(sha256, body)).await
+}
+
+/// Bytes of a picture that are here.
+const UPLOAD_OFFSET: &str = "upload-offset";
+/// Bytes of the whole picture.
+const UPLOAD_LENGTH: &str = "upload-length";
+
+/// How much of a picture is here.
+async fn held(State(store): State<Store>, Path(sha256): Path<String>) -> Response {
+    match store.receive(Delivery::Ask(sha256)).await {
+        Ok(Receipt {
+            offset: Some(offset @ 1..),
+            ..
+        }) => (StatusCode::OK, [(UPLOAD_OFFSET, offset.to_string())]).into_response(),
+        Ok(_) => StatusCode::NOT_FOUND.into_response(),
+        Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e.to_string()).into_response(),
+    }
+}
+
+/// A piece of a picture.
+async fn piece(
+    State(store): State<Store>,
+    Path(sha256): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let (Some(offset), Some(total)) = (number(UPLOAD_OFFSET), number(UPLOAD_LENGTH)) else {
+        let reason = "Upload-Offset and Upload-Length are needed, both in bytes";
+        return (StatusCode::BAD_REQUEST, reason).into_response();
+    };
+    let end = offset.saturating_add(bytes.len() as u64);
+    let delivery = Delivery::Piece {
+        sha256,
+        offset,
+        total,
+        bytes,
+    };
+    match store.receive(delivery).await {
+        Ok(receipt) => match (receipt.status, receipt.offset) {
+            (ReceiptStatus::Partial, Some(held)) => {
+                let status = match held == end {
+                    true => StatusCode::NO_CONTENT,
+                    false => StatusCode::CONFLICT,
+                };
+                (status, [(UPLOAD_OFFSET, held.to_string())]).into_response()
+            }
+            _ => Json(Receipt {
+                offset: None,
+                ..receipt
+            })
+            .into_response(),
+        },
+        Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e.to_string()).into_response(),
+    }
 }
 
 async fn answer(store: &Store, delivery: Delivery) -> Response {

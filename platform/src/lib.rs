@@ -8,6 +8,7 @@ pub mod check;
 pub mod http;
 pub mod mqtt;
 pub mod page;
+pub mod parts;
 pub mod show;
 pub mod store;
 pub mod tls;

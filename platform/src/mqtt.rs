@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use wangge_protocol::Receipt;
+use wangge_protocol::{Receipt, ReceiptStatus};
 
 use crate::{
     show::Show,
@@ -35,6 +35,16 @@ const TOGETHER: usize = 100;
 const WAITING: usize = 1_024;
 /// Requests on their way to the connection.
 const REQUESTS: usize = 10;
+
+/// What stations publish, under their prefixes.
+const TOPICS: [&str; 5] = [
+    "alerts",
+    "gaps",
+    "telemetry/+",
+    "evidence/+",
+    // Picture, offset of the piece, bytes of the whole.
+    "evidence/+/+/+",
+];
 
 /// A broker and what to read there.
 #[derive(Clone)]
@@ -128,7 +138,7 @@ async fn connection(broker: &Broker, store: &Store, show: &mut Option<Show>) -> 
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 // Also where the session is present: the prefix may be another than last time.
-                let filters = ["alerts", "gaps", "telemetry/+", "evidence/+"].map(|topic| {
+                let filters = TOPICS.map(|topic| {
                     SubscribeFilter::new(format!("{}/{topic}", broker.prefix), QoS::AtLeastOnce)
                 });
                 if let Err(e) = client.try_subscribe_many(filters) {
@@ -193,9 +203,12 @@ async fn acknowledge(client: AsyncClient, mut waiting: mpsc::Receiver<Pending>) 
         let mut groups: Vec<(String, Vec<Receipt>)> = Vec::new();
         let mut messages = Vec::new();
         for pending in batch.drain(..) {
-            let Ok(receipt) = pending.answer.await else {
+            let Ok(mut receipt) = pending.answer.await else {
                 return; // the storage failed: no receipt, no acknowledgement
             };
+            if receipt.status == ReceiptStatus::Stored {
+                receipt.offset = None;
+            }
             match groups
                 .iter_mut()
                 .find(|(prefix, _)| *prefix == pending.prefix)
@@ -231,11 +244,30 @@ fn delivery(message: &Publish) -> Option<(&str, Delivery)> {
     let bytes = message.payload.clone();
     let topic = &message.topic;
     if let Some((prefix, sha256)) = topic.rsplit_once("/evidence/") {
-        return Some((prefix, Delivery::Picture(sha256.to_owned(), bytes)));
+        return Some((prefix, picture(sha256, bytes)?));
     }
     let prefix = topic
         .strip_suffix("/alerts")
         .or_else(|| topic.strip_suffix("/gaps"))
         .or_else(|| topic.rsplit_once("/telemetry/").map(|(prefix, _)| prefix))?;
     Some((prefix, Delivery::Event(bytes)))
+}
+
+/// `<sha256>` or `<sha256>/<offset>/<total>`; nothing at offset 0 is a question.
+fn picture(name: &str, bytes: bytes::Bytes) -> Option<Delivery> {
+    let Some((sha256, piece)) = name.split_once('/') else {
+        return Some(Delivery::Picture(name.to_owned(), bytes));
+    };
+    let sha256 = sha256.to_owned();
+    let (offset, total) = piece.split_once('/')?;
+    let (offset, total) = (offset.parse().ok()?, total.parse().ok()?);
+    Some(match offset {
+        0 if bytes.is_empty() => Delivery::Ask(sha256),
+        offset => Delivery::Piece {
+            sha256,
+            offset,
+            total,
+            bytes,
+        },
+    })
 }

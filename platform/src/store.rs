@@ -2,8 +2,9 @@
 //!
 //! `events.jsonl`: one line per message, appended and synced: `received` (Unix ms), `id`,
 //! `type`, `sha256`, and `body`, the exact bytes as a JSON string, so that the hash can be
-//! checked later. `evidence/<sha256>.jpg`: pictures. Both are read again at start; a last line
-//! that a crash cut off was never acknowledged and is cut away.
+//! checked later. `evidence/<sha256>.jpg`: pictures, `.part` while pieces are missing
+//! ([`crate::parts`]). All are read again at start; a last line that a crash cut off was never
+//! acknowledged and is cut away.
 //!
 //! One thread owns the files. Messages that come together share one sync. The memory that
 //! recognises repeats is 48 bytes a message and is never trimmed; a real platform keeps it in
@@ -14,7 +15,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, Write},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -28,6 +29,7 @@ use wangge_protocol::{Receipt, ReceiptStatus};
 use crate::{
     MAX_PICTURE,
     check::{Body, Checker, Event, Unfit},
+    parts::{MAX_PART_BYTES, MAX_PARTS, Parts, Piece},
     sha256,
     show::Show,
 };
@@ -36,6 +38,8 @@ use crate::{
 const WAITING: usize = 1_024;
 /// Messages per sync at most.
 const TOGETHER: usize = 512;
+/// Between two looks for incomplete pictures that nobody adds to.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Something received.
 #[derive(Clone, Debug)]
@@ -43,6 +47,16 @@ pub enum Delivery {
     Event(Bytes),
     /// The SHA-256 that it was delivered under, and the bytes.
     Picture(String, Bytes),
+    /// A piece of a picture.
+    Piece {
+        sha256: String,
+        offset: u64,
+        /// Bytes of the whole.
+        total: u64,
+        bytes: Bytes,
+    },
+    /// The question how much of a picture is here.
+    Ask(String),
 }
 
 /// Hands deliveries to the thread that owns the files.
@@ -120,6 +134,8 @@ struct Keeper {
     /// First 16 bytes of the id's SHA-256 -> SHA-256 of the message.
     known: HashMap<[u8; 16], [u8; 32]>,
     pictures: HashMap<String, PathBuf>,
+    parts: Parts,
+    swept: SystemTime,
 }
 
 /// A delivery that is answered after the next sync.
@@ -146,7 +162,7 @@ impl Keeper {
         let pictures = fs::read_dir(&evidence)?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|e| e != "part"))
+            .filter(|path| path.extension().is_some_and(|e| e != "part" && e != "new"))
             .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path.clone())))
             .collect::<HashMap<_, _>>();
         info!(
@@ -155,7 +171,12 @@ impl Keeper {
             "store {} opened",
             dir.display()
         );
+        let mut parts = Parts::open(&evidence, MAX_PARTS, MAX_PART_BYTES)?;
+        let swept = SystemTime::now();
+        parts.sweep(swept)?;
         Ok(Keeper {
+            parts,
+            swept,
             checker: Checker::new()?,
             show,
             evidence,
@@ -187,6 +208,13 @@ impl Keeper {
             let (receipt, event) = match delivery {
                 Delivery::Event(bytes) => self.event(&bytes, &mut lines)?,
                 Delivery::Picture(name, bytes) => (self.picture(name, &bytes)?, None),
+                Delivery::Piece {
+                    sha256,
+                    offset,
+                    total,
+                    bytes,
+                } => (self.piece(sha256, offset, total, &bytes)?, None),
+                Delivery::Ask(sha256) => (self.ask(sha256)?, None),
             };
             answers.push(Answer {
                 receipt,
@@ -210,6 +238,10 @@ impl Keeper {
         Ok(())
     }
 
+    fn has(&self, picture: &str) -> bool {
+        self.pictures.contains_key(picture)
+    }
+
     fn event(
         &mut self,
         bytes: &[u8],
@@ -220,6 +252,7 @@ impl Keeper {
             id: id.to_owned(),
             sha256: sha256.clone(),
             status,
+            offset: None,
             reason,
         };
         let event = match self.checker.check(bytes) {
@@ -249,7 +282,7 @@ impl Keeper {
                 .data
                 .evidence
                 .iter()
-                .find(|e| !self.pictures.contains_key(&e.sha256))
+                .find(|e| !self.has(&e.sha256) && !e.thumbnail.iter().any(|t| self.has(t)))
         {
             let reason = format!("picture {} is not here", missing.sha256);
             return Ok((
@@ -279,6 +312,7 @@ impl Keeper {
             id: name.clone(),
             sha256: sha256.clone(),
             status: ReceiptStatus::Refused,
+            offset: None,
             reason: Some(reason),
         };
         if bytes.len() > MAX_PICTURE {
@@ -289,20 +323,75 @@ impl Keeper {
             return Ok(refused("its bytes do not have this hash".to_owned()));
         }
         if !self.pictures.contains_key(&name) {
-            let path = self.evidence.join(format!("{name}.{}", extension(bytes)));
-            let part = path.with_extension("part");
-            let mut file = File::create(&part)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&part, &path)?;
-            File::open(&self.evidence)?.sync_all()?;
-            self.show.picture(&name, &path, bytes.len());
-            self.pictures.insert(name.clone(), path);
+            self.keep(&name, bytes)?;
         }
         Ok(Receipt {
             id: name,
             sha256,
             status: ReceiptStatus::Stored,
+            offset: None,
+            reason: None,
+        })
+    }
+
+    /// Stores a picture whose hash is right.
+    fn keep(&mut self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.evidence.join(format!("{name}.{}", extension(bytes)));
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(&self.evidence)?.sync_all()?;
+        self.parts.remove(name)?;
+        self.show.picture(name, &path, bytes.len());
+        self.pictures.insert(name.to_owned(), path);
+        Ok(())
+    }
+
+    fn piece(
+        &mut self,
+        name: String,
+        offset: u64,
+        total: u64,
+        bytes: &[u8],
+    ) -> anyhow::Result<Receipt> {
+        let now = SystemTime::now();
+        if now.duration_since(self.swept).unwrap_or_default() >= SWEEP_EVERY {
+            self.swept = now;
+            self.parts.sweep(now)?;
+        }
+        if self.pictures.contains_key(&name) {
+            return self.ask(name);
+        }
+        let (status, offset, reason) = match self.parts.add(&name, offset, total, bytes, now)? {
+            Piece::Held(held) => (ReceiptStatus::Partial, Some(held), None),
+            Piece::Refused(reason) => (ReceiptStatus::Refused, None, Some(reason)),
+            Piece::Whole(picture) => {
+                self.keep(&name, &picture)?;
+                (ReceiptStatus::Stored, None, None)
+            }
+        };
+        Ok(Receipt {
+            id: name.clone(),
+            sha256: name,
+            status,
+            offset,
+            reason,
+        })
+    }
+
+    /// How much of a picture is here; of a whole one `offset` has the size, too.
+    fn ask(&self, name: String) -> anyhow::Result<Receipt> {
+        let (status, offset) = match self.pictures.get(&name) {
+            Some(path) => (ReceiptStatus::Stored, fs::metadata(path)?.len()),
+            None => (ReceiptStatus::Partial, self.parts.held(&name)),
+        };
+        Ok(Receipt {
+            id: name.clone(),
+            sha256: name,
+            status,
+            offset: Some(offset),
             reason: None,
         })
     }

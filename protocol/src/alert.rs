@@ -367,4 +367,8 @@ pub struct EvidenceRef {
     /// When it was taken, RFC 3339.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
     pub taken_at: String,
+    /// SHA-256 of a small JPEG of the same, where a thin link is sent that one first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::SHA256)))]
+    pub thumbnail: Option<String>,
 }

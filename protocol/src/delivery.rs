@@ -77,6 +77,9 @@ pub struct Receipt {
     pub sha256: String,
     /// What the receiver did with it.
     pub status: ReceiptStatus,
+    /// With `partial`: how many bytes of the picture are stored, from its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Why, when it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -93,4 +96,6 @@ pub enum ReceiptStatus {
     EvidenceMissing,
     /// It will never be accepted as it is.
     Refused,
+    /// A picture that comes in pieces: what is stored of it so far, see `offset`.
+    Partial,
 }

@@ -9,6 +9,7 @@ mod device;
 mod ground;
 mod input;
 mod installed;
+mod line;
 mod link;
 mod polygon;
 mod preset;
@@ -31,7 +32,7 @@ use std::{
 };
 
 use super::{
-    Config,
+    Config, Vision,
     document::{At, Document},
     faults::{Faults, Level},
     limits,
@@ -75,7 +76,11 @@ pub(super) fn config(
     let written = raw.calendar.as_ref();
     let calendars = calendar::calendars(&mut cx, written, &station, own, &cameras);
     let streams = stream::streams(&mut cx, raw, &devices);
-    let uplinks = uplink::uplinks(&mut cx, raw, &station.id, &streams);
+    let local = line::Local {
+        station: &station,
+        days: &calendars.days,
+    };
+    let uplinks = uplink::uplinks(&mut cx, raw, local, &streams);
     let profile = station::platform(&mut cx, raw.platform.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
@@ -87,7 +92,10 @@ pub(super) fn config(
         buses: links.buses,
         cameras,
         calendars,
-        vision: vision.map(|v| v.vision),
+        vision: vision.map(|v| Vision {
+            thumbnails: uplinks.iter().any(|u| u.line.pictures.are_small()),
+            ..v.vision
+        }),
         devices,
         streams,
         uplinks,

@@ -69,6 +69,10 @@ pub const MAX_STREAMS: usize = 32;
 pub const MAX_FIELDS: usize = 64;
 /// Uplinks share the spool's one-byte lane number and its space.
 pub const MAX_UPLINKS: usize = 8;
+/// Bytes of a piece of a picture.
+pub const CHUNK: RangeInclusive<u64> = 4 * 1024..=2 * 1024 * 1024;
+/// Bytes of a budget.
+pub const BUDGET: RangeInclusive<u64> = 1_000_000..=4_000_000_000_000;
 /// Profiles written in the configuration file.
 pub const MAX_PROFILES: usize = 64;
 /// Points of a Modbus profile.

@@ -7,6 +7,7 @@ pub mod code;
 mod document;
 mod faults;
 pub mod limits;
+pub mod line;
 mod load;
 pub mod platform;
 mod raw;
@@ -32,6 +33,7 @@ use crate::{
 pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
 pub use storage::Quota;
+pub use line::Line;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 
 /// A whole station, valid.
@@ -542,6 +544,8 @@ pub struct Vision {
     pub decoder: VideoDecoder,
     /// Who may open pictures as they were before heads and plates were hidden.
     pub sealed_for: Option<Recipient>,
+    /// Whether some uplink wants a small picture with each.
+    pub thumbnails: bool,
 }
 
 /// What decodes video; whatever cannot is replaced by the processor.
@@ -583,6 +587,7 @@ pub struct Uplink {
     pub alerts: bool,
     /// Names of streams it carries.
     pub streams: Vec<Arc<str>>,
+    pub line: Line,
 }
 
 #[derive(Clone, Debug)]

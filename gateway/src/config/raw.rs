@@ -532,6 +532,37 @@ pub struct RawUplink {
     #[serde(default)]
     #[schemars(example = ["bins"])]
     pub streams: Vec<String>,
+    /// Largest piece in which a large picture goes, so that an alert can overtake it and a cut
+    /// costs one piece; `64KiB` when left out.
+    pub chunk: Option<SizeText>,
+    /// Which pictures go with an alert: `full` (when left out), `thumbnail-first`, the pictures
+    /// themselves following later, or `thumbnail-only`, when the platform asks for them.
+    pub pictures: Option<RawPictures>,
+    /// Bytes that may cross the line in a day or month, `SIZE/day` or `SIZE/month`; when they are
+    /// spent, alerts only.
+    #[schemars(
+        regex(pattern = r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?B/(day|month)$"),
+        example = &"200MiB/month"
+    )]
+    pub budget: Option<String>,
+    /// When readings and late pictures may go, by local time; at all times when left out.
+    #[schemars(
+        length(min = 1, max = limits::MAX_WINDOWS),
+        extend("examples" = [["22:00-06:00"]])
+    )]
+    pub windows: Option<Vec<String>>,
+}
+
+/// Which pictures go with an alert.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawPictures {
+    /// The pictures themselves, before the alert.
+    Full,
+    /// A small one before the alert, the picture itself afterwards.
+    ThumbnailFirst,
+    /// A small one before the alert, the picture itself if the platform asks for it.
+    ThumbnailOnly,
 }
 
 /// What counts as delivered.

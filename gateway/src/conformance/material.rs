@@ -282,6 +282,7 @@ impl Picture {
             media_type: "image/jpeg".to_owned(),
             role: "scene".to_owned(),
             taken_at: Timestamp::now().to_string(),
+            thumbnail: None,
         }
     }
 

@@ -208,6 +208,19 @@ impl Collector for Snapshot {
             "Connections lost or refused, time-outs, errors",
         );
         family(e, Counter, m, uplinks(|u| u.faults as f64))?;
+        let m = ("uplink_bytes", "Bytes over the line, both ways, about");
+        family(e, Counter, m, uplinks(|u| u.carried as f64))?;
+        let budgets = |value: fn(&super::BudgetStatus) -> f64| {
+            s.uplinks.iter().filter_map(move |u| {
+                let budget = u.budget.as_ref()?;
+                let labels = vec![("uplink", u.name.as_str()), ("per", budget.per.as_str())];
+                Some((labels, value(budget)))
+            })
+        };
+        let m = ("uplink_budget_bytes", "Bytes that the line may carry");
+        family(e, Gauge, m, budgets(|b| b.bytes as f64))?;
+        let m = ("uplink_budget_spent_bytes", "Bytes of it that are spent");
+        family(e, Gauge, m, budgets(|b| b.spent as f64))?;
 
         let totals = s.totals.iter().flat_map(|total| {
             let states = [

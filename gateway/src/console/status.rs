@@ -157,15 +157,35 @@ pub struct UplinkStatus {
     pub strange_receipts: u64,
     pub poisoned: u64,
     pub faults: u64,
+    /// Bytes over the line in both directions since the start, about.
+    #[serde(default)]
+    pub carried: u64,
+    /// Of the day's or month's budget, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStatus>,
+    /// Whether readings and late pictures may go now, where there are windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_open: Option<bool>,
     /// What went wrong last, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// Bytes agreed.
+    pub bytes: u64,
+    /// `day` or `month`.
+    pub per: String,
+    /// Bytes spent in this one.
+    pub spent: u64,
 }
 
 impl UplinkStatus {
     /// Reads an uplink's counters.
     pub fn new(name: &str, counters: &UplinkCounters) -> Self {
         let (connected, last_error) = counters.link.get();
+        let line = counters.line.get();
         UplinkStatus {
             name: name.to_owned(),
             connected,
@@ -174,6 +194,13 @@ impl UplinkStatus {
             strange_receipts: counters.strange_receipts.get(),
             poisoned: counters.poisoned.get(),
             faults: counters.faults.get(),
+            carried: counters.carried.get(),
+            budget: line.budget.map(|(budget, spent)| BudgetStatus {
+                bytes: budget.bytes,
+                per: budget.per.word().to_owned(),
+                spent,
+            }),
+            window_open: line.open,
             last_error,
         }
     }

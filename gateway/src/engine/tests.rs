@@ -47,6 +47,7 @@ impl Station {
             border: Border::Receipt,
             alerts: true,
             streams: Vec::new(),
+            line: config::Line::default(),
         }];
         let names = ["city".into()];
         let (spool, _) = Spool::open(&config.storage, &config.station.id, &names).unwrap();

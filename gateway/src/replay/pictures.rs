@@ -55,6 +55,7 @@ impl Pictures {
                 media_type: media_type.into(),
                 role: role.into(),
                 taken_at: taken_at.to_string(),
+                thumbnail: None,
             })
         }))
     }

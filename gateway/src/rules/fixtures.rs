@@ -141,6 +141,7 @@ pub(crate) fn picture(n: u8) -> EvidenceRef {
         media_type: "image/jpeg".into(),
         role: "scene".into(),
         taken_at: "2026-11-22T06:00:00Z".into(),
+        thumbnail: None,
     }
 }
 

@@ -161,6 +161,7 @@ impl EvidenceStore {
             media_type: media_type.into(),
             role: role.into(),
             taken_at: taken_at.to_string(),
+            thumbnail: None,
         })
     }
 
@@ -216,6 +217,12 @@ impl EvidenceStore {
     /// Whether the picture is there; its content is not read.
     pub fn holds(&self, sha256: &str) -> bool {
         self.path(sha256).is_file()
+    }
+
+    /// Bytes of a picture, if it is there.
+    pub fn size(&self, sha256: &str) -> Option<u64> {
+        let meta = fs::metadata(self.path(sha256)).ok()?;
+        meta.is_file().then_some(meta.len())
     }
 
     /// Bytes of all pictures.

@@ -167,6 +167,9 @@ pub const GAP_STREAM: &str = "gaps";
 /// Stream for records whose own stream cannot be known any more: lost or unreadable.
 pub const UNKNOWN_STREAM: &str = "unknown";
 
+/// Role of a picture in a record that goes nowhere with it, and is kept as long as its others.
+pub const KEPT: &str = "kept";
+
 /// A record that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

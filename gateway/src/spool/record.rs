@@ -190,6 +190,7 @@ impl Frame<'_> {
                     media_type: picture.media_type.to_owned(),
                     role: picture.role.to_owned(),
                     taken_at: picture.taken_at.to_owned(),
+                    thumbnail: None,
                 })
                 .collect(),
             body: self.body.to_vec(),
@@ -297,6 +298,7 @@ mod tests {
                 media_type: "image/jpeg".into(),
                 role: "scene".into(),
                 taken_at: "2026-08-21T09:00:00Z".into(),
+                thumbnail: None,
             }],
             body: br#"{"specversion":"1.0"}"#.to_vec(),
         }
@@ -363,7 +365,7 @@ mod tests {
                 lane: lane(), stream, id, count, body,
                 evidence: hashes.iter().map(|hash| EvidenceRef {
                     sha256: hex(hash), bytes: 1, media_type: "image/jpeg".into(),
-                    role: "scene".into(), taken_at: String::new(),
+                    role: "scene".into(), taken_at: String::new(), thumbnail: None,
                 }).collect(),
             };
             prop_assert_eq!(decode(&encoded(&record)).unwrap().record(lane()), record);

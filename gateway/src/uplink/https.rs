@@ -1,5 +1,9 @@
 //! The uplink to an HTTPS receiver: `POST <url>/events`, `PUT <url>/evidence/<sha256>`, each
 //! answered by 200 and a receipt. Anything else is no receipt, whatever its status says.
+//!
+//! A large picture goes in pieces: `HEAD <url>/evidence/<sha256>` asks for `Upload-Offset`, how
+//! much of it is there; `PATCH` adds a piece and is answered by 204 and the new `Upload-Offset`,
+//! the last one by 200 and the receipt, one at a wrong place by 409 and the right place.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -14,7 +18,7 @@ use wangge_protocol::Receipt;
 use super::{
     fault::{Fault, FaultKind},
     lane::Token,
-    link::{Content, Parcel, Report},
+    link::{Content, Parcel, Piece, Report},
     pace::Backoff,
 };
 use crate::{config::Tls, tls};
@@ -36,7 +40,22 @@ const RETRY_TLS: Backoff = Backoff {
     cap: Duration::from_secs(30),
 };
 
-type Reply = Pin<Box<dyn Future<Output = (Token, Result<Receipt, Problem>)> + Send>>;
+/// Bytes of a picture that are there.
+const UPLOAD_OFFSET: &str = "upload-offset";
+/// Bytes of the whole picture.
+const UPLOAD_LENGTH: &str = "upload-length";
+
+type Reply = Pin<Box<dyn Future<Output = (Token, Result<Word, Problem>)> + Send>>;
+
+/// What a receiver answers when nothing is wrong.
+#[derive(Debug)]
+enum Word {
+    /// About the message, and about others.
+    Receipts(Receipt, Vec<Receipt>),
+    /// So much of the picture is there.
+    Held(u64),
+    NoPieces,
+}
 
 /// Why a request brought no receipt.
 #[derive(Debug)]
@@ -65,6 +84,8 @@ pub struct Https {
     retry_at: Instant,
     failures: u32,
     requests: FuturesUnordered<Reply>,
+    /// Receipts that came in the answer to another message.
+    others: Vec<Receipt>,
     /// What was last complained about; a repeat is not news.
     complaint: Option<String>,
     rng: StdRng,
@@ -90,6 +111,7 @@ impl Https {
             retry_at: Instant::now(),
             failures: 0,
             requests: FuturesUnordered::new(),
+            others: Vec::new(),
             complaint: None,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -109,10 +131,26 @@ impl Https {
         let base = self.url.as_str().trim_end_matches('/');
         let patience =
             REPLY_TIMEOUT + Duration::from_secs(parcel.bytes.len() as u64 / SLOWEST_LINK);
+        let mut piece = Piece::Whole;
         let request = match &parcel.content {
-            Content::Picture { sha256, media_type } => client
-                .put(format!("{base}/evidence/{sha256}"))
-                .header(header::CONTENT_TYPE, media_type),
+            Content::Picture {
+                sha256,
+                media_type,
+                piece: what,
+                total,
+            } => {
+                piece = *what;
+                let url = format!("{base}/evidence/{sha256}");
+                match piece {
+                    Piece::Whole => client.put(url).header(header::CONTENT_TYPE, media_type),
+                    Piece::Ask => client.head(url),
+                    Piece::Part { offset, .. } => client
+                        .patch(url)
+                        .header(header::CONTENT_TYPE, "application/offset+octet-stream")
+                        .header(UPLOAD_OFFSET, offset)
+                        .header(UPLOAD_LENGTH, *total),
+                }
+            }
             Content::Event { .. } => client
                 .post(format!("{base}/events"))
                 .header(header::CONTENT_TYPE, "application/cloudevents+json"),
@@ -123,8 +161,9 @@ impl Https {
         };
         let request = request.body(parcel.bytes).timeout(patience);
         let token = parcel.token;
-        self.requests
-            .push(Box::pin(async move { (token, exchange(request).await) }));
+        self.requests.push(Box::pin(
+            async move { (token, exchange(request, piece).await) },
+        ));
     }
 
     /// See [`super::link::Link::next`].
@@ -136,6 +175,9 @@ impl Https {
                     return Report::Connected;
                 }
                 continue;
+            }
+            if !self.others.is_empty() {
+                return Report::Receipts(std::mem::take(&mut self.others));
             }
             match self.requests.next().await {
                 Some((token, result)) => return self.report(token, result),
@@ -162,15 +204,18 @@ impl Https {
         }
     }
 
-    fn report(&mut self, token: Token, result: Result<Receipt, Problem>) -> Report {
+    fn report(&mut self, token: Token, result: Result<Word, Problem>) -> Report {
+        if result.is_ok() && self.complaint.take().is_some() {
+            info!(uplink = self.name, "the platform answers again");
+        }
         match result {
-            Ok(receipt) => {
-                if self.complaint.take().is_some() {
-                    info!(uplink = self.name, "the platform answers again");
-                }
+            Ok(Word::Receipts(receipt, others)) => {
+                self.others = others;
                 // The token travels with its request, so a receipt for another message is none.
                 Report::Answered(token, receipt)
             }
+            Ok(Word::Held(bytes)) => Report::Held(token, bytes),
+            Ok(Word::NoPieces) => Report::NoPieces(token),
             Err(Problem::Refused(text)) => {
                 self.complain(&text);
                 Report::Refused(token, text)
@@ -240,12 +285,15 @@ fn client(tls: &Tls, agent: &str) -> Result<reqwest::Client, String> {
         .map_err(|e| Fault::of(&e).text)
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> Result<Receipt, Problem> {
+async fn exchange(request: reqwest::RequestBuilder, piece: Piece) -> Result<Word, Problem> {
     let mut reply = request
         .send()
         .await
         .map_err(|e| Problem::Unanswered(unanswered(&e)))?;
     let status = reply.status();
+    if let Some(word) = about_pieces(piece, status, reply.headers()) {
+        return Ok(word);
+    }
     if !status.is_success() {
         return Err(refusal(status, &reply));
     }
@@ -262,12 +310,47 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Receipt, Problem> 
             )));
         }
     }
-    serde_json::from_slice(&body).map_err(|_| {
+    receipts(&body).ok_or_else(|| {
         let start: String = String::from_utf8_lossy(&body).chars().take(80).collect();
         Problem::Failed(format!(
             "the platform answers {status} with {start:?}, which is no receipt"
         ))
     })
+}
+
+/// One receipt, or an array of which the first is about the message.
+fn receipts(body: &[u8]) -> Option<Word> {
+    let mut receipts = super::receipts(body)?;
+    if receipts.is_empty() {
+        return None;
+    }
+    let others = receipts.split_off(1);
+    Some(Word::Receipts(receipts.pop()?, others))
+}
+
+/// What an answer says of a picture in pieces, if that is what it is about.
+fn about_pieces(piece: Piece, status: StatusCode, headers: &header::HeaderMap) -> Option<Word> {
+    let offset = headers
+        .get(UPLOAD_OFFSET)
+        .and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    match (piece, status) {
+        (Piece::Whole, _) => None,
+        (
+            Piece::Ask | Piece::Part { .. },
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED,
+        )
+        | (Piece::Part { .. }, StatusCode::NOT_FOUND) => Some(Word::NoPieces),
+        // Nothing is there, which is also what a receiver without pieces may say; it then says
+        // 404 or 405 to the first of them.
+        (Piece::Ask, StatusCode::NOT_FOUND) => Some(Word::Held(0)),
+        (Piece::Ask, StatusCode::OK | StatusCode::NO_CONTENT) => {
+            Some(offset.map_or(Word::NoPieces, Word::Held))
+        }
+        (Piece::Part { .. }, StatusCode::NO_CONTENT | StatusCode::CONFLICT) => {
+            offset.map(Word::Held)
+        }
+        _ => None,
+    }
 }
 
 fn unanswered(error: &reqwest::Error) -> Fault {
@@ -318,7 +401,7 @@ pub(super) async fn complaint(url: &str, ca: &std::path::Path, body: &'static [u
         client: None,
     };
     let request = client(&tls, "test").unwrap().post(url).body(body);
-    match exchange(request).await {
+    match exchange(request, Piece::Whole).await {
         Err(Problem::Unanswered(fault)) => fault.text,
         other => format!("{other:?}"),
     }

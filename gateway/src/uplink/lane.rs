@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use wangge_protocol::TYPE_RAISED;
 
 use crate::spool::{Class, Record, Seq};
 
@@ -72,12 +75,19 @@ pub struct Item {
     pub sha256: Option<[u8; 32]>,
     /// SHA-256 of the pictures that go before it.
     pub pictures: Vec<Arc<str>>,
+    /// The alert that it is about: its messages keep their order.
+    pub subject: Option<String>,
     pub course: Course,
 }
 
 impl Item {
     pub fn new(record: Record, pictures: Vec<Arc<str>>, hashed: bool) -> Self {
+        let subject = match record.lane.class {
+            Class::Alert => envelope(&record.body).map(|e| e.subject),
+            _ => None,
+        };
         Item {
+            subject,
             id: record.id,
             stream: record.stream,
             sha256: hashed.then(|| Sha256::digest(&record.body).into()),
@@ -88,8 +98,25 @@ impl Item {
     }
 }
 
+/// What the queue must know of a message that is opaque to it otherwise.
+#[derive(Deserialize)]
+struct Envelope {
+    subject: String,
+    #[serde(rename = "type")]
+    event_type: String,
+}
+
+fn envelope(body: &[u8]) -> Option<Envelope> {
+    serde_json::from_slice(body).ok()
+}
+
+/// Whether an alert begins with this message, so that none of its own can come after it.
+pub fn begins_alert(record: &Record) -> bool {
+    envelope(&record.body).is_some_and(|e| e.event_type == TYPE_RAISED)
+}
+
 /// The part of a spool lane that is in memory: everything between the oldest entry without a
-/// receipt and `after`.
+/// receipt and `after`, and what of [`Lane::ahead`] has no receipt.
 #[derive(Debug)]
 pub struct Lane {
     pub items: BTreeMap<Seq, Item>,
@@ -101,6 +128,10 @@ pub struct Lane {
     pub more: bool,
     /// Most items in memory.
     pub limit: usize,
+    /// Entries beyond `after` that were taken out of turn, until `after` has passed them.
+    pub ahead: BTreeSet<Seq>,
+    /// The last look in turn found as many as it asked for.
+    pub backlog: bool,
 }
 
 impl Lane {
@@ -111,6 +142,8 @@ impl Lane {
             after: None,
             more: true,
             limit,
+            ahead: BTreeSet::new(),
+            backlog: false,
         }
     }
 
@@ -118,5 +151,11 @@ impl Lane {
     /// many at a time.
     pub fn wants(&self) -> Option<usize> {
         (self.more && self.items.len() <= self.limit / 2).then(|| self.limit - self.items.len())
+    }
+
+    /// Items in memory that were taken out of turn.
+    pub fn early(&self) -> impl DoubleEndedIterator<Item = &Seq> {
+        let from = self.after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((from, Bound::Unbounded))
     }
 }

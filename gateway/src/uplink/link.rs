@@ -26,7 +26,21 @@ pub enum Content {
     Picture {
         sha256: Arc<str>,
         media_type: String,
+        piece: Piece,
+        /// Bytes of the whole picture.
+        total: u64,
     },
+}
+
+/// What of a picture is sent at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Piece {
+    #[default]
+    Whole,
+    /// Nothing; how much does the receiver have?
+    Ask,
+    /// So many bytes from there.
+    Part { offset: u64, length: u64 },
 }
 
 /// What a transport reports.
@@ -42,6 +56,10 @@ pub enum Report {
     Receipts(Vec<Receipt>),
     /// The platform's word in answer to this message, which it must name.
     Answered(Token, Receipt),
+    /// In answer to this message: so many bytes of the picture are there.
+    Held(Token, u64),
+    /// The receiver knows nothing of pictures in pieces.
+    NoPieces(Token),
     /// Something in a receipt's place that is none.
     Garbled,
     /// It will never be taken as it is.

@@ -5,31 +5,39 @@
 //! queue's next time-out: nothing is polled.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
+use wangge_protocol::Receipt;
 
 use self::{
+    gate::Gate,
     lane::Token,
-    link::{Content, Link, Parcel, Report},
-    queue::{Queue, Want},
+    link::{Content, Link, Parcel, Piece, Report},
+    queue::{Pieces, Queue, Want},
+    tariff::{Kind, Tariff},
 };
 use crate::{
     clock::Clock,
     config::{self, UplinkLink},
     counters::UplinkCounters,
-    spool::{Entry, Lane, Seq, Spool, SpoolError, evidence::EvidenceStore},
+    spool::{Batch, Entry, Lane, Seq, Spool, SpoolError, StateEntries, evidence::EvidenceStore},
 };
 
+mod budget;
 mod fault;
+mod gate;
 mod https;
 mod lane;
 mod link;
@@ -37,6 +45,7 @@ mod mqtt;
 mod pace;
 mod pictures;
 mod queue;
+mod tariff;
 mod wire;
 
 /// Largest picture that is delivered, bytes; the reference receiver takes the same.
@@ -63,18 +72,40 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let seed = rand::random();
-    let (link, border) = match uplink.link {
+    let clock = Clock::start();
+    let tariff = tariff(&uplink.link);
+    let (link, border, pings) = match uplink.link {
         UplinkLink::Mqtt { addr, prefix } => {
-            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, uplink.border, seed);
-            (Link::Mqtt(Box::new(link)), uplink.border)
+            let keep_alive = match uplink.line.budget {
+                Some(_) => wire::KEEP_ALIVE_METERED,
+                None => wire::KEEP_ALIVE,
+            };
+            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, uplink.border, keep_alive, seed);
+            (Link::Mqtt(Box::new(link)), uplink.border, Some(keep_alive))
         }
         UplinkLink::Https { url, tls, token } => {
             let link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
             // There is no broker in between: the answer to the request is the receipt.
-            (Link::Https(Box::new(link)), config::Border::Receipt)
+            (Link::Https(Box::new(link)), config::Border::Receipt, None)
         }
     };
-    let queue = Queue::new(border, !uplink.streams.is_empty(), counters.clone(), seed);
+    let Some(state) = stored_state(&spool, &uplink.name, &stop).await else {
+        return;
+    };
+    let gate = Gate::new(
+        uplink.name.clone(),
+        &uplink.line,
+        (tariff, pings),
+        &state,
+        counters.clone(),
+        clock.now().wall,
+    );
+    let pieces = match border {
+        config::Border::Receipt => Pieces::of(uplink.line.chunk),
+        config::Border::Broker => Pieces::never(),
+    };
+    let carries_telemetry = !uplink.streams.is_empty() || uplink.line.pictures.come_later();
+    let queue = Queue::new(border, carries_telemetry, pieces, counters.clone(), seed);
     let appended = spool.appended();
     let courier = Courier {
         name: uplink.name,
@@ -84,17 +115,59 @@ pub async fn run(
         spool,
         evidence,
         counters,
-        clock: Clock::start(),
+        clock,
+        gate,
+        last_sent: None,
         jobs: FuturesUnordered::new(),
         fetching: false,
         settling: false,
+        noting: false,
         settled: Vec::new(),
         poison: Vec::new(),
         settle_at: None,
         retry_at: None,
         complaint: None,
+        open: VecDeque::new(),
     };
     courier.run(appended, stop).await;
+}
+
+fn tariff(link: &UplinkLink) -> Tariff {
+    match link {
+        UplinkLink::Mqtt { addr, prefix } => Tariff {
+            tls: addr.tls.is_some(),
+            kind: Kind::Mqtt {
+                // `/telemetry/STREAM` and the like.
+                topic: prefix.len() as u64 + 16,
+            },
+        },
+        UplinkLink::Https { url, .. } => Tariff {
+            tls: url.scheme() == "https",
+            kind: Kind::Https,
+        },
+    }
+}
+
+/// What earlier runs stored; `None` when it is time to stop.
+async fn stored_state(
+    spool: &Spool,
+    uplink: &str,
+    stop: &CancellationToken,
+) -> Option<StateEntries> {
+    loop {
+        match spool.state().await {
+            Ok(state) => return Some(state),
+            Err(SpoolError::Closed) => return None,
+            Err(e) => warn!(
+                uplink,
+                "the spool fails: {e}; trying again every {SPOOL_RETRY:?}"
+            ),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SPOOL_RETRY) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
 }
 
 /// Work that the spool or the disk does meanwhile.
@@ -109,6 +182,10 @@ enum Done {
         poison: Vec<(Seq, String)>,
     },
     Read(Arc<str>, Result<Vec<u8>, String>),
+    /// A picture that the platform asked for, and its bytes if it is here.
+    Looked(Arc<str>, Option<u64>),
+    /// The budget was stored, or not.
+    Noted(Option<SpoolError>),
 }
 
 struct Courier {
@@ -120,9 +197,13 @@ struct Courier {
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
     clock: Clock,
+    gate: Gate,
+    /// When a message last left.
+    last_sent: Option<Duration>,
     jobs: FuturesUnordered<Job>,
     fetching: bool,
     settling: bool,
+    noting: bool,
     /// To be passed to the spool.
     settled: Vec<Seq>,
     /// To be given up, with the reason.
@@ -132,6 +213,8 @@ struct Courier {
     retry_at: Option<Instant>,
     /// What it last failed with; a repeat is not news.
     complaint: Option<String>,
+    /// Pictures that pieces are cut from.
+    open: VecDeque<(Arc<str>, Bytes)>,
 }
 
 impl Courier {
@@ -139,11 +222,16 @@ impl Courier {
         let mut last_words = None;
         self.queue.appended(*appended.borrow_and_update());
         loop {
-            let now = self.clock.now().mono;
+            let now = self.clock.now();
+            let allowance = self.gate.allowance(now);
+            let now = now.mono;
+            self.queue.allow(allowance);
             self.queue.expire(now);
+            self.look();
             self.dispatch();
             self.fetch();
             self.settle(false);
+            self.note_spent();
             if last_words.is_some_and(|until| until <= Instant::now() || self.queue.is_idle()) {
                 break;
             }
@@ -163,6 +251,8 @@ impl Courier {
             }
         }
         self.settle(true);
+        let last = self.gate.last(self.clock.now());
+        self.note(last);
         while let Some(done) = self.jobs.next().await {
             if let Done::Settled { .. } = done {
                 self.finish(done);
@@ -177,12 +267,19 @@ impl Courier {
 
     /// Sends all that may go now.
     fn dispatch(&mut self) {
+        self.queue.link_takes(self.link.max_payload() as u64);
         while self.link.room() > 0 {
             let Some(token) = self.queue.next(self.clock.now().mono) else {
                 return;
             };
             match token {
-                Token::Picture(sha256) => self.read(sha256),
+                Token::Picture(sha256) => {
+                    let open = self.open.iter().find(|(name, _)| *name == sha256);
+                    match open.map(|(_, bytes)| bytes.clone()) {
+                        Some(bytes) => self.send_picture(sha256, &bytes),
+                        None => self.read(sha256),
+                    }
+                }
                 Token::Entry(class, seq) => {
                     let Some((stream, bytes)) = self.queue.item(class, seq) else {
                         continue;
@@ -201,6 +298,14 @@ impl Courier {
     fn send(&mut self, parcel: Parcel) {
         let (bytes, limit) = (parcel.bytes.len(), self.link.max_payload());
         if bytes <= limit {
+            let now = self.clock.now();
+            let pooled = self
+                .last_sent
+                .is_some_and(|at| now.mono < at + gate::POOLED);
+            let connects = !pooled && matches!(self.link, Link::Https(_));
+            self.last_sent = Some(now.mono);
+            self.gate.sent(bytes, connects, now);
+            self.queue.allow(self.gate.allowance(now));
             return self.link.send(parcel);
         }
         let reason = format!("{bytes} bytes, and the receiver takes {limit} at most");
@@ -291,6 +396,28 @@ impl Courier {
         }));
     }
 
+    /// Stores what is spent of the budget, when it has become enough.
+    fn note_spent(&mut self) {
+        if self.noting {
+            return;
+        }
+        let changed = self.gate.take_changed(self.clock.now());
+        self.note(changed);
+    }
+
+    fn note(&mut self, entry: Option<(Vec<u8>, Vec<u8>)>) {
+        let Some((key, value)) = entry else { return };
+        self.noting = true;
+        let spool = self.spool.clone();
+        self.jobs.push(Box::pin(async move {
+            let batch = Batch {
+                records: Vec::new(),
+                state: vec![(key, Some(value))],
+            };
+            Done::Noted(spool.append(batch).await.err())
+        }));
+    }
+
     fn finish(&mut self, done: Done) {
         match done {
             Done::Fetched(want, Ok(entries)) => {
@@ -315,26 +442,89 @@ impl Courier {
                 }
             }
             Done::Read(sha256, bytes) => self.picture_read(sha256, bytes),
+            Done::Noted(error) => {
+                self.noting = false;
+                if let Some(e) = error {
+                    self.spool_failed(&e);
+                }
+            }
+            Done::Looked(sha256, Some(bytes)) => self.queue.bring(&sha256, bytes),
+            Done::Looked(sha256, None) => {
+                info!(uplink = %self.name, %sha256, "the platform asks for a picture that is not here any more");
+            }
         }
     }
 
     fn picture_read(&mut self, sha256: Arc<str>, bytes: Result<Vec<u8>, String>) {
         let token = Token::Picture(sha256.clone());
         // The connection may have gone meanwhile; the queue then asks for it again.
-        let media_type = match self.queue.media_type(&sha256) {
-            Some(media_type) if self.queue.is_handed(&token) => media_type.to_owned(),
-            _ => return,
-        };
+        if !self.queue.is_handed(&token) {
+            return;
+        }
+        let now = self.clock.now().mono;
         match bytes {
-            Ok(bytes) => self.send(Parcel {
-                token,
-                content: Content::Picture { sha256, media_type },
-                bytes: bytes.into(),
-            }),
+            Ok(bytes) if bytes.len() > MAX_PICTURE => {
+                let reason = format!("{} bytes; {MAX_PICTURE} is the limit", bytes.len());
+                self.queue.refused(&token, &reason, now);
+            }
+            Ok(bytes) => {
+                let bytes = Bytes::from(bytes);
+                self.send_picture(sha256.clone(), &bytes);
+                self.open.push_back((sha256, bytes));
+                if self.open.len() > queue::PICTURES_FLYING {
+                    self.open.pop_front();
+                }
+            }
             Err(reason) => {
                 let reason = format!("evidence cannot be read: {reason}");
-                self.queue.refused(&token, &reason, self.clock.now().mono);
+                self.queue.refused(&token, &reason, now);
             }
+        }
+    }
+
+    /// Sends of a picture what the queue decided.
+    fn send_picture(&mut self, sha256: Arc<str>, bytes: &Bytes) {
+        let token = Token::Picture(sha256.clone());
+        let Some((media_type, piece)) = self.queue.picture(&sha256) else {
+            return;
+        };
+        let media_type = media_type.to_owned();
+        let part = match piece {
+            Piece::Whole => Some(bytes.clone()),
+            Piece::Ask => Some(Bytes::new()),
+            Piece::Part { offset, length } => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let to = from.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+                (to <= bytes.len()).then(|| bytes.slice(from..to))
+            }
+        };
+        match part {
+            Some(part) => self.send(Parcel {
+                token,
+                content: Content::Picture {
+                    sha256,
+                    media_type,
+                    piece,
+                    total: bytes.len() as u64,
+                },
+                bytes: part,
+            }),
+            None => {
+                let reason = "the file is shorter than the alert says";
+                self.queue.refused(&token, reason, self.clock.now().mono);
+            }
+        }
+    }
+
+    /// Looks for pictures that the platform asked for.
+    fn look(&mut self) {
+        for sha256 in self.queue.take_asked() {
+            let evidence = self.evidence.clone();
+            self.jobs.push(Box::pin(async move {
+                let name = sha256.clone();
+                let size = spawn_blocking(move || evidence.size(&name)).await;
+                Done::Looked(sha256, size.ok().flatten())
+            }));
         }
     }
 
@@ -349,7 +539,14 @@ impl Courier {
     }
 
     fn take(&mut self, report: Report) {
-        let now = self.clock.now().mono;
+        let now = self.clock.now();
+        match &report {
+            Report::Connected => self.gate.connected(now),
+            Report::Lost { .. } => self.gate.lost(now),
+            Report::Receipts(receipts) => self.gate.received(receipts.len(), now),
+            _ => {}
+        }
+        let now = now.mono;
         self.show_link(&report);
         match report {
             Report::Connected => {
@@ -369,6 +566,8 @@ impl Courier {
                 }
             }
             Report::Answered(token, receipt) => self.queue.answer(&token, &receipt, now),
+            Report::Held(token, bytes) => self.queue.held(&token, bytes, now),
+            Report::NoPieces(token) => self.queue.no_pieces(&token, now),
             Report::Garbled => {
                 self.counters.strange_receipts.add_one();
                 debug!(uplink = %self.name, "a message on the receipt topic is no receipt");
@@ -389,7 +588,9 @@ impl Courier {
                     self.counters.link.up();
                 }
             }
-            Report::Receipts(_) | Report::Answered(..) => self.counters.link.up(),
+            Report::Receipts(_) | Report::Answered(..) | Report::Held(..) | Report::NoPieces(_) => {
+                self.counters.link.up()
+            }
             Report::Lost { .. } | Report::Failed(_) | Report::Unanswered(..) => {
                 let reason = self.link.complaint().unwrap_or("no answer");
                 self.counters.link.down(reason);
@@ -400,9 +601,9 @@ impl Courier {
 
     /// When to look again if nothing happens.
     fn wake(&self, now: Duration, last_words: Option<Instant>) -> Option<Instant> {
-        let due = self
-            .queue
-            .due()
+        let due = [self.queue.due(), self.gate.due()].into_iter().flatten();
+        let due = due
+            .min()
             .map(|due| Instant::now() + due.saturating_sub(now));
         [due, self.settle_at, self.retry_at, last_words]
             .into_iter()
@@ -416,6 +617,20 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// One receipt or an array of them.
+fn receipts(payload: &[u8]) -> Option<Vec<Receipt>> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Payload {
+        Many(Vec<Receipt>),
+        One(Receipt),
+    }
+    Some(match serde_json::from_slice(payload).ok()? {
+        Payload::Many(receipts) => receipts,
+        Payload::One(receipt) => vec![receipt],
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

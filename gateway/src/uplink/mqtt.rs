@@ -1,7 +1,9 @@
 //! The uplink to an MQTT broker.
 //!
 //! Topics: `<prefix>/alerts`, `<prefix>/gaps`, `<prefix>/telemetry/<stream>`,
-//! `<prefix>/evidence/<sha256>`; the platform answers on `<prefix>/receipts`.
+//! `<prefix>/evidence/<sha256>`; the platform answers on `<prefix>/receipts`. A picture in pieces
+//! goes to `<prefix>/evidence/<sha256>/<offset>/<total>`, an empty message at offset 0 asks how
+//! much of it is there.
 //!
 //! MQTT 5 is tried first, because only its PUBACK says whether the broker kept a message
 //! (Mosquitto acknowledges over 3.1.1 what its ACL drops). A broker that speaks 3.1.1 only gets
@@ -15,16 +17,14 @@ use std::{
 
 use futures_util::StreamExt;
 use rand::{SeedableRng, rngs::StdRng};
-use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
-use wangge_protocol::Receipt;
 
 use super::{
     MAX_PICTURE,
     fault::{Fault, FaultKind},
     lane::Token,
-    link::{Content, Parcel, Report},
+    link::{Content, Parcel, Piece, Report},
     pace::Backoff,
     wire::{Connection, Denial, INFLIGHT, Version, Wire},
 };
@@ -70,6 +70,7 @@ pub struct Mqtt {
     addr: BrokerAddr,
     prefix: String,
     border: Border,
+    keep_alive: Duration,
     version: Version,
     /// A connection with `version` succeeded once.
     proven: bool,
@@ -113,8 +114,16 @@ impl Session {
 
 impl Mqtt {
     /// Connects in [`Mqtt::next`].
-    pub fn new(name: &str, addr: BrokerAddr, prefix: String, border: Border, seed: u64) -> Self {
+    pub fn new(
+        name: &str,
+        addr: BrokerAddr,
+        prefix: String,
+        border: Border,
+        keep_alive: Duration,
+        seed: u64,
+    ) -> Self {
         Mqtt {
+            keep_alive,
             name: name.to_owned(),
             addr,
             prefix,
@@ -163,7 +172,18 @@ impl Mqtt {
     fn topic(&self, content: &Content) -> String {
         let prefix = &self.prefix;
         match content {
-            Content::Picture { sha256, .. } => format!("{prefix}/evidence/{sha256}"),
+            Content::Picture {
+                sha256,
+                piece,
+                total,
+                ..
+            } => match piece {
+                Piece::Whole => format!("{prefix}/evidence/{sha256}"),
+                Piece::Ask => format!("{prefix}/evidence/{sha256}/0/{total}"),
+                Piece::Part { offset, .. } => {
+                    format!("{prefix}/evidence/{sha256}/{offset}/{total}")
+                }
+            },
             Content::Event { class, stream } => match class {
                 Class::Alert => format!("{prefix}/alerts"),
                 Class::Gap => format!("{prefix}/gaps"),
@@ -207,7 +227,7 @@ impl Mqtt {
         let max_packet = MAX_PICTURE + PACKET_OVERHEAD;
         let now = Instant::now();
         self.session = Some(Session {
-            connection: Connection::new(&self.addr, tls, self.version, max_packet),
+            connection: Connection::new(&self.addr, tls, self.version, self.keep_alive, max_packet),
             ready: false,
             since: now,
             inflight: usize::from(INFLIGHT),
@@ -276,7 +296,7 @@ impl Mqtt {
                     }
                 }
             }
-            Wire::Message(payload) => Some(match parse(&payload) {
+            Wire::Message(payload) => Some(match super::receipts(&payload) {
                 Some(receipts) => Report::Receipts(receipts),
                 None => Report::Garbled,
             }),
@@ -387,18 +407,4 @@ fn nearby(host: &str) -> bool {
         }
         Err(_) => host == "localhost" || host.ends_with(".local"),
     }
-}
-
-/// One receipt or an array of them.
-fn parse(payload: &[u8]) -> Option<Vec<Receipt>> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Payload {
-        Many(Vec<Receipt>),
-        One(Receipt),
-    }
-    Some(match serde_json::from_slice(payload).ok()? {
-        Payload::Many(receipts) => receipts,
-        Payload::One(receipt) => vec![receipt],
-    })
 }

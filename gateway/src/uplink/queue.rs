@@ -4,17 +4,22 @@
 //! 1. An entry leaves the queue only by a receipt whose id and SHA-256 are those of its bytes
 //!    (or the broker's PUBACK where that is the border), or as poison after [`STRIKES`] refusals.
 //! 2. After every reconnect everything without a receipt is sent again.
-//! 3. Alerts go before gaps, gaps before telemetry; each lane is in order on first sending.
+//! 3. Alerts go before gaps, gaps before telemetry; each lane is in order on first sending, with
+//!    two exceptions for alerts: one that waits for its picture holds up nobody but the messages
+//!    of the same alert, and a new alert overtakes a backlog that is not yet in memory.
 //! 4. A picture is sent before the alert that names it, and once unless the receiver misses it.
 //!    An alert does not wait for ever: a picture that found no receiver in one round, or that is
 //!    refused, lets its alert pass, and the receiver then says what it misses.
-//! 5. Alerts are discarded on the platform's own word only; a link that dies under a picture
+//! 5. A picture in pieces goes on where the receiver says that it stands; between two pieces
+//!    whatever is more urgent goes first.
+//! 6. A record of pictures that may come later is settled when the receiver has them all.
+//! 7. Alerts are discarded on the platform's own word only; a link that dies under a picture
 //!    gives up the picture, never the alert.
 //!
 //! [`Now::mono`]: crate::clock::Now::mono
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -23,14 +28,15 @@ use bytes::Bytes;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    lane::{Item, Lane, State, Token},
+    lane::{Item, Lane, State, Token, begins_alert},
+    link::Piece,
     pace::{Pace, Window},
-    pictures::Pictures,
+    pictures::{Pictures, Whose},
 };
 use crate::{
     config::Border,
     counters::UplinkCounters,
-    spool::{Class, Entry, Seq},
+    spool::{Class, Entry, KEPT, Record, Seq},
 };
 
 /// Refusals after which an entry is poison and makes way.
@@ -41,8 +47,15 @@ pub const ALERTS_LOADED: usize = 64;
 pub const GAPS_LOADED: usize = 16;
 /// See [`ALERTS_LOADED`]; at 3.5 KB each, 1.8 MB.
 pub const TELEMETRY_LOADED: usize = 512;
+/// Records of late pictures in memory; beyond, telemetry behind them waits with them.
+pub const LATE_LOADED: usize = 4_096;
+/// New alerts that are taken out of turn while older ones are still on disk.
+pub const EARLY_LOADED: usize = 16;
+/// Of those, the most that are remembered until the backlog has reached them; beyond, new alerts
+/// wait for their turn.
+pub const EARLY_KNOWN: usize = 4_096;
 /// Pictures on their way at once: a second one hides the first one's round trip, more would
-/// only delay an alert without pictures on a slow link.
+/// only delay an alert without pictures on a slow link, where there is but one.
 pub const PICTURES_FLYING: usize = 2;
 /// Wait for a receipt, from the moment that the message left; a platform that is heard
 /// meanwhile gets [`PATIENCE`] times as long, because then it is only busy.
@@ -61,10 +74,27 @@ pub struct Want {
     pub max: usize,
     /// The newest sequence number known when this was asked.
     newest: Seq,
+    /// For what is new, ahead of the backlog.
+    early: bool,
+}
+
+/// What may go now of what can wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allowance {
+    /// Everything.
+    #[default]
+    All,
+    /// No telemetry and no late pictures but those that the platform asked for.
+    Urgent,
+    /// Alerts and the pictures that they wait for.
+    Alerts,
 }
 
 mod answers;
+mod pieces;
 mod states;
+
+pub use pieces::Pieces;
 
 /// The queue of one uplink.
 #[derive(Debug)]
@@ -81,7 +111,16 @@ pub struct Queue {
     counters: Arc<UplinkCounters>,
     rng: StdRng,
     window: Window,
+    alert_window: Window,
     pace: Pace,
+    pieces: Pieces,
+    allowance: Allowance,
+    /// Records of pictures that may come later.
+    late: BTreeMap<Seq, Vec<Arc<str>>>,
+    /// Pictures that the platform asked for and that nothing in memory names.
+    asked: Vec<Arc<str>>,
+    /// Alerts newer than this are looked for, ahead of the backlog.
+    early_after: Option<Seq>,
     /// When the pace allows the next telemetry message, if it is what holds one back.
     paced: Option<Duration>,
     up: bool,
@@ -95,6 +134,7 @@ pub struct Queue {
     deaths: u32,
     flying: usize,
     flying_telemetry: usize,
+    flying_alerts: usize,
     /// Every entry up to here was taken from the spool or is known to be in a lane marked `more`.
     known: Seq,
     newest: Seq,
@@ -103,11 +143,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue; `carries_telemetry` says whether telemetry is to be expected, `seed` is
-    /// for the jitter.
+    /// An empty queue; `carries_telemetry` says whether telemetry or late pictures are to be
+    /// expected, `seed` is for the jitter.
     pub fn new(
         border: Border,
         carries_telemetry: bool,
+        pieces: Pieces,
         counters: Arc<UplinkCounters>,
         seed: u64,
     ) -> Self {
@@ -123,6 +164,12 @@ impl Queue {
             counters,
             rng: StdRng::seed_from_u64(seed),
             window: Window::new(TELEMETRY_LOADED),
+            alert_window: Window::new(ALERTS_LOADED),
+            pieces,
+            allowance: Allowance::All,
+            late: BTreeMap::new(),
+            asked: Vec::new(),
+            early_after: None,
             pace: Pace::new(DRAIN_PER_SECOND, TELEMETRY_LOADED as f64),
             paced: None,
             up: false,
@@ -133,6 +180,7 @@ impl Queue {
             deaths: 0,
             flying: 0,
             flying_telemetry: 0,
+            flying_alerts: 0,
             known: 0,
             newest: 0,
             settled: Vec::new(),
@@ -147,6 +195,9 @@ impl Queue {
         if newest <= self.known.max(self.newest) {
             return;
         }
+        if self.alerts.backlog && self.alerts.ahead.len() < EARLY_KNOWN {
+            self.early_after.get_or_insert(self.newest.max(self.known));
+        }
         self.newest = newest;
         self.telemetry.more |= self.carries_telemetry;
         if !self.carries_telemetry || self.telemetry.wants().is_none() {
@@ -158,8 +209,20 @@ impl Queue {
     /// What to take from the spool next. Usually one look at the telemetry lane is enough: if
     /// its numbers leave no hole, no other lane can have anything new.
     pub fn want(&self) -> Option<Want> {
+        if let Some(after) = self.early_after
+            && self.alerts.early().count() < EARLY_LOADED
+        {
+            return Some(Want {
+                class: Class::Alert,
+                after: Some(after),
+                max: EARLY_LOADED,
+                newest: self.newest,
+                early: true,
+            });
+        }
         [Class::Alert, Class::Gap, Class::Telemetry]
             .into_iter()
+            .filter(|class| *class != Class::Telemetry || self.late.len() < LATE_LOADED)
             .find_map(|class| {
                 let lane = self.lane(class);
                 lane.wants().map(|max| Want {
@@ -167,6 +230,7 @@ impl Queue {
                     after: lane.after,
                     max,
                     newest: self.newest,
+                    early: false,
                 })
             })
     }
@@ -174,6 +238,11 @@ impl Queue {
     /// Takes in what the spool answered.
     pub fn load(&mut self, want: Want, entries: Vec<Entry>) {
         let drained = entries.len() < want.max;
+        // What came while the spool answered may or may not be in the answer.
+        let behind = self.newest > want.newest;
+        if want.early {
+            return self.load_early(want, entries, drained && !behind);
+        }
         if want.class == Class::Telemetry {
             let mut hole = false;
             for entry in &entries {
@@ -184,22 +253,55 @@ impl Queue {
                 self.look_everywhere();
             }
         }
-        // What came while the spool answered may or may not be in the answer.
-        let behind = self.newest > want.newest;
-        self.lane_mut(want.class).more = !drained || behind;
-        for Entry { seq, mut record } in entries {
-            let mut pictures = Vec::new();
-            for picture in std::mem::take(&mut record.evidence) {
-                let sha256 = picture.sha256.into();
-                self.pictures.want(&sha256, picture.media_type);
-                pictures.push(sha256);
-            }
-            let item = Item::new(record, pictures, self.border == Border::Receipt);
+        let lane = self.lane_mut(want.class);
+        lane.more = !drained || behind;
+        lane.backlog = !drained;
+        for Entry { seq, record } in entries {
             let lane = self.lane_mut(want.class);
             lane.after = Some(seq);
-            lane.ready.insert(seq);
-            lane.items.insert(seq, item);
+            if !lane.ahead.remove(&seq) {
+                self.admit(seq, record);
+            }
         }
+    }
+
+    /// New alerts, ahead of the backlog. What goes on with an older alert waits for its turn.
+    fn load_early(&mut self, want: Want, entries: Vec<Entry>, complete: bool) {
+        let last = entries.last().map_or(want.newest, |e| e.seq);
+        self.early_after = (!complete).then_some(match entries.len() < want.max {
+            true => want.newest,
+            false => last,
+        });
+        for Entry { seq, record } in entries {
+            let in_turn = self.alerts.after.is_none_or(|after| seq <= after);
+            if !in_turn && begins_alert(&record) && self.alerts.ahead.insert(seq) {
+                self.admit(seq, record);
+            }
+        }
+    }
+
+    fn admit(&mut self, seq: Seq, mut record: Record) {
+        let class = record.lane.class;
+        let evidence = std::mem::take(&mut record.evidence);
+        let whose = match class {
+            Class::Telemetry => Whose::Late,
+            _ => Whose::Alert,
+        };
+        let mut pictures = Vec::new();
+        for picture in evidence.into_iter().filter(|p| p.role != KEPT) {
+            let sha256: Arc<str> = picture.sha256.into();
+            self.pictures
+                .want(&sha256, picture.media_type, picture.bytes, whose);
+            pictures.push(sha256);
+        }
+        if whose == Whose::Late && !pictures.is_empty() {
+            self.late.insert(seq, pictures);
+            return self.settle_late();
+        }
+        let item = Item::new(record, pictures, self.border == Border::Receipt);
+        let lane = self.lane_mut(class);
+        lane.ready.insert(seq);
+        lane.items.insert(seq, item);
     }
 
     fn look_everywhere(&mut self) {
@@ -221,14 +323,14 @@ impl Queue {
         }
         let token = self
             .next_alert()
-            .or_else(|| self.next_picture())
-            .or_else(|| {
-                self.gaps
-                    .ready
-                    .first()
-                    .map(|s| Token::Entry(Class::Gap, *s))
-            })
-            .or_else(|| self.next_telemetry(now))?;
+            .or_else(|| self.next_picture(false))
+            .or_else(|| self.next_gap())
+            .or_else(|| self.next_telemetry(now))
+            .or_else(|| self.next_picture(self.allowance == Allowance::All))?;
+        if let Token::Picture(sha256) = &token {
+            let sha256 = sha256.clone();
+            self.plan_piece(&sha256, now);
+        }
         self.set(&token, State::Handed { at: now });
         if let Token::Entry(class, seq) = token
             && let Some(sha256) = self.lane(class).items.get(&seq).and_then(|i| i.sha256)
@@ -245,26 +347,50 @@ impl Queue {
     }
 
     fn next_alert(&self) -> Option<Token> {
-        for seq in &self.alerts.ready {
-            let item = self.alerts.items.get(seq)?;
-            if item.pictures.iter().all(|p| self.pictures.clear(p)) {
-                return Some(Token::Entry(Class::Alert, *seq));
+        if self.flying_alerts >= self.alert_window.size() {
+            return None;
+        }
+        let mut waiting: Vec<&str> = Vec::new();
+        let early = self.alerts.early().copied();
+        let in_turn = self.alerts.ready.iter().copied();
+        for seq in early.chain(in_turn) {
+            let item = self.alerts.items.get(&seq)?;
+            let subject = item.subject.as_deref();
+            let held_up = subject.is_some_and(|s| waiting.contains(&s));
+            if !held_up && item.pictures.iter().all(|p| self.pictures.clear(p)) {
+                return Some(Token::Entry(Class::Alert, seq));
             }
-            if !item.course.sent {
-                return None;
-            }
+            waiting.extend(subject);
         }
         None
     }
 
-    fn next_picture(&self) -> Option<Token> {
-        (self.pictures.flying() < PICTURES_FLYING)
-            .then(|| self.pictures.next().map(Token::Picture))
+    fn next_picture(&self, late: bool) -> Option<Token> {
+        let most = match self.pieces.is_slow() {
+            true => 1,
+            false => PICTURES_FLYING,
+        };
+        let alerts_only = self.allowance == Allowance::Alerts;
+        (self.pictures.flying() < most)
+            .then(|| self.pictures.next(late))
             .flatten()
+            .filter(|sha256| !(alerts_only && self.pictures.is_asked(sha256)))
+            .map(Token::Picture)
+    }
+
+    fn next_gap(&self) -> Option<Token> {
+        if self.allowance == Allowance::Alerts {
+            return None;
+        }
+        let seq = self.gaps.ready.first()?;
+        Some(Token::Entry(Class::Gap, *seq))
     }
 
     fn next_telemetry(&mut self, now: Duration) -> Option<Token> {
         let seq = *self.telemetry.ready.first()?;
+        if self.allowance != Allowance::All {
+            return None;
+        }
         if self.flying_telemetry >= self.window.size() {
             return None;
         }
@@ -285,9 +411,15 @@ impl Queue {
         Some((&item.stream, item.body.clone()))
     }
 
-    /// Media type of a picture that is being sent.
-    pub fn media_type(&self, sha256: &str) -> Option<&str> {
-        self.pictures.media_type(sha256)
+    /// Media type of a picture that is being sent, and what of it.
+    pub fn picture(&self, sha256: &str) -> Option<(&str, Piece)> {
+        let media_type = self.pictures.media_type(sha256)?;
+        Some((media_type, self.pictures.piece(sha256)))
+    }
+
+    /// What may go from now on.
+    pub fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
     }
 
     /// Whether this was handed to the transport and nothing happened since.
@@ -305,7 +437,10 @@ impl Queue {
     /// Whether nothing could be done now, even with room and time.
     pub fn is_idle(&self) -> bool {
         let idle = |lane: &Lane| lane.ready.is_empty() && !lane.more;
-        let lanes = idle(&self.alerts) && idle(&self.gaps) && idle(&self.telemetry);
+        let may_wait = self.allowance != Allowance::All;
+        let lanes = idle(&self.alerts)
+            && (idle(&self.gaps) || self.allowance == Allowance::Alerts)
+            && (idle(&self.telemetry) || may_wait);
         !self.up || (self.flying == 0 && lanes)
     }
 }

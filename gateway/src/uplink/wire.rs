@@ -22,7 +22,9 @@ pub const INFLIGHT: u16 = 100;
 /// Connecting, with TLS, over a bad line.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Silence after which a ping is sent; two of them without an answer end the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// The same where every byte counts: 10 s would cost 70 MB a month.
+pub const KEEP_ALIVE_METERED: Duration = Duration::from_secs(60);
 /// Largest packet taken from the broker; receipts are small.
 const MAX_INCOMING: u32 = 256 * 1024;
 
@@ -89,6 +91,7 @@ impl Connection {
         addr: &BrokerAddr,
         tls: Option<Arc<rustls::ClientConfig>>,
         version: Version,
+        keep_alive: Duration,
         max_outgoing: usize,
     ) -> Self {
         // Room for all that may be in flight, two pictures that were read meanwhile, a
@@ -112,7 +115,7 @@ impl Connection {
                 options
                     .set_transport(transport)
                     .set_clean_start(true)
-                    .set_keep_alive(KEEP_ALIVE)
+                    .set_keep_alive(keep_alive)
                     .set_connection_timeout(CONNECT_TIMEOUT.as_secs())
                     .set_max_packet_size(Some(MAX_INCOMING))
                     .set_network_options(network)
@@ -137,7 +140,7 @@ impl Connection {
                 options
                     .set_transport(transport)
                     .set_clean_session(true)
-                    .set_keep_alive(KEEP_ALIVE)
+                    .set_keep_alive(keep_alive)
                     .set_max_packet_size(MAX_INCOMING as usize, max_outgoing)
                     .set_inflight(INFLIGHT);
                 if let Some(login) = &addr.credentials {

@@ -20,6 +20,7 @@ use super::{
     draw::{Canvas, Rgb, TextSize},
     ground::{Front, Measure, chart},
     pixelate::{self, Sensitive},
+    thumbnail,
     zone::{Bbox, Polygon},
 };
 
@@ -61,6 +62,8 @@ pub struct Privacy<'a> {
     pub crop: bool,
     /// Who may open the picture as it was before heads and plates were hidden.
     pub sealed_for: Option<&'a Recipient>,
+    /// Whether a small picture of the picture goes along.
+    pub thumbnail: bool,
 }
 
 /// A picture for everyone, and one for the holder of a key.
@@ -68,6 +71,8 @@ pub struct Privacy<'a> {
 pub struct Rendered {
     pub jpeg: Vec<u8>,
     pub sealed: Option<Vec<u8>>,
+    /// The first, small.
+    pub thumbnail: Option<Vec<u8>>,
 }
 
 /// What the picture shows and says.
@@ -143,9 +148,14 @@ pub fn render(
         ..*caption
     };
     draw(&mut canvas, &caption, privacy.crop, time_zone);
+    let thumbnail = match privacy.thumbnail {
+        true => thumbnail::make(&canvas)?,
+        false => None,
+    };
     Ok(Rendered {
         jpeg: encode(&canvas)?,
         sealed,
+        thumbnail,
     })
 }
 
@@ -295,6 +305,7 @@ mod tests {
         masks: &[],
         crop: false,
         sealed_for: None,
+        thumbnail: false,
     };
 
     #[allow(clippy::unnecessary_wraps)]
@@ -513,6 +524,7 @@ mod tests {
                 masks: &mask,
                 crop: false,
                 sealed_for: Some(&recipient),
+                thumbnail: false,
             };
             let mut fails = |_: &Canvas| Err("no detector".into());
             let rendered = render(

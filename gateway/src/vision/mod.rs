@@ -49,6 +49,7 @@ pub mod slate;
 mod snapshot;
 mod stills;
 mod story;
+pub mod thumbnail;
 mod track;
 mod trust;
 mod view;
@@ -274,6 +275,7 @@ fn work(
         days: Arc::new(setup.days),
         hardware,
         sealed_for,
+        thumbnails: setup.thumbnails,
     });
     shared.out.send(&ready);
 

@@ -51,6 +51,8 @@ pub struct Setup {
     pub permits: Vec<Permit>,
     /// Public half of the key that originals are sealed for, if they are.
     pub sealed_for: Option<[u8; 32]>,
+    /// Whether a small picture goes with each.
+    pub thumbnails: bool,
     /// Cameras; messages name them by position.
     pub cameras: Vec<CameraSetup>,
 }
@@ -319,6 +321,8 @@ pub struct Picture {
     pub jpeg: Vec<u8>,
     /// The same with heads and plates to be seen, sealed for the holder of a key.
     pub sealed: Option<Vec<u8>>,
+    /// A small one of the same.
+    pub thumbnail: Option<Vec<u8>>,
 }
 
 /// What a picture shows.

@@ -20,4 +20,5 @@ mod scripted;
 mod sealed;
 mod shadow;
 mod stills;
+mod thumbnails;
 mod tls;

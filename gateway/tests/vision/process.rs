@@ -142,6 +142,7 @@ fn the_child_ends_when_the_gateway_is_gone() {
         days: Default::default(),
         permits: Vec::new(),
         sealed_for: None,
+        thumbnails: false,
         cameras: Vec::new(),
     };
     wire::write(&mut ours, &setup).unwrap();

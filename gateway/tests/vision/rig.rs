@@ -209,6 +209,7 @@ pub fn keep(dir: PathBuf) -> Keep {
             media_type: media_type.into(),
             role: role.into(),
             taken_at: taken_at.to_string(),
+            thumbnail: None,
         })
     })
 }
@@ -223,6 +224,7 @@ pub fn vision() -> Vision {
         memory_limit: 1 << 30,
         decoder: VideoDecoder::Software,
         sealed_for: None,
+        thumbnails: false,
     }
 }
 

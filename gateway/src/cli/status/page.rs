@@ -42,6 +42,11 @@ struct Words {
     connected: &'static str,
     away: &'static str,
     alerts: &'static str,
+    budget: &'static str,
+    day: &'static str,
+    month: &'static str,
+    spent: &'static str,
+    window: &'static str,
 }
 
 const EN: Words = Words {
@@ -71,6 +76,11 @@ const EN: Words = Words {
     connected: "connected",
     away: "AWAY",
     alerts: "open alerts",
+    budget: "line budget",
+    day: "a day",
+    month: "a month",
+    spent: "spent: alerts only",
+    window: "outside its window: alerts go, readings and full pictures wait",
 };
 
 const ZH: Words = Words {
@@ -100,6 +110,11 @@ const ZH: Words = Words {
     connected: "已连接",
     away: "未连接",
     alerts: "未结束的告警",
+    budget: "流量额度",
+    day: "每日",
+    month: "每月",
+    spent: "已用完：仅发送告警",
+    window: "不在传输时段：告警照发，读数和原图等待",
 };
 
 /// The whole status.
@@ -136,6 +151,7 @@ pub(super) fn show(status: &Status, language: Language) -> String {
             cells
         }),
     );
+    lines(&mut page, status, w);
     section(
         &mut page,
         w.streams,
@@ -161,6 +177,31 @@ fn section(page: &mut String, header: [&str; 5], rows: impl Iterator<Item = Vec<
     if all.len() > 1 {
         page.push('\n');
         page.push_str(&table(&all));
+    }
+}
+
+/// Budgets and windows, of those uplinks that have some.
+fn lines(page: &mut String, status: &Status, w: &Words) {
+    for u in &status.uplinks {
+        if let Some(b) = &u.budget {
+            let (spent, of) = (b.spent as f64 / 1e6, b.bytes as f64 / 1e6);
+            let per = match b.per.as_str() {
+                "day" => w.day,
+                _ => w.month,
+            };
+            let percent = 100.0 * b.spent as f64 / b.bytes.max(1) as f64;
+            page.push_str(&format!(
+                "{} {}: {spent:.1} / {of:.0} MB {per} ({percent:.0} %)",
+                w.budget, u.name
+            ));
+            if b.spent >= b.bytes {
+                page.push_str(&format!(", {}", w.spent));
+            }
+            page.push('\n');
+        }
+        if u.window_open == Some(false) {
+            page.push_str(&format!("{}: {}\n", u.name, w.window));
+        }
     }
 }
 

@@ -164,7 +164,7 @@ fn dates(cx: &mut Checker<'_, '_>, at: At<'_>, text: &str) -> Option<Dates> {
     }
 }
 
-fn windows(cx: &mut Checker<'_, '_>, at: At<'_>, texts: &[String]) -> Vec<Window> {
+pub(super) fn windows(cx: &mut Checker<'_, '_>, at: At<'_>, texts: &[String]) -> Vec<Window> {
     let mut windows = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         match Window::parse(text) {

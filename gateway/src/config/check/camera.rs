@@ -78,6 +78,8 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
             ),
             decoder: input::decoder(cx, at.key("decoder"), written.and_then(|v| v.decoder)),
             sealed_for,
+            // Known when the uplinks are.
+            thumbnails: false,
         },
         labels: manifest.and_then(|text| labels(cx, at.key("model"), &text)),
     })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     At, Checker, Seen,
+    line::{self, Local},
     link::{self, Keys},
     topic_fault,
 };
@@ -15,7 +16,7 @@ use crate::config::{
 pub(super) fn uplinks(
     cx: &mut Checker<'_, '_>,
     raw: &RawConfig,
-    station: &str,
+    local: Local<'_>,
     streams: &[Stream],
 ) -> Vec<Uplink> {
     let root = At::Root;
@@ -27,7 +28,7 @@ pub(super) fn uplinks(
         if let Some(name) = &raw.name {
             cx.unique(&mut seen, at.key("name"), "uplink", name);
         }
-        uplinks.extend(uplink(cx, at, raw, station, streams));
+        uplinks.extend(uplink(cx, at, raw, local, streams));
     }
     if raw.uplink.is_empty() {
         if !cx.was_reported(list) {
@@ -48,9 +49,10 @@ fn uplink(
     cx: &mut Checker<'_, '_>,
     at: At<'_>,
     raw: &RawUplink,
-    station: &str,
+    local: Local<'_>,
     streams: &[Stream],
 ) -> Option<Uplink> {
+    let station = &local.station.id;
     let name = cx.id(at.key("name"), raw.name.as_ref());
     let carried = carried(cx, at, raw, streams);
     let alerts = raw.alerts.unwrap_or(true);
@@ -66,6 +68,7 @@ fn uplink(
         None | Some(RawBorder::Receipt) => Border::Receipt,
         Some(RawBorder::Broker) => Border::Broker,
     };
+    let line = line::line(cx, at, raw, local, border == Border::Broker);
     let schemes = ["mqtts", "mqtt", "https", "http"];
     let url = link::url(cx, at.key("url"), raw.url.as_deref(), &schemes);
     let keys = Keys {
@@ -119,6 +122,7 @@ fn uplink(
         border,
         alerts,
         streams: carried,
+        line,
     })
 }
 

@@ -4,6 +4,7 @@ mod calendar;
 mod camera;
 mod device;
 mod ground;
+mod line;
 mod link;
 mod privacy;
 mod rule;

@@ -102,6 +102,7 @@ pub(super) async fn against_schema(exam: &mut Exam) -> Outcome {
                 media_type: "image/jpeg".to_owned(),
                 role: "scene".to_owned(),
                 taken_at: "2026-01-01T00:00:00Z".to_owned(),
+                thumbnail: None,
             };
             data.insert("evidence".to_owned(), json!([half]));
         }),

@@ -18,6 +18,7 @@ use crate::{
     counters::SourceCounters,
     observation::{Arrival, Health, Observation, Quality, Sighting, Value, Witnessed},
     seal::{self, Recipient},
+    vision::thumbnail,
     vision::wire::{
         self, CameraProgress, CameraSetup, CameraState, Input, MAX_PICTURES, OBJECT, Report, Setup,
         ZoneSetup,
@@ -50,6 +51,7 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) ->
         decoder: vision.decoder,
         memory_limit: vision.memory_limit,
         sealed_for: vision.sealed_for.as_ref().map(Recipient::to_bytes),
+        thumbnails: vision.thumbnails,
         cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
     }
 }
@@ -468,9 +470,15 @@ impl Reporter {
 
     async fn keep(&self, picture: wire::Picture, at: Timestamp) -> Result<EvidenceRef, String> {
         let wire::Picture {
-            role, jpeg, sealed, ..
+            role,
+            jpeg,
+            sealed,
+            thumbnail,
+            ..
         } = picture;
         jpeg::check(&jpeg).map_err(str::to_owned)?;
+        let small = |t: &Vec<u8>| t.len() <= thumbnail::MAX_BYTES && jpeg::check(t).is_ok();
+        let thumbnail = thumbnail.filter(small);
         let keep = Arc::clone(&self.sinks.keep);
         let expected = |sealed: &Vec<u8>| {
             let recipient = self.sealed_for.as_ref();
@@ -479,7 +487,14 @@ impl Reporter {
         let sealed = sealed.filter(expected);
         // It waits for the disk.
         let kept = tokio::task::spawn_blocking(move || {
-            let kept = keep(&jpeg, "image/jpeg", role.slug(), at)?;
+            let mut kept = keep(&jpeg, "image/jpeg", role.slug(), at)?;
+            if let Some(thumbnail) = thumbnail {
+                // Without it, the picture itself goes first.
+                match keep(&thumbnail, "image/jpeg", "thumbnail", at) {
+                    Ok(small) => kept.thumbnail = Some(small.sha256),
+                    Err(e) => tracing::error!("thumbnail not kept: {e}"),
+                }
+            }
             if let Some(sealed) = sealed {
                 // The picture itself is there; without its original it still counts.
                 if let Err(e) = keep(&sealed, seal::MEDIA_TYPE, &kept.sha256, at) {

@@ -8,6 +8,7 @@ use wangge_protocol::{Receipt, ReceiptStatus};
 use super::{
     super::{
         lane::{Course, State, Token},
+        link::Piece,
         pace::Backoff,
     },
     PATIENCE, Queue, RECEIPT_TIMEOUT, STRIKES,
@@ -21,7 +22,7 @@ const SILENCE: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(15),
 };
-const REFUSAL: Backoff = Backoff {
+pub(super) const REFUSAL: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(60),
 };
@@ -43,10 +44,17 @@ impl Queue {
     pub fn lost(&mut self, now: Duration, closed: bool) {
         self.up = false;
         let flying: Vec<Token> = self.tokens(|c| c.flying());
+        for token in &flying {
+            if let Token::Picture(sha256) = token {
+                self.piece_lost(sha256, false);
+            }
+        }
+        self.pictures.forget_held();
         if closed && !flying.is_empty() {
             self.deaths = self.deaths.saturating_add(1);
         }
-        if let [token @ Token::Picture(_)] = flying.as_slice()
+        if let [token @ Token::Picture(sha256)] = flying.as_slice()
+            && self.pictures.piece(sha256) == Piece::Whole
             && closed
             && self.deaths > 2
         {
@@ -78,10 +86,24 @@ impl Queue {
     /// The receiver's word. `false` if it is about nothing that we wait for, or its hash is not
     /// that of our bytes; it then changes nothing.
     pub fn receipt(&mut self, receipt: &Receipt, now: Duration) -> bool {
+        if receipt.status == ReceiptStatus::EvidenceMissing
+            && receipt.id == receipt.sha256
+            && decode(&receipt.sha256).is_some()
+        {
+            let token = Token::Picture(receipt.id.as_str().into());
+            if !self.course(&token).is_some_and(Course::flying) {
+                self.heard(now);
+                self.wanted(&receipt.id);
+                return true;
+            }
+        }
         let Some(token) = self.match_receipt(receipt) else {
             self.counters.strange_receipts.add_one();
             return false;
         };
+        if receipt.status == ReceiptStatus::Partial {
+            return self.partial(&token, receipt, now);
+        }
         self.answered(&token, now);
         match receipt.status {
             ReceiptStatus::Stored => self.delivered(&token, now),
@@ -99,6 +121,7 @@ impl Queue {
                 let reason = receipt.reason.as_deref().unwrap_or("no reason given");
                 self.refused(&token, reason, now);
             }
+            ReceiptStatus::Partial => return false,
         }
         true
     }
@@ -136,6 +159,9 @@ impl Queue {
         };
         course.strikes += 1;
         let strikes = course.strikes;
+        if let Token::Picture(sha256) = token {
+            self.pictures.set_held(sha256, None);
+        }
         if strikes < STRIKES {
             self.rest(token, REFUSAL, false, now);
             return;
@@ -153,6 +179,8 @@ impl Queue {
             Token::Picture(sha256) => {
                 warn!(%sha256, reason, "picture given up; its alert goes without it");
                 self.set(token, State::Done { delivered: false });
+                let sha256 = sha256.clone();
+                self.picture_done(&sha256, now);
             }
         }
     }
@@ -173,6 +201,9 @@ impl Queue {
     /// receiver asked for.
     pub fn unanswered(&mut self, token: &Token, after: Option<Duration>, now: Duration) {
         self.counters.faults.add_one();
+        if let Token::Picture(sha256) = token {
+            self.piece_lost(sha256, false);
+        }
         self.rest(token, SILENCE, true, now);
         self.silent = true;
         self.hold_off(after, now);
@@ -202,7 +233,9 @@ impl Queue {
             match self.course(&token).map(|c| c.state) {
                 Some(State::Awaiting { since, .. }) => {
                     let alive = self.heard_at > since;
-                    if alive && now < since + RECEIPT_TIMEOUT * PATIENCE {
+                    let asked =
+                        matches!(&token, Token::Picture(p) if self.pictures.piece(p) == Piece::Ask);
+                    if alive && !asked && now < since + RECEIPT_TIMEOUT * PATIENCE {
                         let due = now + RECEIPT_TIMEOUT;
                         self.set(&token, State::Awaiting { since, due });
                     } else {
@@ -211,6 +244,9 @@ impl Queue {
                             self.silent = true;
                         }
                         self.counters.faults.add_one();
+                        if let Token::Picture(sha256) = &token {
+                            self.piece_lost(sha256, true);
+                        }
                         self.rest(&token, SILENCE, true, now);
                     }
                 }
@@ -242,23 +278,35 @@ impl Queue {
                     self.settled.push(*seq);
                 }
             }
-            Token::Picture(_) => self.set(token, State::Done { delivered: true }),
+            Token::Picture(sha256) => {
+                self.set(token, State::Done { delivered: true });
+                self.picture_done(sha256, now);
+            }
         }
     }
 
     /// Notes the round trip; whether it was on its way at all.
-    fn answered(&mut self, token: &Token, now: Duration) -> bool {
+    pub(super) fn answered(&mut self, token: &Token, now: Duration) -> bool {
         let Some(State::Handed { at }) = self.course(token).map(|c| c.state) else {
             return false;
         };
-        if let Token::Entry(Class::Telemetry, _) = token {
-            let full = self.flying_telemetry >= self.window.size();
-            self.window.answered(now.saturating_sub(at), full, now);
+        let took = now.saturating_sub(at);
+        match token {
+            Token::Entry(Class::Telemetry, _) => {
+                let full = self.flying_telemetry >= self.window.size();
+                self.window.answered(took, full, now);
+            }
+            Token::Entry(Class::Alert, _) => {
+                let full = self.flying_alerts >= self.alert_window.size();
+                self.alert_window.answered(took, full, now);
+            }
+            Token::Entry(Class::Gap, _) => {}
+            Token::Picture(sha256) => self.piece_took(sha256, took),
         }
         true
     }
 
-    fn heard(&mut self, now: Duration) {
+    pub(super) fn heard(&mut self, now: Duration) {
         self.heard_at = now;
         self.deaths = 0;
         self.hold = None;
@@ -272,7 +320,8 @@ impl Queue {
 
     fn evidence_missing(&mut self, token: &Token, now: Duration) {
         let Token::Entry(class, seq) = token else {
-            return self.refused(token, "a picture cannot miss a picture", now);
+            // In answer to the picture itself: it did not arrive whole.
+            return self.failed(token, now);
         };
         let pictures = match self.lane(*class).items.get(seq) {
             Some(item) => item.pictures.clone(),
@@ -302,7 +351,7 @@ impl Queue {
         self.rest(token, REFUSAL, false, now);
     }
 
-    fn rest(&mut self, token: &Token, backoff: Backoff, silence: bool, now: Duration) {
+    pub(super) fn rest(&mut self, token: &Token, backoff: Backoff, silence: bool, now: Duration) {
         let Some(course) = self.course_mut(token) else {
             return;
         };

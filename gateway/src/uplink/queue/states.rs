@@ -1,7 +1,10 @@
 //! The queue's book-keeping: every state changes in one place.
 
 use super::{
-    super::lane::{Course, Lane, State, Token},
+    super::{
+        lane::{Course, Lane, State, Token},
+        pictures::Whose,
+    },
     Queue,
 };
 use crate::spool::{Class, Seq};
@@ -30,7 +33,7 @@ impl Queue {
                 // Out of every count and timer before it goes.
                 self.set(&token, State::Ready);
             }
-            self.pictures.release(sha256);
+            self.pictures.release(sha256, Whose::Alert);
         }
         true
     }
@@ -52,10 +55,13 @@ impl Queue {
         self.flying = self.flying + usize::from(flies) - usize::from(flew);
         match token {
             Token::Entry(class, seq) => {
-                if *class == Class::Telemetry {
-                    // On the link only; what waits for receipts is bounded by the lane.
-                    let handed = |s| usize::from(matches!(s, State::Handed { .. }));
-                    self.flying_telemetry = self.flying_telemetry + handed(next) - handed(before);
+                // On the link only; what waits for receipts is bounded by the lane.
+                let handed = |s| usize::from(matches!(s, State::Handed { .. }));
+                let (now, was) = (handed(next), handed(before));
+                match class {
+                    Class::Telemetry => self.flying_telemetry = self.flying_telemetry + now - was,
+                    Class::Alert => self.flying_alerts = self.flying_alerts + now - was,
+                    Class::Gap => {}
                 }
                 let ready = &mut self.lane_mut(*class).ready;
                 if next == State::Ready {

@@ -21,7 +21,7 @@ use wangge_platform::{
 use wangge_protocol::EvidenceRef;
 
 use crate::{
-    config::{Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
+    config::{self, Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
     counters::UplinkCounters,
     spool::{Batch, Class, Lane, Record, Spool, evidence::EvidenceStore},
 };
@@ -182,6 +182,7 @@ pub struct Station {
     stop: CancellationToken,
     task: JoinHandle<()>,
     dir: TempDir,
+    line: config::Line,
 }
 
 pub fn mqtt_link(port: u16) -> UplinkLink {
@@ -210,11 +211,16 @@ pub fn https_link(url: &str, ca_file: Option<PathBuf>, token: Option<&str>) -> U
 
 impl Station {
     pub fn start(link: UplinkLink, border: Border) -> Self {
+        Station::on(config::Line::default(), link, border)
+    }
+
+    /// Over a line that bears less.
+    pub fn on(line: config::Line, link: UplinkLink, border: Border) -> Self {
         let dir = TempDir::new().unwrap();
         let storage = Storage {
             path: dir.path().join("spool"),
-            quota: crate::config::Quota::of(1 << 30),
-            retention: crate::config::Retention {
+            quota: config::Quota::of(1 << 30),
+            retention: config::Retention {
                 default: Duration::from_secs(3600),
                 unconfirmed: Duration::from_secs(3600),
                 kinds: Default::default(),
@@ -225,17 +231,23 @@ impl Station {
         let name: Arc<str> = "up".into();
         let (spool, _) =
             Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
-        Station::with(spool, dir, link, border)
+        Station::with(spool, dir, link, border, line)
     }
 
     /// Goes on with another link, as after a restart.
     pub async fn relink(self, link: UplinkLink, border: Border) -> Self {
         self.stop.cancel();
         self.task.await.unwrap();
-        Station::with(self.spool, self.dir, link, border)
+        Station::with(self.spool, self.dir, link, border, self.line)
     }
 
-    fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border) -> Self {
+    fn with(
+        spool: Spool,
+        dir: TempDir,
+        link: UplinkLink,
+        border: Border,
+        line: config::Line,
+    ) -> Self {
         let evidence = spool.evidence();
         let counters = Arc::new(UplinkCounters::default());
         let stop = CancellationToken::new();
@@ -245,6 +257,7 @@ impl Station {
             border,
             alerts: true,
             streams: vec!["all".into()],
+            line: line.clone(),
         };
         let task = tokio::spawn(super::super::run(
             uplink,
@@ -262,6 +275,7 @@ impl Station {
             stop,
             task,
             dir,
+            line,
         }
     }
 

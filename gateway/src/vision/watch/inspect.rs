@@ -507,6 +507,7 @@ impl Watch {
             masks: &self.masks,
             crop: watched.crop,
             sealed_for: shared.sealed_for.as_ref(),
+            thumbnail: shared.thumbnails,
         };
         let rendered = evidence::render(frame, privacy, &mut find, &caption, &shared.time_zone)?;
         let picture = Picture {
@@ -514,6 +515,7 @@ impl Watch {
             at_us,
             jpeg: rendered.jpeg,
             sealed: rendered.sealed,
+            thumbnail: rendered.thumbnail,
         };
         Ok((picture, litter))
     }

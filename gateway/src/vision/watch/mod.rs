@@ -69,6 +69,8 @@ pub struct Shared {
     pub days: Arc<Days>,
     /// Who may open pictures as they were before heads and plates were hidden.
     pub sealed_for: Option<Recipient>,
+    /// Whether a small picture goes with each.
+    pub thumbnails: bool,
 }
 
 /// A zone and what is known of it.

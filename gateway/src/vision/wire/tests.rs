@@ -18,6 +18,7 @@ fn sighting(picture: usize) -> Report {
             at_us: 0,
             jpeg: vec![7; picture],
             sealed: None,
+            thumbnail: None,
         }],
         story: None,
         overrun: None,

@@ -47,7 +47,7 @@ fn the_drain_keeps_its_rate_and_reaches_it() {
     let backlog: Vec<_> = (1..=40_000)
         .map(|s| entry(Class::Telemetry, s, &[]))
         .collect();
-    let mut q = Queue::new(Border::Receipt, true, Arc::default(), 1);
+    let mut q = Queue::new(Border::Receipt, true, Pieces::of(PIECE), Arc::default(), 1);
     q.connected();
     let mut now = Duration::ZERO;
     let mut sent = 0;
