@@ -160,6 +160,12 @@ pub struct UplinkCounters {
     pub strange_receipts: Counter,
     /// Messages that the receiver will never take.
     pub poisoned: Counter,
+    /// Verdicts and commands that came.
+    pub came: Counter,
+    /// Messages and entries from the platform that cannot even be answered.
+    pub garbled: Counter,
+    /// Verdicts and commands that were not taken, because too many came; they come again.
+    pub deferred: Counter,
     /// Connections lost or refused, time-outs, error answers.
     pub faults: Counter,
 }

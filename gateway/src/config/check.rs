@@ -5,6 +5,7 @@
 
 mod calendar;
 mod camera;
+mod commands;
 mod device;
 mod ground;
 mod input;
@@ -76,6 +77,8 @@ pub(super) fn config(
     let calendars = calendar::calendars(&mut cx, written, &station, own, &cameras);
     let streams = stream::streams(&mut cx, raw, &devices);
     let uplinks = uplink::uplinks(&mut cx, raw, &station.id, &streams);
+    let verdicts = commands::verdicts(&mut cx, raw.verdicts.as_ref());
+    let commands = commands::commands(&mut cx, raw.commands.as_ref());
     let profile = station::platform(&mut cx, raw.platform.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
@@ -91,6 +94,8 @@ pub(super) fn config(
         devices,
         streams,
         uplinks,
+        verdicts,
+        commands,
         profile: Arc::new(profile?),
         console,
         stop_deadline,

@@ -108,7 +108,7 @@ pub type Seq = u64;
 pub enum Class {
     /// Something that people must act on; never dropped for want of space.
     Alert = 0,
-    /// The account of what was dropped.
+    /// What the station says of itself: what was dropped, and its answers to the platform.
     Gap = 1,
     /// Forwarded readings; thinned first when space runs out.
     Telemetry = 2,

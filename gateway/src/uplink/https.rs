@@ -13,6 +13,7 @@ use wangge_protocol::Receipt;
 
 use super::{
     fault::{Fault, FaultKind},
+    inbox::Inbox,
     lane::Token,
     link::{Content, Parcel, Report},
     pace::Backoff,
@@ -65,6 +66,8 @@ pub struct Https {
     retry_at: Instant,
     failures: u32,
     requests: FuturesUnordered<Reply>,
+    /// Asks for verdicts and commands, if they are taken.
+    inbox: Option<Inbox>,
     /// What was last complained about; a repeat is not news.
     complaint: Option<String>,
     rng: StdRng,
@@ -90,9 +93,15 @@ impl Https {
             retry_at: Instant::now(),
             failures: 0,
             requests: FuturesUnordered::new(),
+            inbox: None,
             complaint: None,
             rng: StdRng::seed_from_u64(seed),
         }
+    }
+
+    /// Asks for verdicts and commands from now on.
+    pub fn listen(&mut self, station: &str) {
+        self.inbox = Inbox::new(&self.url, station, self.token.clone());
     }
 
     /// See [`super::link::Link::room`].
@@ -137,10 +146,19 @@ impl Https {
                 }
                 continue;
             }
-            match self.requests.next().await {
-                Some((token, result)) => return self.report(token, result),
-                // Nothing to wait for until something is sent.
-                None => std::future::pending().await,
+            let (inbox, rng, client) = (&mut self.inbox, &mut self.rng, self.client.as_ref());
+            let inbox = async {
+                match (inbox, client) {
+                    (Some(inbox), Some(client)) => inbox.next(client, rng).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some((token, result)) = self.requests.next() => {
+                    return self.report(token, result);
+                }
+                parsed = inbox => return Report::Came(parsed),
+                // Nothing to wait for until something is sent: `inbox` waits.
             }
         }
     }
@@ -302,7 +320,7 @@ fn refusal(status: StatusCode, reply: &reqwest::Response) -> Problem {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -13,7 +13,10 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -26,11 +29,13 @@ use crate::{
     clock::Clock,
     config::{self, UplinkLink},
     counters::UplinkCounters,
+    down::{Gate, Inbound, inbox::Parsed},
     spool::{Entry, Lane, Seq, Spool, SpoolError, evidence::EvidenceStore},
 };
 
 mod fault;
 mod https;
+mod inbox;
 mod lane;
 mod link;
 mod mqtt;
@@ -60,16 +65,21 @@ pub async fn run(
     spool: Spool,
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
+    down: mpsc::Sender<Inbound>,
     stop: CancellationToken,
 ) {
     let seed = rand::random();
     let (link, border) = match uplink.link {
         UplinkLink::Mqtt { addr, prefix } => {
-            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, uplink.border, seed);
+            let (border, listens) = (uplink.border, uplink.verdicts);
+            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, border, listens, seed);
             (Link::Mqtt(Box::new(link)), uplink.border)
         }
         UplinkLink::Https { url, tls, token } => {
-            let link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
+            let mut link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
+            if uplink.verdicts {
+                link.listen(&station);
+            }
             // There is no broker in between: the answer to the request is the receipt.
             (Link::Https(Box::new(link)), config::Border::Receipt)
         }
@@ -84,6 +94,8 @@ pub async fn run(
         spool,
         evidence,
         counters,
+        down,
+        gate: Gate::default(),
         clock: Clock::start(),
         jobs: FuturesUnordered::new(),
         fetching: false,
@@ -119,6 +131,9 @@ struct Courier {
     spool: Spool,
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
+    /// Where verdicts and commands go.
+    down: mpsc::Sender<Inbound>,
+    gate: Gate,
     clock: Clock,
     jobs: FuturesUnordered<Job>,
     fetching: bool,
@@ -369,6 +384,7 @@ impl Courier {
                 }
             }
             Report::Answered(token, receipt) => self.queue.answer(&token, &receipt, now),
+            Report::Came(parsed) => self.came(parsed, now),
             Report::Garbled => {
                 self.counters.strange_receipts.add_one();
                 debug!(uplink = %self.name, "a message on the receipt topic is no receipt");
@@ -376,6 +392,30 @@ impl Courier {
             Report::Refused(token, reason) => self.queue.refused(&token, &reason, now),
             Report::Failed(token) => self.queue.failed(&token, now),
             Report::Unanswered(token, after) => self.queue.unanswered(&token, after, now),
+        }
+    }
+
+    /// Passes verdicts and commands on. What cannot be taken now comes again, because it has no
+    /// answer.
+    fn came(&mut self, parsed: Parsed, now: Duration) {
+        let Parsed {
+            items,
+            refused,
+            complaint,
+        } = parsed;
+        self.counters.garbled.add(refused);
+        if let Some(complaint) = complaint {
+            debug!(uplink = %self.name, "from the platform: {complaint}");
+        }
+        for item in items {
+            self.counters.came.add_one();
+            let inbound = Inbound {
+                uplink: self.index,
+                item,
+            };
+            if !self.gate.passes(now) || self.down.try_send(inbound).is_err() {
+                self.counters.deferred.add_one();
+            }
         }
     }
 
@@ -389,7 +429,7 @@ impl Courier {
                     self.counters.link.up();
                 }
             }
-            Report::Receipts(_) | Report::Answered(..) => self.counters.link.up(),
+            Report::Receipts(_) | Report::Answered(..) | Report::Came(_) => self.counters.link.up(),
             Report::Lost { .. } | Report::Failed(_) | Report::Unanswered(..) => {
                 let reason = self.link.complaint().unwrap_or("no answer");
                 self.counters.link.down(reason);

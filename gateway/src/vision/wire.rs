@@ -60,6 +60,8 @@ pub struct Setup {
 pub enum Command {
     /// These permits go from now on, without holders.
     Permits(Vec<Permit>),
+    /// Somebody wants a picture of a zone; the answer is a [`Report::Pictured`].
+    Picture { camera: u16, zone: u16, ask: u64 },
 }
 
 /// A camera as the child needs it.
@@ -256,6 +258,12 @@ pub enum Report {
     Progress(Vec<CameraProgress>),
     /// How far a recording has been looked at.
     Played { camera: u16, what: Played },
+    /// The picture that was asked for, or why there is none.
+    Pictured {
+        camera: u16,
+        ask: u64,
+        picture: Result<Picture, String>,
+    },
 }
 
 /// How far a recording has been looked at.
@@ -336,6 +344,8 @@ pub enum Role {
     After,
     /// The place, empty again.
     Cleared,
+    /// The place as it is, because somebody asked.
+    Requested,
 }
 
 impl Role {
@@ -348,6 +358,7 @@ impl Role {
             Role::Leaving => "leaving",
             Role::After => "after",
             Role::Cleared => "cleared",
+            Role::Requested => "requested",
         }
     }
 }

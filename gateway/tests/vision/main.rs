@@ -21,3 +21,4 @@ mod sealed;
 mod shadow;
 mod stills;
 mod tls;
+mod wanted;

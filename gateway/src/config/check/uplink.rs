@@ -118,6 +118,7 @@ fn uplink(
         link,
         border,
         alerts,
+        verdicts: raw.verdicts.unwrap_or(alerts),
         streams: carried,
     })
 }

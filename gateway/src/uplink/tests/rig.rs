@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wangge_platform::{
@@ -23,6 +23,7 @@ use wangge_protocol::EvidenceRef;
 use crate::{
     config::{Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
     counters::UplinkCounters,
+    down::Inbound,
     spool::{Batch, Class, Lane, Record, Spool, evidence::EvidenceStore},
 };
 
@@ -179,6 +180,8 @@ pub struct Station {
     pub spool: Spool,
     pub evidence: Arc<EvidenceStore>,
     pub counters: Arc<UplinkCounters>,
+    /// Verdicts and commands.
+    pub came: mpsc::Receiver<Inbound>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     dir: TempDir,
@@ -244,8 +247,10 @@ impl Station {
             link,
             border,
             alerts: true,
+            verdicts: true,
             streams: vec!["all".into()],
         };
+        let (down, came) = mpsc::channel(64);
         let task = tokio::spawn(super::super::run(
             uplink,
             0,
@@ -253,12 +258,14 @@ impl Station {
             spool.clone(),
             evidence.clone(),
             counters.clone(),
+            down,
             stop.clone(),
         ));
         Station {
             spool,
             evidence,
             counters,
+            came,
             stop,
             task,
             dir,

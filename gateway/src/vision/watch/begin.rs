@@ -131,6 +131,7 @@ impl Watch {
                 .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
             pause_told: false,
             deadly: setup.deadly.clone(),
+            wanted: Wanted::default(),
         }
     }
 }
