@@ -28,6 +28,7 @@ use wangge_protocol::{Receipt, ReceiptStatus};
 use crate::{
     MAX_PICTURE,
     check::{Body, Checker, Event, Unfit},
+    outbox::Outbox,
     sha256,
     show::Show,
 };
@@ -49,6 +50,7 @@ pub enum Delivery {
 #[derive(Clone, Debug)]
 pub struct Store {
     queue: mpsc::Sender<(Delivery, oneshot::Sender<Receipt>)>,
+    outbox: Outbox,
 }
 
 /// The files failed; nothing is acknowledged any more.
@@ -76,12 +78,13 @@ impl Store {
     /// The directory cannot be written, or `events.jsonl` holds something else.
     pub fn open(dir: &Path, show: Show) -> anyhow::Result<Self> {
         let keeper = Keeper::open(dir, show)?;
+        let outbox = keeper.outbox.clone();
         let (queue, deliveries) = mpsc::channel(WAITING);
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || keeper.run(deliveries))
             .context("cannot start the storage thread")?;
-        Ok(Store { queue })
+        Ok(Store { queue, outbox })
     }
 
     /// Stores it durably unless it is here already; the answer comes through the receiver, in
@@ -106,6 +109,11 @@ impl Store {
         self.submit(delivery).await?.await.map_err(|_| Failed)
     }
 
+    /// What waits for stations.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Resolves when the storage has failed.
     pub async fn failed(&self) {
         self.queue.closed().await;
@@ -113,6 +121,7 @@ impl Store {
 }
 
 struct Keeper {
+    outbox: Outbox,
     checker: Checker,
     show: Show,
     evidence: PathBuf,
@@ -156,6 +165,7 @@ impl Keeper {
             dir.display()
         );
         Ok(Keeper {
+            outbox: Outbox::of(dir),
             checker: Checker::new()?,
             show,
             evidence,
@@ -200,6 +210,9 @@ impl Keeper {
         }
         for answer in answers {
             if let Some(event) = answer.event {
+                if let Body::Answer(answer) = &event.body {
+                    self.outbox.answered(&event.source, answer);
+                }
                 self.show.event(&event, &self.pictures);
             } else if answer.receipt.status == ReceiptStatus::Refused {
                 self.show.refused(&answer.receipt);
@@ -244,13 +257,8 @@ impl Keeper {
             }
             None => {}
         }
-        if let Body::Alert(alert) = &event.body
-            && let Some(missing) = alert
-                .data
-                .evidence
-                .iter()
-                .find(|e| !self.pictures.contains_key(&e.sha256))
-        {
+        let mut named = event.evidence().iter();
+        if let Some(missing) = named.find(|e| !self.pictures.contains_key(&e.sha256)) {
             let reason = format!("picture {} is not here", missing.sha256);
             return Ok((
                 receipt(&event.id, ReceiptStatus::EvidenceMissing, Some(reason)),

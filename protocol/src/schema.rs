@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     AlertData, Answer, ClockRecord, CloudEvent, Command, DeviceReading, Gap, Inbox, Receipt,
     SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_ANSWER,
-    TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
-    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
+    TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry,
+    Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.

@@ -33,8 +33,8 @@ use crate::{
 pub use calendars::Calendars;
 pub use commands::{CommandKey, Commands, Verdicts};
 pub use faults::{Fault, Faults, Level};
-pub use storage::Quota;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
+pub use storage::Quota;
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]

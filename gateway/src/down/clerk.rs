@@ -133,7 +133,10 @@ impl Clerk {
             return signed(AnswerResult::Repeated, reason);
         }
         if !is_clock_believed {
-            let reason = format!("the station's clock is not to be believed: it says {}", now.wall);
+            let reason = format!(
+                "the station's clock is not to be believed: it says {}",
+                now.wall
+            );
             return signed(AnswerResult::Failed, reason);
         }
         let Some(not_after) = moment(&command.not_after) else {

@@ -222,12 +222,7 @@ impl Queue {
         let token = self
             .next_alert()
             .or_else(|| self.next_picture())
-            .or_else(|| {
-                self.gaps
-                    .ready
-                    .first()
-                    .map(|s| Token::Entry(Class::Gap, *s))
-            })
+            .or_else(|| self.next_gap())
             .or_else(|| self.next_telemetry(now))?;
         self.set(&token, State::Handed { at: now });
         if let Token::Entry(class, seq) = token
@@ -261,6 +256,16 @@ impl Queue {
         (self.pictures.flying() < PICTURES_FLYING)
             .then(|| self.pictures.next().map(Token::Picture))
             .flatten()
+    }
+
+    /// An answer may name a picture; what is behind it need not wait.
+    fn next_gap(&self) -> Option<Token> {
+        let may_go = |seq: &&Seq| {
+            let item = self.gaps.items.get(seq);
+            item.is_some_and(|item| item.pictures.iter().all(|p| self.pictures.clear(p)))
+        };
+        let seq = self.gaps.ready.iter().find(may_go)?;
+        Some(Token::Entry(Class::Gap, *seq))
     }
 
     fn next_telemetry(&mut self, now: Duration) -> Option<Token> {

@@ -91,7 +91,9 @@ fn every_signed_value_is_covered() {
     for alter in alter {
         let mut bad = good.clone();
         alter(&mut bad);
-        let refusal = clerk(vec![key.clone()]).check(&bad, now(), true).unwrap_err();
+        let refusal = clerk(vec![key.clone()])
+            .check(&bad, now(), true)
+            .unwrap_err();
         assert_eq!(refusal.result, AnswerResult::Forbidden, "{bad:?}");
         assert!(!refusal.is_signed);
     }
@@ -172,14 +174,22 @@ fn a_command_is_for_one_station_and_one_time() {
         let mut clerk = clerk(vec![key.clone()]);
         assert_eq!(refused(&mut clerk, &command), result, "{command:?}");
         // What was refused is not used up.
-        assert!(clerk.check(&sign(&pair, silence(&key)), now(), true).is_ok());
+        assert!(
+            clerk
+                .check(&sign(&pair, silence(&key)), now(), true)
+                .is_ok()
+        );
     }
     for at_limit in [
         signed(|c| c.not_after = "2026-11-27T02:00:00Z".into()),
         signed(|c| c.until = Some("2026-11-27T02:00:00Z".into())),
         signed(|c| c.not_after = "2026-11-26T02:00:00Z".into()),
     ] {
-        assert!(clerk(vec![key.clone()]).check(&at_limit, now(), true).is_ok());
+        assert!(
+            clerk(vec![key.clone()])
+                .check(&at_limit, now(), true)
+                .is_ok()
+        );
     }
 }
 

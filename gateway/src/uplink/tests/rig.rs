@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wangge_platform::{
     mqtt::Broker,
+    outbox::Outbox,
     show::{Show, Style},
     store::{Line, Store},
 };
-use wangge_protocol::EvidenceRef;
+use wangge_protocol::{EvidenceRef, Verdict, VerdictStatus};
 
 use crate::{
     config::{Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
@@ -137,6 +138,10 @@ impl Received {
         events
     }
 
+    pub fn open_outbox(&self) -> Outbox {
+        Outbox::of(&self.dir)
+    }
+
     pub fn has_picture(&self, sha256: &str) -> bool {
         self.dir.join(format!("evidence/{sha256}.bin")).exists()
     }
@@ -213,6 +218,15 @@ pub fn https_link(url: &str, ca_file: Option<PathBuf>, token: Option<&str>) -> U
 
 impl Station {
     pub fn start(link: UplinkLink, border: Border) -> Self {
+        Station::new(link, border, false)
+    }
+
+    /// One that takes verdicts and commands.
+    pub fn listening(link: UplinkLink, border: Border) -> Self {
+        Station::new(link, border, true)
+    }
+
+    fn new(link: UplinkLink, border: Border, listens: bool) -> Self {
         let dir = TempDir::new().unwrap();
         let storage = Storage {
             path: dir.path().join("spool"),
@@ -228,17 +242,17 @@ impl Station {
         let name: Arc<str> = "up".into();
         let (spool, _) =
             Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
-        Station::with(spool, dir, link, border)
+        Station::with(spool, dir, link, border, listens)
     }
 
     /// Goes on with another link, as after a restart.
     pub async fn relink(self, link: UplinkLink, border: Border) -> Self {
         self.stop.cancel();
         self.task.await.unwrap();
-        Station::with(self.spool, self.dir, link, border)
+        Station::with(self.spool, self.dir, link, border, false)
     }
 
-    fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border) -> Self {
+    fn with(spool: Spool, dir: TempDir, link: UplinkLink, border: Border, listens: bool) -> Self {
         let evidence = spool.evidence();
         let counters = Arc::new(UplinkCounters::default());
         let stop = CancellationToken::new();
@@ -247,7 +261,7 @@ impl Station {
             link,
             border,
             alerts: true,
-            verdicts: true,
+            verdicts: listens,
             streams: vec!["all".into()],
         };
         let (down, came) = mpsc::channel(64);
@@ -388,4 +402,20 @@ pub fn padded(mut body: Vec<u8>, bytes: usize) -> Vec<u8> {
     body.pop();
     body.extend(format!(r#","pad":"{}"}}"#, "x".repeat(pad)).into_bytes());
     body
+}
+
+/// A verdict that waits for the station `S1`.
+pub fn decide(received: &Received, id: &str) -> Verdict {
+    let verdict = Verdict {
+        id: id.into(),
+        alert_id: Uuid::now_v7().to_string(),
+        status: VerdictStatus::Filed,
+        reason: None,
+        case_no: None,
+        picture: None,
+        by: None,
+        at: "2026-11-26T02:00:00Z".into(),
+    };
+    received.open_outbox().verdict("S1", &verdict).unwrap();
+    verdict
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kept, Shared, Watch, Watched, inspect};
+use super::{Kept, Shared, Watch, Watched, inspect, wanted::Wanted};
 use crate::{
     calendar::{Calendar, Gate, State},
     vision::{
