@@ -187,6 +187,12 @@ pub struct UplinkCounters {
     pub strange_receipts: Counter,
     /// Messages that the receiver will never take.
     pub poisoned: Counter,
+    /// Verdicts and commands that came.
+    pub came: Counter,
+    /// Messages and entries from the platform that cannot even be answered.
+    pub garbled: Counter,
+    /// Verdicts and commands that were not taken, because too many came; they come again.
+    pub deferred: Counter,
     /// Connections lost or refused, time-outs, error answers.
     pub faults: Counter,
     /// Bytes over the line in both directions, as far as they can be known.

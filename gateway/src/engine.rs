@@ -24,13 +24,17 @@ use crate::{
     alert::{Ledger, Outbound},
     clock::{Change, Clock, Reading},
     config::{Config, line::Pictures},
-    console::OpenAlert,
+    console::{OpenAlert, VerdictsStatus},
     observation::{Ack, Arrival, Health, Value},
     proof::{self, Notary},
     rules::{self, Finding, Transition},
     spool::{Batch, Class, Lane, Record, Spool, SpoolError},
     telemetry::Streams,
 };
+
+mod wayback;
+
+pub use wayback::{Ends, Note, Wayback};
 
 /// Subject of what concerns the gateway itself.
 pub const GATEWAY: &str = "gateway";
@@ -63,6 +67,8 @@ pub struct Progress {
     pub refused: Option<String>,
     /// How far the clock is believed.
     pub clock: ClockQuality,
+    /// What the platform decided.
+    pub verdicts: VerdictsStatus,
     /// When the loop last came round: the watchdog's proof of progress.
     pub alive: Option<Instant>,
 }
@@ -90,6 +96,9 @@ pub struct Engine {
     acks: Vec<Ack>,
     /// Whether the console shows the alerts that are open now.
     shown: bool,
+    station: Arc<str>,
+    /// Verdicts and commands, if anybody may give any.
+    way: Option<Box<Wayback>>,
 }
 
 impl Engine {
@@ -126,6 +135,8 @@ impl Engine {
             batch: Batch::default(),
             acks: Vec::new(),
             shown: false,
+            station: config.station.id.clone(),
+            way: None,
         }
     }
 
@@ -144,6 +155,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 _ = tick.tick() => self.tick(),
+                work = wayback::next(&mut self.way) => self.work(work).await,
                 n = arrivals.recv_many(&mut group, GROUP) => {
                     if n == 0 {
                         break;
@@ -195,6 +207,7 @@ impl Engine {
             self.rules.step(observation, now, &mut self.findings);
         }
         self.apply();
+        self.ledger.heard(&arrival.subject);
         let alert = self.ledger.open_on(&arrival.subject);
         if let Err(fault) = self
             .streams
@@ -216,7 +229,9 @@ impl Engine {
         let mut due = Vec::new();
         self.ledger.tick(now, &mut due);
         due.into_iter().for_each(|outbound| self.outbound(outbound));
+        self.batch.state.extend(self.ledger.take_changes());
         self.show_open();
+        self.show_verdicts();
     }
 
     /// Asks how far the clock can be believed; the platform hears of what changed.
@@ -239,6 +254,7 @@ impl Engine {
         info!(booted_at = %change.booted_at, offset = %change.offset, quality = ?change.quality, "the clock was set; the platform is told by how much");
         let wall = self.clock.now().wall;
         self.batch.state.extend(self.ledger.correct(change, wall));
+        self.ledger.recount_silences(self.clock.now());
         let (id, body) = self.notary.clock_message(change, wall);
         self.seal(&id, &body, &[]);
     }
@@ -283,6 +299,7 @@ impl Engine {
                 self.outbound(outbound);
             }
         }
+        self.batch.state.extend(self.ledger.take_changes());
     }
 
     fn outbound(&mut self, mut outbound: Outbound) {
@@ -302,6 +319,9 @@ impl Engine {
         info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
         self.seal(&outbound.event_id, &outbound.body, &outbound.evidence);
         self.batch.state.push(outbound.state_change);
+        if outbound.state == AlertState::Raised {
+            self.known(&outbound.device, &outbound.alert_id);
+        }
         self.shown = false;
     }
 

@@ -8,6 +8,7 @@
 //! them has gone, uplinks deliver what they can, the spool closes last.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -28,10 +29,12 @@ use crate::{
     clock::Clock,
     config::{Config, Device, DeviceLink, Storage},
     counters::{ChildState, SourceCounters, UplinkCounters},
-    engine::{Engine, Progress, SharedProgress},
+    down::{self, Ask, Inbound},
+    engine::{Ends, Engine, Note, Progress, SharedProgress, Wayback},
     feed::Feed,
     observation::Arrival,
     proof::{Identity, Notary},
+    reload::Reloader,
     rules, shadow,
     source::{self, mqtt::pictures::Pictures},
     spool::{Spool, evidence::EvidenceStore},
@@ -40,6 +43,8 @@ use crate::{
 
 /// Arrivals between sources and engine: a group commit's worth and the next one's.
 const ARRIVALS: usize = 4_096;
+/// Reloads and pictures on their way through the engine.
+const NOTES: usize = 16;
 /// Of the time to stop, the part that uplinks may use to deliver what is left.
 const DRAIN_SHARE: f64 = 0.5;
 
@@ -55,12 +60,14 @@ pub struct Running {
     pub vision: Option<Arc<ChildState>>,
 }
 
-/// Runs a station until SIGTERM or Ctrl-C.
+/// Runs the station of `file`, which `config` was read from, until SIGTERM or Ctrl-C. SIGHUP reads
+/// the file again.
 ///
 /// # Errors
 /// What keeps the station from starting: storage that cannot be opened, an address that is
 /// taken. Whatever fails later is retried and reported, never a reason to end.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
+    let reloader = Reloader::new(file.to_owned(), &config).map_err(anyhow::Error::msg)?;
     let config = Arc::new(config);
     let clock = Clock::start();
 
@@ -100,6 +107,23 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         vision: None,
     };
 
+    // The way back: uplinks to engine, engine to cameras.
+    let (down, inbox) = mpsc::channel::<Inbound>(down::WAITING);
+    let (notes, noted) = mpsc::channel::<Note>(NOTES);
+    let has_cameras = config.vision.is_some() && !config.cameras.is_empty();
+    let (pictures, asks) = mpsc::channel::<Ask>(NOTES);
+    let wayback = Wayback::restore(
+        &config,
+        &state,
+        Ends {
+            inbox,
+            notes: (notes.clone(), noted),
+            pictures: has_cameras.then_some(pictures),
+            reloader: Some(reloader),
+            audit: spool.audit(),
+        },
+    );
+
     // Uplinks.
     let stop_uplinks = CancellationToken::new();
     let mut uplinks = Stages::default();
@@ -117,13 +141,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 spool.clone(),
                 evidence.clone(),
                 counters,
+                down.clone(),
                 stop_uplinks.clone(),
             ),
         );
     }
 
     // Engine.
-    let (arrivals, inbox) = mpsc::channel::<Arrival>(ARRIVALS);
+    let (arrivals, arrived) = mpsc::channel::<Arrival>(ARRIVALS);
     let mut engine = Stages::default();
     engine.spawn(
         "engine".to_owned(),
@@ -136,7 +161,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             clock,
             progress.clone(),
         )
-        .run(inbox),
+        .with_wayback(wayback)
+        .run(arrived),
     );
 
     // Sources.
@@ -249,6 +275,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                     counters: vision_counters,
                 },
                 feed,
+                asks,
                 stop_sources.clone(),
             ),
         );
@@ -268,6 +295,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
+    side.spawn(
+        "reload".to_owned(),
+        reload_on_signal(notes, stop_console.clone()),
+    );
     side.spawn(
         "watchdog".to_owned(),
         watchdog(progress, stop_console.clone()),
@@ -341,7 +372,7 @@ async fn open_storage(
 
 /// The station's key. A station without one still delivers: an alert that cannot be proved is
 /// better than none.
-fn identity(storage: &std::path::Path) -> Option<Arc<Identity>> {
+fn identity(storage: &Path) -> Option<Arc<Identity>> {
     match Identity::open(storage) {
         Ok((identity, new)) => {
             info!(key = identity.id(), new, "alerts are signed");
@@ -398,6 +429,24 @@ async fn watchdog(progress: SharedProgress, stop: CancellationToken) {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                 }
             }
+        }
+    }
+}
+
+/// SIGHUP reads the station's file again (`systemctl reload`).
+async fn reload_on_signal(notes: mpsc::Sender<Note>, stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hup = match signal(SignalKind::hangup()) {
+        Ok(hup) => hup,
+        Err(fault) => return warn!(%fault, "SIGHUP will end the gateway instead of reloading"),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            signal = hup.recv() => match signal {
+                Some(()) => drop(notes.send(Note::Reload).await),
+                None => return,
+            },
         }
     }
 }

@@ -104,6 +104,7 @@ async fn read(running: &Running) -> Status {
             .iter()
             .map(|(name, counters)| console::UplinkStatus::new(name, counters))
             .collect(),
+        verdicts: progress.verdicts,
         alerts: progress.open,
         totals: progress
             .alerts

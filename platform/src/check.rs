@@ -3,8 +3,8 @@
 use jsonschema::Validator;
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, ClockRecord, CloudEvent, Gap, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_GAP,
-    SCHEMA_TELEMETRY,
+    AlertData, Answer, ClockRecord, CloudEvent, EvidenceRef, Gap, SCHEMA_ALERT, SCHEMA_ANSWER,
+    SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY,
 };
 
 use crate::MAX_EVENT;
@@ -30,6 +30,19 @@ pub enum Body {
     },
     Gap(Gap),
     Clock(ClockRecord),
+    /// To a verdict or a command.
+    Answer(Answer),
+}
+
+impl Event {
+    /// Pictures that it names.
+    pub fn evidence(&self) -> &[EvidenceRef] {
+        match &self.body {
+            Body::Alert(alert) => &alert.data.evidence,
+            Body::Answer(answer) => &answer.evidence,
+            Body::Telemetry { .. } | Body::Gap(_) | Body::Clock(_) => &[],
+        }
+    }
 }
 
 /// Why a message is refused, and its id if it has one that can be read.
@@ -47,6 +60,7 @@ pub struct Checker {
     telemetry: Validator,
     gap: Validator,
     clock: Validator,
+    answer: Validator,
 }
 
 impl Checker {
@@ -71,6 +85,10 @@ impl Checker {
             clock: compile(
                 "clock.json",
                 include_str!("../../protocol/schema/clock.json"),
+            )?,
+            answer: compile(
+                "answer.json",
+                include_str!("../../protocol/schema/answer.json"),
             )?,
         })
     }
@@ -98,6 +116,7 @@ impl Checker {
             Some(SCHEMA_TELEMETRY) => &self.telemetry,
             Some(SCHEMA_GAP) => &self.gap,
             Some(SCHEMA_CLOCK) => &self.clock,
+            Some(SCHEMA_ANSWER) => &self.answer,
             other => return Err(unfit(id, format!("dataschema {other:?} is not known here"))),
         };
         if let Some(error) = schema.iter_errors(&value).next() {
@@ -106,6 +125,11 @@ impl Checker {
         let read = |e: serde_json::Error| unfit(id, e.to_string());
         let body = match text("dataschema") {
             Some(SCHEMA_ALERT) => Body::Alert(serde_json::from_slice(bytes).map_err(read)?),
+            Some(SCHEMA_ANSWER) => Body::Answer(
+                serde_json::from_slice::<CloudEvent<Answer>>(bytes)
+                    .map_err(read)?
+                    .data,
+            ),
             Some(SCHEMA_GAP) => Body::Gap(
                 serde_json::from_slice::<CloudEvent<Gap>>(bytes)
                     .map_err(read)?

@@ -1,5 +1,5 @@
-//! `POST /events` and `PUT /evidence/<sha256>`, over TLS or, on loopback, without; for pictures
-//! in pieces `HEAD` and `PATCH`.
+//! `POST /events`, `PUT /evidence/<sha256>` and `GET /inbox`, over TLS or, on loopback, without;
+//! for pictures in pieces `HEAD` and `PATCH`.
 //!
 //! The accept loop is our own, because `axum::serve` sets no time limit for a request's head,
 //! so that a few idle sockets would hold it for ever.
@@ -8,11 +8,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, Request, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{post, put},
+    routing::{get, post, put},
 };
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -21,11 +21,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustls::ServerConfig;
+use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::Semaphore,
-    time::{sleep, timeout},
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,10 @@ use crate::{
 pub const MAX_CONNECTIONS: usize = 256;
 /// For the TLS handshake, and for each request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A station's question is held so long at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often the outbox is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(500);
 /// Between tries when accepting fails, for instance because no file descriptor is left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -64,7 +70,8 @@ pub async fn serve(
                 .patch(piece)
                 .layer(DefaultBodyLimit::max(MAX_PICTURE)),
         )
-        .with_state(store)
+        .route("/inbox", get(inbox))
+        .with_state((store, stop.clone()))
         .layer(middleware::from_fn(named));
     if let Some(token) = token {
         let expected = sha256(format!("Bearer {token}").as_bytes());
@@ -157,11 +164,49 @@ async fn authorise(expected: String, request: Request, next: Next) -> Response {
     }
 }
 
-async fn event(State(store): State<Store>, body: Bytes) -> Response {
+type Shared = (Store, CancellationToken);
+
+#[derive(Deserialize)]
+struct Asked {
+    station: String,
+    /// Seconds that the request may be held.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// What waits for a station; held until there is something or the station has waited enough.
+///
+/// A platform with a token for each station asks here whether the token is that station's.
+async fn inbox(State((store, stop)): State<Shared>, Query(asked): Query<Asked>) -> Response {
+    let wait = Duration::from_secs(asked.wait).min(LONGEST_WAIT);
+    let until = Instant::now() + wait;
+    loop {
+        let (outbox, station) = (store.outbox().clone(), asked.station.clone());
+        let inbox = spawn_blocking(move || outbox.inbox(&station)).await;
+        let inbox = inbox.unwrap_or_default();
+        if !inbox.verdicts.is_empty() || !inbox.commands.is_empty() {
+            return Json(inbox).into_response();
+        }
+        let look = (Instant::now() + LOOK).min(until);
+        tokio::select! {
+            () = sleep_until(look) => {}
+            () = stop.cancelled() => return StatusCode::NO_CONTENT.into_response(),
+        }
+        if Instant::now() >= until {
+            return StatusCode::NO_CONTENT.into_response();
+        }
+    }
+}
+
+async fn event(State((store, _)): State<Shared>, body: Bytes) -> Response {
     answer(&store, Delivery::Event(body)).await
 }
 
-async fn picture(State(store): State<Store>, Path(sha256): Path<String>, body: Bytes) -> Response {
+async fn picture(
+    State((store, _)): State<Shared>,
+    Path(sha256): Path<String>,
+    body: Bytes,
+) -> Response {
     answer(&store, Delivery::Picture(sha256, body)).await
 }
 
@@ -171,7 +216,7 @@ const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_LENGTH: &str = "upload-length";
 
 /// How much of a picture is here.
-async fn held(State(store): State<Store>, Path(sha256): Path<String>) -> Response {
+async fn held(State((store, _)): State<Shared>, Path(sha256): Path<String>) -> Response {
     match store.receive(Delivery::Ask(sha256)).await {
         Ok(Receipt {
             offset: Some(offset @ 1..),
@@ -184,7 +229,7 @@ async fn held(State(store): State<Store>, Path(sha256): Path<String>) -> Respons
 
 /// A piece of a picture.
 async fn piece(
-    State(store): State<Store>,
+    State((store, _)): State<Shared>,
     Path(sha256): Path<String>,
     headers: HeaderMap,
     bytes: Bytes,

@@ -7,8 +7,10 @@
 pub mod check;
 pub mod http;
 pub mod mqtt;
+pub mod outbox;
 pub mod page;
 pub mod parts;
+pub mod send;
 pub mod show;
 pub mod store;
 pub mod tls;

@@ -7,7 +7,13 @@ use clap::Parser;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use wangge_platform::{http, mqtt, page, show::Show, store::Store, tls};
+use wangge_platform::{
+    http, mqtt, page,
+    send::{self, Action},
+    show::Show,
+    store::Store,
+    tls,
+};
 
 /// Reference receiver for Wangge stations.
 ///
@@ -30,12 +36,23 @@ use wangge_platform::{http, mqtt, page, show::Show, store::Store, tls};
 ///
 /// Try whether it, or your own receiver, keeps the contract (docs/operator/receiver.md):
 ///   wangge conformance --target https://localhost:8443 --ca ca.pem --token-file token
+///
+/// What was decided about an alert goes back the same way:
+///   wangge-platform send --store /tmp/received --station S1 verdict --alert ID --status closed
 #[derive(Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(
+    version,
+    verbatim_doc_comment,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Folder for events.jsonl and evidence/; created if it is not there
-    #[arg(long, value_name = "DIR")]
-    store: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    store: Option<PathBuf>,
 
     /// Listen for HTTPS here; needs --cert and --key, or --write-ca
     #[arg(long, value_name = "ADDR:PORT")]
@@ -108,16 +125,24 @@ async fn main() -> anyhow::Result<()> {
                 .unwrap_or_else(|_| "warn,wangge_platform=info".into()),
         )
         .init();
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(action) = args.action.take() {
+        let said = tokio::task::spawn_blocking(|| send::act(action)).await??;
+        Show::stdout(args.json).said(&said);
+        return Ok(());
+    }
+    let store = args.store.clone().context("--store is needed")?;
     if args.html {
-        let page = page::write(&args.store)?;
+        let page = page::write(&store)?;
         Show::stdout(false).wrote(&page);
         return Ok(());
     }
     if args.https.is_none() && args.http.is_none() && args.mqtt.is_none() {
-        bail!("nothing to receive from: give --https, --http or --mqtt; --html to look at what came");
+        bail!(
+            "nothing to receive from: give --https, --http or --mqtt; --html to look at what came"
+        );
     }
-    let store = Store::open(&args.store, Show::stdout(args.json))?;
+    let store = Store::open(&store, Show::stdout(args.json))?;
     let token = args.token_file.as_ref().map(secret).transpose()?;
     let stop = CancellationToken::new();
     let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();

@@ -1,10 +1,16 @@
 //! The receiving end at a broker: reads what stations publish and answers on each station's
-//! `<prefix>/receipts`.
+//! `<prefix>/receipts`; what waits for a station goes to its `<prefix>/verdicts` and
+//! `<prefix>/commands`, again and again until it is answered.
 //!
 //! The session is persistent and a message is acknowledged to the broker only after it is
 //! stored and its receipt is on its way, so that a restart loses nothing that the broker has.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rumqttc::{
     AsyncClient, Event, MqttOptions, NetworkOptions, Packet, Publish, QoS, SubscribeFilter,
@@ -12,7 +18,7 @@ use rumqttc::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -33,13 +39,17 @@ const RETRY: Duration = Duration::from_millis(500);
 const TOGETHER: usize = 100;
 /// Messages whose receipts are awaited together.
 const WAITING: usize = 1_024;
+/// How often the outbox is looked at, and what has no answer sent again.
+const LOOK: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_secs(30);
 /// Requests on their way to the connection.
 const REQUESTS: usize = 10;
 
 /// What stations publish, under their prefixes.
-const TOPICS: [&str; 5] = [
+const TOPICS: [&str; 6] = [
     "alerts",
     "gaps",
+    "answers",
     "telemetry/+",
     "evidence/+",
     // Picture, offset of the piece, bytes of the whole.
@@ -134,6 +144,7 @@ async fn connection(broker: &Broker, store: &Store, show: &mut Option<Show>) -> 
     let mut tasks = JoinSet::new();
     tasks.spawn(submit(store.clone(), arrivals, pending));
     tasks.spawn(acknowledge(client.clone(), waiting));
+    tasks.spawn(decide(client.clone(), store.clone(), broker.prefix.clone()));
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
@@ -239,6 +250,49 @@ async fn acknowledge(client: AsyncClient, mut waiting: mpsc::Receiver<Pending>) 
     }
 }
 
+/// Publishes what waits for stations. A station that is away misses it, so it is repeated.
+async fn decide(client: AsyncClient, store: Store, filter: String) {
+    let mut sent: HashMap<(String, String), Instant> = HashMap::new();
+    loop {
+        let outbox = store.outbox().clone();
+        let waiting = spawn_blocking(move || {
+            let stations = outbox.stations().into_iter();
+            let inboxes = stations.map(|station| (outbox.inbox(&station), station));
+            inboxes.collect::<Vec<_>>()
+        });
+        sent.retain(|_, at| at.elapsed() < AGAIN);
+        for (mut inbox, station) in waiting.await.unwrap_or_default() {
+            let prefix = filter.replace('+', &station);
+            let mut is_due = |id: &str| {
+                let key = (station.clone(), id.to_owned());
+                let due = !sent.contains_key(&key);
+                sent.entry(key).or_insert_with(Instant::now);
+                due
+            };
+            inbox
+                .verdicts
+                .retain(|v| is_due(&format!("verdict {}", v.id)));
+            inbox
+                .commands
+                .retain(|c| is_due(&format!("command {}", c.id)));
+            let commands = serde_json::to_vec(&inbox.commands).unwrap_or_default();
+            let verdicts = serde_json::to_vec(&inbox.verdicts).unwrap_or_default();
+            let messages = [
+                ("commands", inbox.commands.is_empty(), commands),
+                ("verdicts", inbox.verdicts.is_empty(), verdicts),
+            ];
+            for (what, _, payload) in messages.into_iter().filter(|(_, is_empty, _)| !is_empty) {
+                let topic = format!("{prefix}/{what}");
+                let sent = client.publish(topic, QoS::AtLeastOnce, false, payload);
+                if sent.await.is_err() {
+                    return;
+                }
+            }
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// The station's prefix, and what came.
 fn delivery(message: &Publish) -> Option<(&str, Delivery)> {
     let bytes = message.payload.clone();
@@ -249,6 +303,7 @@ fn delivery(message: &Publish) -> Option<(&str, Delivery)> {
     let prefix = topic
         .strip_suffix("/alerts")
         .or_else(|| topic.strip_suffix("/gaps"))
+        .or_else(|| topic.strip_suffix("/answers"))
         .or_else(|| topic.rsplit_once("/telemetry/").map(|(prefix, _)| prefix))?;
     Some((prefix, Delivery::Event(bytes)))
 }

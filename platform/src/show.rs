@@ -68,6 +68,11 @@ impl Show {
         );
     }
 
+    /// What a command answers.
+    pub fn said(&mut self, text: &str) {
+        self.line(|| json!({"said": text}), |_| Some(text.to_owned()));
+    }
+
     /// A new message that was stored.
     pub fn event(&mut self, event: &Event, pictures: &HashMap<String, PathBuf>) {
         match &event.body {
@@ -86,6 +91,23 @@ impl Show {
             Body::Telemetry { stream, readings } => self.line(
                 || json!({"event": "telemetry", "id": event.id, "stream": stream, "readings": readings}),
                 |_| None,
+            ),
+            Body::Answer(answer) => self.line(
+                || {
+                    json!({"event": "answer", "id": event.id, "about": answer.about,
+                           "in_reply_to": answer.in_reply_to, "alert": answer.alert_id,
+                           "result": answer.result, "reason": answer.reason})
+                },
+                |_| {
+                    let reason = answer.reason.as_deref().unwrap_or_default();
+                    Some(format!(
+                        "答复 answer: {} {}  {} {}",
+                        plain(&answer.in_reply_to),
+                        answer.result.slug(),
+                        event.source,
+                        plain(reason)
+                    ))
+                },
             ),
             Body::Gap(gap) => self.line(
                 || gap_json(&event.id, gap),

@@ -24,11 +24,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
-use wangge_protocol::{Receipt, ReceiptStatus};
+use wangge_protocol::{EvidenceRef, Receipt, ReceiptStatus};
 
 use crate::{
     MAX_PICTURE,
     check::{Body, Checker, Event, Unfit},
+    outbox::Outbox,
     parts::{MAX_PART_BYTES, MAX_PARTS, Parts, Piece},
     sha256,
     show::Show,
@@ -63,6 +64,7 @@ pub enum Delivery {
 #[derive(Clone, Debug)]
 pub struct Store {
     queue: mpsc::Sender<(Delivery, oneshot::Sender<Receipt>)>,
+    outbox: Outbox,
 }
 
 /// The files failed; nothing is acknowledged any more.
@@ -90,12 +92,13 @@ impl Store {
     /// The directory cannot be written, or `events.jsonl` holds something else.
     pub fn open(dir: &Path, show: Show) -> anyhow::Result<Self> {
         let keeper = Keeper::open(dir, show)?;
+        let outbox = keeper.outbox.clone();
         let (queue, deliveries) = mpsc::channel(WAITING);
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || keeper.run(deliveries))
             .context("cannot start the storage thread")?;
-        Ok(Store { queue })
+        Ok(Store { queue, outbox })
     }
 
     /// Stores it durably unless it is here already; the answer comes through the receiver, in
@@ -120,6 +123,11 @@ impl Store {
         self.submit(delivery).await?.await.map_err(|_| Failed)
     }
 
+    /// What waits for stations.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Resolves when the storage has failed.
     pub async fn failed(&self) {
         self.queue.closed().await;
@@ -127,6 +135,7 @@ impl Store {
 }
 
 struct Keeper {
+    outbox: Outbox,
     checker: Checker,
     show: Show,
     evidence: PathBuf,
@@ -177,6 +186,7 @@ impl Keeper {
         Ok(Keeper {
             parts,
             swept,
+            outbox: Outbox::of(dir),
             checker: Checker::new()?,
             show,
             evidence,
@@ -228,6 +238,9 @@ impl Keeper {
         }
         for answer in answers {
             if let Some(event) = answer.event {
+                if let Body::Answer(answer) = &event.body {
+                    self.outbox.answered(&event.source, answer);
+                }
                 self.show.event(&event, &self.pictures);
             } else if answer.receipt.status == ReceiptStatus::Refused {
                 self.show.refused(&answer.receipt);
@@ -277,13 +290,10 @@ impl Keeper {
             }
             None => {}
         }
-        if let Body::Alert(alert) = &event.body
-            && let Some(missing) = alert
-                .data
-                .evidence
-                .iter()
-                .find(|e| !self.has(&e.sha256) && !e.thumbnail.iter().any(|t| self.has(t)))
-        {
+        let mut named = event.evidence().iter();
+        let absent =
+            |e: &&EvidenceRef| !self.has(&e.sha256) && !e.thumbnail.iter().any(|t| self.has(t));
+        if let Some(missing) = named.find(absent) {
             let reason = format!("picture {} is not here", missing.sha256);
             return Ok((
                 receipt(&event.id, ReceiptStatus::EvidenceMissing, Some(reason)),

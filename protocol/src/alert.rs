@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::{EventKind, Severity};
+use crate::{EventKind, Severity, VerdictStatus};
 #[cfg(feature = "schema")]
 use crate::{pattern, schema::ToString as _};
 
@@ -157,6 +157,9 @@ pub struct AlertData {
     pub place: Place,
     /// What the receiving platform calls it; every code here comes from the platform profile.
     pub platform: PlatformCodes,
+    /// The platform's last verdict on it, as far as the station knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<VerdictStatus>,
     /// Pictures, each delivered under its hash before this message.
     pub evidence: Vec<EvidenceRef>,
 }
@@ -362,7 +365,8 @@ pub struct EvidenceRef {
     pub bytes: u64,
     /// e.g. `image/jpeg`.
     pub media_type: String,
-    /// What it shows: `scene`, or of a story `before`, `drop`, `leaving`, `after`, `cleared`.
+    /// What it shows: `scene`, or of a story `before`, `drop`, `leaving`, `after`, `cleared`; or
+    /// `requested`, of a zone that somebody asked for.
     pub role: String,
     /// When it was taken, RFC 3339.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]

@@ -7,9 +7,10 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AlertData, ClockRecord, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_CLOCK,
-    SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
-    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
+    AlertData, Answer, ClockRecord, CloudEvent, Command, DeviceReading, Gap, Inbox, Receipt,
+    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_ANSWER,
+    TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry,
+    Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.
@@ -68,6 +69,18 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "verdict.json",
             plain::<Verdict>("Wangge verdict", "urn:wangge:schema:verdict:1"),
+        ),
+        (
+            "command.json",
+            plain::<Command>("Wangge command", "urn:wangge:schema:command:1"),
+        ),
+        (
+            "inbox.json",
+            plain::<Inbox>("Wangge inbox", "urn:wangge:schema:inbox:1"),
+        ),
+        (
+            "answer.json",
+            envelope::<Answer>("Wangge answer", SCHEMA_ANSWER, &[TYPE_ANSWER]),
         ),
         (
             "reading.json",

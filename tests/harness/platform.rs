@@ -159,6 +159,25 @@ impl Platform {
         Ok(())
     }
 
+    /// Makes a key that signs commands; its file, and the line for a station's configuration.
+    ///
+    /// # Errors
+    /// The file is there already.
+    pub fn key(&self, name: &str) -> Result<(PathBuf, String)> {
+        let file = self.dir.join(name);
+        let out = file.display().to_string();
+        Ok((file, run(&["key", "--out", &out])?))
+    }
+
+    /// Puts a verdict or a command for the station `story`; its id.
+    ///
+    /// # Errors
+    /// `wangge-platform send` refuses.
+    pub fn send(&self, what: &[&str]) -> Result<String> {
+        let store = self.store().display().to_string();
+        run(&[&["send", "--store", &store, "--station", "story"], what].concat())
+    }
+
     /// Everything it stored so far.
     ///
     /// # Errors
@@ -166,6 +185,15 @@ impl Platform {
     pub fn received(&self) -> Result<Received> {
         Received::read(&self.store())
     }
+}
+
+/// Runs `wangge-platform` with arguments to its end; what it printed.
+fn run(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(place::program("wangge-platform")?);
+    let output = command.args(arguments).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}: {}", said.trim());
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// One stored message.
@@ -264,6 +292,13 @@ impl Received {
         self.events
             .iter()
             .filter(|e| e.event_type == "cn.wangge.alert.raised.v1")
+    }
+
+    /// Answers to a verdict or a command, the oldest first.
+    pub fn answers<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().filter(move |e| {
+            e.event_type == "cn.wangge.answer.v1" && e.body["data"]["in_reply_to"] == id
+        })
     }
 
     /// Forwarded readings of a stream, whole.

@@ -12,5 +12,6 @@ mod offline;
 mod random_kills;
 mod readme;
 mod stopping;
+mod verdicts;
 mod whole_station;
 mod words;

@@ -20,6 +20,9 @@ const VERSION: u32 = 1;
 pub(super) struct Entry {
     /// When the alert was cleared; `None` while it is open.
     pub(super) closed_at: Option<Timestamp>,
+    /// Why it is closed, if that was the platform's doing.
+    #[serde(default)]
+    pub(super) hush: Option<Hush>,
     /// The last number used in each series of event codes.
     pub(super) series: BTreeMap<String, u64>,
     /// By which clock its times were written, if that was not believed.
@@ -29,10 +32,24 @@ pub(super) struct Entry {
     pub(super) data: AlertData,
 }
 
+/// How the platform's verdict closed an alert. A program that does not know this sees a closed
+/// alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Hush {
+    /// Rejected, and its condition holds.
+    Quiet,
+    /// Rejected, and its condition has ended.
+    Ended,
+    /// Resolved or closed, and its condition holds.
+    Settled,
+}
+
 /// Key and value of an entry.
 pub(super) fn encode(
     data: &AlertData,
     closed_at: Option<Timestamp>,
+    hush: Option<Hush>,
     series: &BTreeMap<String, u64>,
     doubt: Option<&Doubt>,
 ) -> (Vec<u8>, Vec<u8>) {
@@ -40,6 +57,8 @@ pub(super) fn encode(
     struct Written<'a> {
         version: u32,
         closed_at: Option<Timestamp>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hush: Option<Hush>,
         series: &'a BTreeMap<String, u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         doubt: Option<&'a Doubt>,
@@ -48,6 +67,7 @@ pub(super) fn encode(
     let value = serde_json::to_vec(&Written {
         version: VERSION,
         closed_at,
+        hush,
         series,
         doubt,
         data,

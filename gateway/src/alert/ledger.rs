@@ -13,10 +13,11 @@ use wangge_protocol::{AlertData, AlertState, SourceKind, Text};
 use super::{
     AlertError, Outbound, REOPEN, Restored, UPDATES_PER_MINUTE,
     directory::Directory,
-    entry::{self, Entry},
+    entry::{self, Entry, Hush},
     message,
     platform::Platform,
     text::{self, Cause},
+    verdict::Silences,
 };
 use crate::{
     clock::{Change, Doubt, Now, StateChange},
@@ -27,24 +28,29 @@ use crate::{
 /// Every alert of a station.
 #[derive(Debug)]
 pub struct Ledger {
-    desk: Desk,
+    pub(super) desk: Desk,
     /// By subject; a subject has few.
-    alerts: HashMap<Arc<str>, Vec<Alert>>,
+    pub(super) alerts: HashMap<Arc<str>, Vec<Alert>>,
     allowance: Allowance,
     restored: Restored,
+    pub(super) silences: Silences,
+    /// See [`crate::config::Verdicts`].
+    pub(super) reopen_after: Duration,
+    /// To be stored, without a message.
+    pub(super) changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 #[derive(Debug)]
-struct Alert {
+pub(super) struct Alert {
     /// The last message's, without pictures.
-    data: AlertData,
-    phase: Phase,
+    pub(super) data: AlertData,
+    pub(super) phase: Phase,
     /// It came back after it was cleared; its next end has to last.
     flapped: bool,
     /// When the last message was made, monotonic.
     told: Duration,
     /// What came too soon after it: newer figures, or in [`Phase::Ending`] the end.
-    waiting: Option<Finding>,
+    pub(super) waiting: Option<Finding>,
     /// Numbers of event codes that its (subject, rule) used.
     series: BTreeMap<String, u64>,
     /// By which clock its first times were written, if that was not believed.
@@ -52,7 +58,7 @@ struct Alert {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+pub(super) enum Phase {
     Open,
     /// The condition ended, but the alert flapped: it is cleared if nothing happens until then.
     Ending {
@@ -62,11 +68,22 @@ enum Phase {
     Closed {
         until: Duration,
     },
+    /// The platform rejected it. While the condition holds nothing is said, nor if it begins
+    /// again before `ended`.
+    Quiet {
+        ended: Option<Duration>,
+    },
+    /// The platform resolved or closed it, and the condition holds: opened again if it still does
+    /// then. `heard`: something came from the subject since.
+    Settled {
+        until: Duration,
+        heard: bool,
+    },
 }
 
 impl Alert {
     /// Keeps a finding for later, instead of what waited before.
-    fn wait(&mut self, finding: Finding) {
+    pub(super) fn wait(&mut self, finding: Finding) {
         self.waiting = Some(self.with_pictures(finding));
     }
 
@@ -79,6 +96,23 @@ impl Alert {
             finding.evidence = earlier.evidence;
         }
         finding
+    }
+
+    /// Its entry on disk.
+    pub(super) fn stored(&self, now: Now) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.entry(self.closed_at(now))
+    }
+
+    fn entry(&self, closed_at: Option<Timestamp>) -> (Vec<u8>, Option<Vec<u8>>) {
+        let hush = match self.phase {
+            Phase::Quiet { ended: None } => Some(Hush::Quiet),
+            Phase::Quiet { ended: Some(_) } => Some(Hush::Ended),
+            Phase::Settled { .. } => Some(Hush::Settled),
+            _ => None,
+        };
+        let doubt = self.doubt.as_ref();
+        let (key, value) = entry::encode(&self.data, closed_at, hush, &self.series, doubt);
+        (key, Some(value))
     }
 }
 
@@ -104,6 +138,9 @@ impl Ledger {
             alerts: HashMap::new(),
             allowance: Allowance::full(now),
             restored: Restored::default(),
+            silences: Silences::restore(state, config.commands.max_silence, now),
+            reopen_after: config.verdicts.reopen_after,
+            changes: Vec::new(),
         };
         let mut entries = Vec::new();
         for (key, value) in state {
@@ -155,15 +192,15 @@ impl Ledger {
                     *time = moved.to_string();
                 }
             }
-            let closed_at = matches!(alert.phase, Phase::Closed { .. }).then_some(wall);
-            let (key, value) = entry::encode(data, closed_at, &alert.series, None);
-            stored.push((key, Some(value)));
+            let is_open = matches!(alert.phase, Phase::Open | Phase::Ending { .. });
+            stored.push(alert.entry((!is_open).then_some(wall)));
         }
         stored
     }
 
     /// Records a finding; returns the message that it causes, if it causes one now.
     pub fn apply(&mut self, finding: Finding, now: Now) -> Option<Outbound> {
+        let finding = self.unsilenced(finding, now)?;
         let alerts = self.alerts.entry(finding.subject.clone()).or_default();
         let found = alerts.iter_mut().find(|a| a.data.rule == finding.rule);
         let Some(alert) = found else {
@@ -184,7 +221,33 @@ impl Ledger {
                 None
             }
             (Phase::Open, Transition::Ended) => Some(self.desk.close(alert, finding, now)),
+            (Phase::Quiet { ended: None }, Transition::Ended) => {
+                let ended = Some(now.mono + REOPEN);
+                alert.phase = Phase::Quiet { ended };
+                self.changes.push(alert.stored(now));
+                None
+            }
+            // It is closed already, and now rightly so.
+            (Phase::Settled { .. }, Transition::Ended) => {
+                alert.phase = Phase::Closed {
+                    until: now.mono + REOPEN,
+                };
+                alert.waiting = None;
+                self.changes.push(alert.stored(now));
+                None
+            }
             (_, Transition::Ended) => None,
+            (Phase::Settled { .. }, _) => {
+                alert.wait(finding);
+                None
+            }
+            (Phase::Quiet { ended }, _) if ended.is_none_or(|until| now.mono < until) => {
+                if ended.is_some() {
+                    alert.phase = Phase::Quiet { ended: None };
+                    self.changes.push(alert.stored(now));
+                }
+                None
+            }
             (Phase::Open | Phase::Ending { .. }, _) => {
                 alert.phase = Phase::Open;
                 if self.desk.may_update(alert, now) && self.allowance.take(now) {
@@ -198,7 +261,7 @@ impl Ledger {
                 alert.flapped = true;
                 Some(self.desk.update(alert, &finding, now))
             }
-            (Phase::Closed { .. }, _) => {
+            (Phase::Closed { .. } | Phase::Quiet { .. }, _) => {
                 let series = std::mem::take(&mut alert.series);
                 let (fresh, outbound) = self.desk.raise(&finding, series, now);
                 *alert = fresh;
@@ -210,6 +273,7 @@ impl Ledger {
     /// Appends what has become due: updates that waited, and the end of alerts that flapped.
     /// A second between two ticks is enough.
     pub fn tick(&mut self, now: Now, out: &mut Vec<Outbound>) {
+        self.tick_verdicts(now, out);
         for alerts in self.alerts.values_mut() {
             for alert in alerts.iter_mut() {
                 let due = match alert.phase {
@@ -218,9 +282,12 @@ impl Ledger {
                     Phase::Open => {
                         alert.waiting.is_some()
                             && self.desk.may_update(alert, now)
+                            && !self
+                                .silences
+                                .covers(&alert.data.device, &alert.data.rule, now)
                             && self.allowance.take(now)
                     }
-                    Phase::Closed { .. } => false,
+                    Phase::Closed { .. } | Phase::Quiet { .. } | Phase::Settled { .. } => false,
                 };
                 let Some(finding) = alert.waiting.take_if(|_| due) else {
                     continue;
@@ -231,19 +298,27 @@ impl Ledger {
                 });
             }
             alerts.retain(|alert| match alert.phase {
-                Phase::Closed { until } => now.mono < until || !alert.series.is_empty(),
+                Phase::Closed { until } | Phase::Quiet { ended: Some(until) } => {
+                    now.mono < until || !alert.series.is_empty()
+                }
                 Phase::Open | Phase::Ending { .. } => true,
+                Phase::Quiet { ended: None } | Phase::Settled { .. } => true,
             });
         }
         self.alerts.retain(|_, alerts| !alerts.is_empty());
     }
 
-    /// (subject, rule) of every alert that the platform holds open.
+    /// (subject, rule) of every alert whose condition holds, whatever the platform decided.
     pub fn open(&self) -> impl Iterator<Item = (Arc<str>, String)> {
-        self.alerts.iter().flat_map(|(subject, alerts)| {
+        let over = |alert: &&Alert| match alert.phase {
+            Phase::Closed { .. } | Phase::Quiet { ended: Some(_) } => true,
+            Phase::Open | Phase::Ending { .. } => false,
+            Phase::Quiet { ended: None } | Phase::Settled { .. } => false,
+        };
+        self.alerts.iter().flat_map(move |(subject, alerts)| {
             alerts
                 .iter()
-                .filter(|alert| !matches!(alert.phase, Phase::Closed { .. }))
+                .filter(move |alert| !over(alert))
                 .map(|alert| (subject.clone(), alert.data.rule.clone()))
         })
     }
@@ -253,8 +328,15 @@ impl Ledger {
         self.alerts
             .values()
             .flatten()
-            .filter(|alert| !matches!(alert.phase, Phase::Closed { .. }))
+            .filter(|alert| matches!(alert.phase, Phase::Open | Phase::Ending { .. }))
             .map(|alert| &alert.data)
+    }
+
+    /// The last message of an alert.
+    pub fn alert(&self, subject: &str, alert_id: &str) -> Option<&AlertData> {
+        let mut alerts = self.alerts.get(subject)?.iter();
+        let alert = alerts.find(|alert| alert.data.alert_id == alert_id)?;
+        Some(&alert.data)
     }
 
     /// The rule whose condition holds on a subject now, the gravest if there are several.
@@ -269,6 +351,7 @@ impl Ledger {
     fn take_up(&mut self, entry: Entry, now: Now) {
         let Entry {
             closed_at,
+            hush,
             series,
             doubt,
             data,
@@ -283,10 +366,27 @@ impl Ledger {
             series,
             doubt,
         };
-        if let Some(closed_at) = closed_at {
+        let holds = matches!(hush, Some(Hush::Quiet | Hush::Settled));
+        let directory = &self.desk.directory;
+        let has_rule = alert.data.source == SourceKind::Gateway
+            || directory.rule(&subject, &alert.data.rule).is_some();
+        if holds && has_rule {
+            alert.phase = match hush {
+                Some(Hush::Quiet) => Phase::Quiet { ended: None },
+                // How long it was settled is not known; the time begins anew.
+                _ => Phase::Settled {
+                    until: now.mono + self.reopen_after,
+                    heard: false,
+                },
+            };
+        } else if let Some(closed_at) = closed_at {
             // Only wall time is known; a jump costs at worst an alert id.
             let ago = Duration::try_from(now.wall.duration_since(closed_at)).ok();
             match ago.and_then(|ago| REOPEN.checked_sub(ago)) {
+                Some(left) if hush == Some(Hush::Ended) => {
+                    let ended = Some(now.mono + left);
+                    alert.phase = Phase::Quiet { ended };
+                }
                 Some(left) => {
                     alert.phase = Phase::Closed {
                         until: now.mono + left,
@@ -325,9 +425,9 @@ impl Ledger {
 
 /// What is needed to write messages.
 #[derive(Debug)]
-struct Desk {
+pub(super) struct Desk {
     station: Arc<str>,
-    directory: Directory,
+    pub(super) directory: Directory,
     platform: Platform,
     /// See [`Ledger::set_clock`].
     doubt: Option<Doubt>,
@@ -368,6 +468,7 @@ impl Desk {
             sighting: None,
             place: subject.place.clone(),
             platform: self.platform.codes(finding.kind, subject, &mut series),
+            verdict: None,
             evidence: Vec::new(),
         };
         let mut alert = Alert {
@@ -411,7 +512,13 @@ impl Desk {
     }
 
     /// A cleared message without a finding, because there can be none any more.
-    fn clear(&self, alert: &mut Alert, cause: Cause<'_>, at: Timestamp, now: Now) -> Outbound {
+    pub(super) fn clear(
+        &self,
+        alert: &mut Alert,
+        cause: Cause<'_>,
+        at: Timestamp,
+        now: Now,
+    ) -> Outbound {
         alert.data.cleared_at = Some(at.to_string());
         alert.phase = Phase::Closed {
             until: now.mono + REOPEN,
@@ -419,7 +526,7 @@ impl Desk {
         self.message(alert, AlertState::Cleared, cause, now)
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         alert: &mut Alert,
         state: AlertState,
@@ -443,11 +550,12 @@ impl Desk {
         let evidence = std::mem::take(&mut data.evidence);
         alert.told = now.mono;
         alert.waiting = None;
-        let closed_at = matches!(alert.phase, Phase::Closed { .. }).then_some(now.wall);
-        let (key, value) = entry::encode(data, closed_at, &alert.series, alert.doubt.as_ref());
+        let state_change = alert.stored(now);
+        let data = &alert.data;
         Outbound {
             event_id,
             alert_id: data.alert_id.clone(),
+            device: data.device.clone(),
             kind: data.kind,
             source: data.source,
             state,
@@ -455,7 +563,7 @@ impl Desk {
             text: data.text.clone(),
             evidence,
             body,
-            state_change: (key, Some(value)),
+            state_change,
         }
     }
 }

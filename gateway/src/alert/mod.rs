@@ -13,6 +13,8 @@
 //! - an alert that was reopened is cleared only after its condition has been away for
 //!   [`REOPEN`]: however fast it flaps, a rule costs at most two messages per [`REOPEN`] and
 //!   its updates;
+//! - what the platform rejected stays quiet while it lasts, and what it closed too early is opened
+//!   again once ([`Ledger::judge`]);
 //! - a station sends at most [`UPDATES_PER_MINUTE`] updates; more wait like the others.
 
 mod directory;
@@ -21,6 +23,7 @@ mod ledger;
 mod message;
 mod platform;
 mod text;
+mod verdict;
 
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ use crate::config::code::TemplateError;
 
 pub use ledger::Ledger;
 pub use message::MAX_EVIDENCE;
+pub use verdict::Silenced;
 
 /// A condition that begins again within this time of its end belongs to the same alert.
 pub const REOPEN: Duration = Duration::from_secs(300);
@@ -48,6 +52,8 @@ pub struct Outbound {
     pub event_id: String,
     /// The alert, for life.
     pub alert_id: String,
+    /// Device, camera or part of the gateway.
+    pub device: String,
     /// What it is about.
     pub kind: EventKind,
     /// How its subject speaks to the gateway.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wangge_protocol::{
     AlertMeasurement, AlertSighting, AlertState, EventKind, Overrun, SourceKind, Text,
+    VerdictStatus,
 };
 
 use super::directory::Listed;
@@ -18,6 +19,10 @@ pub(super) enum Cause<'a> {
     SubjectRemoved,
     /// Its rule is no longer configured.
     RuleRemoved,
+    /// The platform decided so.
+    Judged(VerdictStatus),
+    /// It holds although the platform was done with it.
+    Reopened(VerdictStatus),
 }
 
 /// "海棠路12号“3号垃圾箱”垃圾箱满溢:满溢度93%,限值90%。" and
@@ -129,6 +134,14 @@ fn detail(state: AlertState, cause: Cause<'_>) -> Text {
                 "the rule was removed from the configuration",
             );
         }
+        Cause::Judged(status) => return judged(status),
+        Cause::Reopened(status) => {
+            let before = judged(status);
+            return text(
+                format!("{},但情况仍然存在", before.zh),
+                format!("{}, but it is still there", before.en),
+            );
+        }
     };
     let over = state == AlertState::Cleared;
     if let Some(measurement) = &finding.measurement {
@@ -156,6 +169,16 @@ fn detail(state: AlertState, cause: Cause<'_>) -> Text {
         Some(Condition::Presence { .. }) if over => text("区域内已清空", "the zone is empty"),
         Some(Condition::Health) | None if over => text("已恢复正常", "it works again"),
         _ => text("", ""),
+    }
+}
+
+fn judged(status: VerdictStatus) -> Text {
+    match status {
+        VerdictStatus::Accepted => text("平台已受理", "the platform takes it on"),
+        VerdictStatus::Rejected => text("平台不予立案", "the platform rejected it"),
+        VerdictStatus::Filed => text("平台已立案", "the platform filed a case"),
+        VerdictStatus::Resolved => text("平台已处置", "the platform dealt with it"),
+        VerdictStatus::Closed => text("平台已结案", "the platform closed the case"),
     }
 }
 

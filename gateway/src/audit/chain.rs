@@ -19,6 +19,10 @@ pub enum What {
     Deleted,
     /// An original was sealed and stored.
     Sealed,
+    /// A signed command came from a platform; `object` is its id, `kind` what it asks for.
+    Command,
+    /// A signed command was not carried out, and why.
+    CommandRefused,
     /// The log's oldest file is deleted; `object` is the hash of its last entry.
     Rotated,
 }

@@ -372,6 +372,8 @@ impl std::fmt::Display for Entry<'_> {
             What::Deleted => "deleted",
             What::Sealed => "sealed",
             What::Rotated => "rotated",
+            What::Command => "command",
+            What::CommandRefused => "command refused",
         };
         let kind = self.kind.as_deref().unwrap_or("-");
         write!(

@@ -14,6 +14,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod verify;
 
 use std::{
@@ -196,6 +197,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What the platform decided about alerts, and how right the rules were by it.
+    ///
+    /// Asks the running gateway. The share of alerts that were right stands with its interval: 95
+    /// of 100 such intervals hold the truth, and few verdicts make it wide.
+    #[command(after_help = EXIT_CODES)]
+    Verdicts {
+        /// Station's file, to find the console's address in.
+        #[arg(long, value_name = "FILE", conflicts_with = "url")]
+        config: Option<PathBuf>,
+        /// The console's address; http://127.0.0.1:9464 when neither is given.
+        #[arg(long)]
+        url: Option<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Play a recording through a camera's zones and rules and show the alerts it would raise.
     ///
     /// Looks at the recording as fast as the machine can, with the station's own model, zones,
@@ -369,6 +386,9 @@ impl Cli {
             }
             Command::Status { config, url, json } => {
                 status::status(config.as_deref(), url.as_deref(), json)
+            }
+            Command::Verdicts { config, url, json } => {
+                verdicts::verdicts(config.as_deref(), url.as_deref(), json)
             }
             Command::Replay(args) => replay::replay(args),
             Command::Conformance(args) => conformance::conformance(args),

@@ -15,7 +15,7 @@ const WORKERS: usize = 2;
 pub(super) fn run(path: &Path, log_json: bool) -> u8 {
     start_log(LevelFilter::INFO, log_json);
     match config::load(path) {
-        Ok(config) => block_on(pipeline::run(config)),
+        Ok(config) => block_on(pipeline::run(config, path)),
         Err(faults) => {
             complain(&format!("the configuration cannot be used\n\n{faults}"));
             USAGE

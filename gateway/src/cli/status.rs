@@ -22,29 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST: u64 = 16_000_000;
 
 pub(super) fn status(file: Option<&Path>, url: Option<&str>, as_json: bool) -> u8 {
-    let address = match file {
-        Some(file) => config::console_address(file),
-        None => address(url.unwrap_or("http://127.0.0.1:9464")),
-    };
-    let address = match address {
-        Ok(address) => address,
-        Err(reason) => {
-            complain(&reason);
-            return USAGE;
-        }
-    };
-    let answer = fetch(address).and_then(|body| match serde_json::from_str::<Status>(&body) {
-        Ok(status) => Ok((body, status)),
-        Err(error) => Err(format!("what answers is no Wangge gateway ({error})")),
-    });
-    let (body, status) = match answer {
+    let (body, status) = match ask(file, url) {
         Ok(answer) => answer,
-        Err(reason) => {
-            complain(&format!(
-                "no gateway at {address}: {reason}; does `wangge run` run?"
-            ));
-            return UNREACHABLE;
-        }
+        Err(code) => return code,
     };
     let printed = if as_json {
         print(&format!("{body}\n"))
@@ -55,6 +35,31 @@ pub(super) fn status(file: Option<&Path>, url: Option<&str>, as_json: bool) -> u
         OK if status.refusing() => FAILED,
         code => code,
     }
+}
+
+/// The running gateway's answer, as it came and as it reads; or, after a complaint, the exit code.
+pub(super) fn ask(file: Option<&Path>, url: Option<&str>) -> Result<(String, Status), u8> {
+    let address = match file {
+        Some(file) => config::console_address(file),
+        None => address(url.unwrap_or("http://127.0.0.1:9464")),
+    };
+    let address = match address {
+        Ok(address) => address,
+        Err(reason) => {
+            complain(&reason);
+            return Err(USAGE);
+        }
+    };
+    let answer = fetch(address).and_then(|body| match serde_json::from_str::<Status>(&body) {
+        Ok(status) => Ok((body, status)),
+        Err(error) => Err(format!("what answers is no Wangge gateway ({error})")),
+    });
+    answer.map_err(|reason| {
+        complain(&format!(
+            "no gateway at {address}: {reason}; does `wangge run` run?"
+        ));
+        UNREACHABLE
+    })
 }
 
 /// Whether people are spoken to in Chinese.

@@ -5,6 +5,7 @@
 
 mod calendar;
 mod camera;
+mod commands;
 mod device;
 mod ground;
 mod input;
@@ -81,6 +82,8 @@ pub(super) fn config(
         days: &calendars.days,
     };
     let uplinks = uplink::uplinks(&mut cx, raw, local, &streams);
+    let verdicts = commands::verdicts(&mut cx, raw.verdicts.as_ref());
+    let commands = commands::commands(&mut cx, raw.commands.as_ref());
     let profile = station::platform(&mut cx, raw.platform.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
@@ -99,6 +102,8 @@ pub(super) fn config(
         devices,
         streams,
         uplinks,
+        verdicts,
+        commands,
         profile: Arc::new(profile?),
         console,
         stop_deadline,

@@ -82,6 +82,12 @@ pub const MAX_PARTS: usize = 4;
 /// Values taken from one JSON payload.
 pub const MAX_VALUES: usize = 32;
 
+/// Keys that may command the station.
+pub const MAX_COMMAND_KEYS: usize = 4;
+/// How long after a verdict an alert may be opened again.
+pub const REOPEN_AFTER: RangeInclusive<Duration> = secs(1)..=days(7);
+/// Longest silence of a rule.
+pub const MAX_SILENCE: RangeInclusive<Duration> = secs(60)..=days(7);
 /// Bytes for records and evidence.
 pub const QUOTA: RangeInclusive<u64> = 64_000_000..=4_000_000_000_000;
 /// Bytes for telemetry, and for pictures; besides, at most 85 % of the whole quota.

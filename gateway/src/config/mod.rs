@@ -4,6 +4,7 @@
 mod calendars;
 mod check;
 pub mod code;
+mod commands;
 mod document;
 mod faults;
 pub mod limits;
@@ -31,10 +32,11 @@ use crate::{
 };
 
 pub use calendars::Calendars;
+pub use commands::{CommandKey, Commands, Verdicts};
 pub use faults::{Fault, Faults, Level};
-pub use storage::Quota;
 pub use line::Line;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
+pub use storage::Quota;
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Config {
     pub devices: Vec<Arc<Device>>,
     pub streams: Vec<Stream>,
     pub uplinks: Vec<Uplink>,
+    pub verdicts: Verdicts,
+    pub commands: Commands,
     /// Platform profile: codes, sources, coordinates.
     pub profile: Arc<Profile>,
     /// Where metrics and status listen; loopback unless configured.
@@ -585,6 +589,8 @@ pub struct Uplink {
     /// What counts as delivered.
     pub border: Border,
     pub alerts: bool,
+    /// Whether verdicts and commands are taken from there.
+    pub verdicts: bool,
     /// Names of streams it carries.
     pub streams: Vec<Arc<str>>,
     pub line: Line,

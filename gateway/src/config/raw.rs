@@ -6,6 +6,7 @@
 //! missing, with its line, and the rest of the file is still checked.
 
 mod calendar;
+mod commands;
 mod device;
 mod privacy;
 mod profile;
@@ -19,6 +20,7 @@ use wangge_protocol::{EventKind, Severity};
 use super::limits;
 use crate::vision::ground;
 pub use calendar::{RawCalendar, RawDays, RawPermit, RawPermits};
+pub use commands::{RawCommands, RawVerdicts};
 pub use device::{RawBus, RawDevice, RawParity, RawUnitId};
 pub use privacy::{RawPrivacy, RawRetention};
 pub use profile::{
@@ -91,6 +93,10 @@ pub struct RawConfig {
     #[serde(default)]
     #[schemars(length(max = limits::MAX_UPLINKS))]
     pub uplink: Vec<RawUplink>,
+    /// What follows from the platform's verdicts on alerts.
+    pub verdicts: Option<RawVerdicts>,
+    /// Who may command the station, and how far.
+    pub commands: Option<RawCommands>,
     /// The receiving platform's codes, sources and coordinates.
     pub platform: Option<RawPlatform>,
     /// Device profiles of this station's own; the name stands in the table's key.
@@ -528,6 +534,8 @@ pub struct RawUplink {
     pub border: Option<RawBorder>,
     /// Whether alerts go this way; `true` when left out.
     pub alerts: Option<bool>,
+    /// Whether verdicts on alerts and commands are taken from there; as `alerts` when left out.
+    pub verdicts: Option<bool>,
     /// Streams that go this way.
     #[serde(default)]
     #[schemars(example = ["bins"])]

@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
-use super::Status;
+use super::{Status, VerdictsStatus};
 
 /// Media type of the text.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -79,6 +79,33 @@ fn flag(on: bool) -> f64 {
     if on { 1.0 } else { 0.0 }
 }
 
+/// Verdicts since the start, and how right each rule was.
+fn verdicts(e: &mut DescriptorEncoder<'_>, v: &VerdictsStatus) -> fmt::Result {
+    use MetricType::{Counter, Gauge};
+    let statuses = v.by_status.iter();
+    let statuses = statuses.map(|(status, n)| (vec![("status", status.as_str())], *n as f64));
+    let m = ("verdicts", "Verdicts that stand, by what was decided");
+    family(e, Counter, m, statuses)?;
+    let answers = v.answers.iter();
+    let answers = answers.map(|(result, n)| (vec![("result", result.as_str())], *n as f64));
+    let m = ("answers", "Answers to verdicts and commands");
+    family(e, Counter, m, answers)?;
+    let judged = v.precision.iter().flat_map(|p| {
+        [("right", p.right), ("wrong", p.wrong)].map(|(is, n)| {
+            let (subject, rule) = (p.subject.as_str(), p.rule.as_str());
+            (
+                vec![("subject", subject), ("rule", rule), ("is", is)],
+                n as f64,
+            )
+        })
+    });
+    let m = ("judged_alerts", "Alerts by the verdict that stands");
+    family(e, Gauge, m, judged)?;
+    let silences = v.silences.len() as f64;
+    let m = ("silences", "Rules that are silent by command");
+    family(e, Gauge, m, [(vec![], silences)])
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         use MetricType::{Counter, Gauge};
@@ -144,14 +171,18 @@ impl Collector for Snapshot {
         family(e, Counter, m, [(vec![], storage.syncs as f64)])?;
         let m = ("storage_refusing", "Whether nothing is accepted");
         family(e, Gauge, m, [(vec![], flag(storage.refusing.is_some()))])?;
-        let m = ("storage_used_bytes", "Of them, what counts against the quota");
+        let m = (
+            "storage_used_bytes",
+            "Of them, what counts against the quota",
+        );
         family(e, Gauge, m, [(vec![], storage.used as f64)])?;
         let m = ("storage_watermark_bytes", "Above it only alerts are taken");
         family(e, Gauge, m, [(vec![], storage.watermark as f64)])?;
         let classes = |value: fn(&crate::spool::ClassUse) -> u64| {
-            storage.classes.iter().map(move |(name, class)| {
-                (vec![("class", name.as_str())], value(class) as f64)
-            })
+            storage
+                .classes
+                .iter()
+                .map(move |(name, class)| (vec![("class", name.as_str())], value(class) as f64))
         };
         let m = ("storage_class_records", "Records, or pictures, held");
         family(e, Gauge, m, classes(|c| c.records))?;
@@ -203,6 +234,12 @@ impl Collector for Snapshot {
         family(e, Counter, m, uplinks(|u| u.strange_receipts as f64))?;
         let m = ("uplink_poisoned", "Messages that the platform never takes");
         family(e, Counter, m, uplinks(|u| u.poisoned as f64))?;
+        let m = ("uplink_came", "Verdicts and commands that came");
+        family(e, Counter, m, uplinks(|u| u.came as f64))?;
+        let m = ("uplink_garbled", "What came and cannot be answered");
+        family(e, Counter, m, uplinks(|u| u.garbled as f64))?;
+        let m = ("uplink_deferred", "What came and was too much");
+        family(e, Counter, m, uplinks(|u| u.deferred as f64))?;
         let m = (
             "uplink_faults",
             "Connections lost or refused, time-outs, errors",
@@ -222,6 +259,7 @@ impl Collector for Snapshot {
         let m = ("uplink_budget_spent_bytes", "Bytes of it that are spent");
         family(e, Gauge, m, budgets(|b| b.spent as f64))?;
 
+        verdicts(e, &s.verdicts)?;
         let totals = s.totals.iter().flat_map(|total| {
             let states = [
                 ("raised", total.raised),

@@ -5,6 +5,7 @@ mod metrics;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verdicts;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ pub use status::{
     AlertTotal, BudgetStatus, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status,
     StorageStatus, UplinkStatus, VisionStatus,
 };
+pub use verdicts::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus};
 
 /// Connections at once; more are closed at the door.
 pub const MAX_CONNECTIONS: usize = 64;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
+use super::VerdictsStatus;
 use crate::{
     counters::{SourceCounters, UplinkCounters},
     spool::{ClassUse, StreamAccount},
@@ -31,6 +32,9 @@ pub struct Status {
     /// Accounts of alerts and of each stream.
     pub streams: BTreeMap<String, StreamAccount>,
     pub uplinks: Vec<UplinkStatus>,
+    /// What the platform decided, and what it asked for.
+    #[serde(default)]
+    pub verdicts: VerdictsStatus,
     /// Alerts that have not ended.
     pub alerts: Vec<OpenAlert>,
     /// Alert messages made since the start.
@@ -156,6 +160,15 @@ pub struct UplinkStatus {
     pub receipted: u64,
     pub strange_receipts: u64,
     pub poisoned: u64,
+    /// Verdicts and commands that came.
+    #[serde(default)]
+    pub came: u64,
+    /// What came from the platform and cannot even be answered.
+    #[serde(default)]
+    pub garbled: u64,
+    /// Verdicts and commands that were too many, and come again.
+    #[serde(default)]
+    pub deferred: u64,
     pub faults: u64,
     /// Bytes over the line in both directions since the start, about.
     #[serde(default)]
@@ -193,6 +206,9 @@ impl UplinkStatus {
             receipted: counters.receipted.get(),
             strange_receipts: counters.strange_receipts.get(),
             poisoned: counters.poisoned.get(),
+            came: counters.came.get(),
+            garbled: counters.garbled.get(),
+            deferred: counters.deferred.get(),
             faults: counters.faults.get(),
             carried: counters.carried.get(),
             budget: line.budget.map(|(budget, spent)| BudgetStatus {

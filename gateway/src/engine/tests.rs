@@ -46,6 +46,7 @@ impl Station {
             },
             border: Border::Receipt,
             alerts: true,
+            verdicts: true,
             streams: Vec::new(),
             line: config::Line::default(),
         }];

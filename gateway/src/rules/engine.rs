@@ -26,6 +26,8 @@ use crate::{
     vision::wire::Role,
 };
 
+mod reload;
+
 /// Rule id of alerts about parts of the gateway itself, which have no configuration: any
 /// subject that is neither device nor camera and reports health.
 pub const PART_RULE: &str = "health";

@@ -203,6 +203,8 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         devices,
         streams: Vec::new(),
         uplinks: Vec::new(),
+        verdicts: crate::config::Verdicts { reopen_after: HOUR },
+        commands: crate::config::Commands::default(),
         profile: Arc::new(profile::parse(profile::DEFAULT, "default.toml").unwrap()),
         console: None,
         stop_deadline: 10 * SECOND,

@@ -35,6 +35,7 @@ pub struct Spool {
     durable: watch::Receiver<Seq>,
     evidence: Arc<EvidenceStore>,
     sealed: Arc<SealedStore>,
+    audit: Arc<Mutex<Audit>>,
 }
 
 struct DiskKeeper {
@@ -103,6 +104,7 @@ impl Spool {
             .filter(|sha256| !evidence.holds(sha256))
             .count() as u64;
         let audit = Arc::new(Mutex::new(Audit::new(&audit_dir(&storage.path))));
+        let noted = audit.clone();
         let sealed = SealedStore::open(&storage.path.join("sealed"), audit.clone());
         let sealed = Arc::new(sealed.map_err(from_evidence)?);
         let terms = storage.retention.clone();
@@ -128,6 +130,7 @@ impl Spool {
             durable,
             evidence,
             sealed,
+            audit: noted,
         };
         Ok((spool, recovery))
     }
@@ -206,6 +209,11 @@ impl Spool {
     /// The newest durable number; changes wake the uplinks.
     pub fn appended(&self) -> watch::Receiver<Seq> {
         self.durable.clone()
+    }
+
+    /// The audit log of this storage.
+    pub fn audit(&self) -> Arc<Mutex<Audit>> {
+        self.audit.clone()
     }
 
     /// The pictures, under `evidence/` in the same directory.

@@ -66,9 +66,9 @@ mod buffer;
 mod check;
 mod command;
 mod engine;
-mod export;
 mod error;
 pub mod evidence;
+mod export;
 mod gaps;
 mod handle;
 mod home;
@@ -89,9 +89,9 @@ mod tests;
 mod worker;
 
 pub use check::{CheckReport, LaneReport, check};
-pub use export::{ExportError, ExportReport, Origin, Progress, export};
 pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, Visitor, WriteBatch};
 pub use error::SpoolError;
+pub use export::{ExportError, ExportReport, Origin, Progress, export};
 pub use handle::{Spool, evidence_dir};
 pub use home::Rung;
 pub use load::Recovery;
@@ -108,7 +108,7 @@ pub type Seq = u64;
 pub enum Class {
     /// Something that people must act on; never dropped for want of space.
     Alert = 0,
-    /// The account of what was dropped.
+    /// What the station says of itself: what was dropped, and its answers to the platform.
     Gap = 1,
     /// Forwarded readings; thinned first when space runs out.
     Telemetry = 2,

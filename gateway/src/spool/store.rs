@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use wangge_protocol::EventKind;
 
 use super::{
-    Batch, Class, Entry, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StateEntries,
+    Batch, Class, Entry, GAP_STREAM, Lane, MAX_BODY, MAX_STATE_KEY, Seq, SpoolError, StateEntries,
     StreamAccount,
     accounts::Accounts,
     engine::{Cut, Engine, EngineError, MAX_VALUE, WriteBatch},
@@ -401,7 +401,7 @@ impl Store {
             self.remove(lane, seq, frame.len(), named);
             self.accounts.drop_held(read.stream, read.count);
             let class = class_of(lane);
-            if class == Class::Gap {
+            if class == Class::Gap && read.stream == GAP_STREAM {
                 self.cut = Cut::AllOrNothing;
                 // A gap record about a gap record would be refused as well, for ever.
                 tracing::error!(id = read.id, reason, "a gap record was discarded");

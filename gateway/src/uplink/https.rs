@@ -17,6 +17,7 @@ use wangge_protocol::Receipt;
 
 use super::{
     fault::{Fault, FaultKind},
+    inbox::Inbox,
     lane::Token,
     link::{Content, Parcel, Piece, Report},
     pace::Backoff,
@@ -86,6 +87,8 @@ pub struct Https {
     requests: FuturesUnordered<Reply>,
     /// Receipts that came in the answer to another message.
     others: Vec<Receipt>,
+    /// Asks for verdicts and commands, if they are taken.
+    inbox: Option<Inbox>,
     /// What was last complained about; a repeat is not news.
     complaint: Option<String>,
     rng: StdRng,
@@ -112,9 +115,15 @@ impl Https {
             failures: 0,
             requests: FuturesUnordered::new(),
             others: Vec::new(),
+            inbox: None,
             complaint: None,
             rng: StdRng::seed_from_u64(seed),
         }
+    }
+
+    /// Asks for verdicts and commands from now on.
+    pub fn listen(&mut self, station: &str) {
+        self.inbox = Inbox::new(&self.url, station, self.token.clone());
     }
 
     /// See [`super::link::Link::room`].
@@ -179,10 +188,19 @@ impl Https {
             if !self.others.is_empty() {
                 return Report::Receipts(std::mem::take(&mut self.others));
             }
-            match self.requests.next().await {
-                Some((token, result)) => return self.report(token, result),
-                // Nothing to wait for until something is sent.
-                None => std::future::pending().await,
+            let (inbox, rng, client) = (&mut self.inbox, &mut self.rng, self.client.as_ref());
+            let inbox = async {
+                match (inbox, client) {
+                    (Some(inbox), Some(client)) => inbox.next(client, rng).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some((token, result)) = self.requests.next() => {
+                    return self.report(token, result);
+                }
+                parsed = inbox => return Report::Came(parsed),
+                // Nothing to wait for until something is sent: `inbox` waits.
             }
         }
     }
@@ -385,7 +403,7 @@ fn refusal(status: StatusCode, reply: &reqwest::Response) -> Problem {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wangge_protocol::Receipt;
 
 use super::{https::Https, lane::Token, mqtt::Mqtt};
-use crate::spool::Class;
+use crate::{down::inbox::Parsed, spool::Class};
 
 /// Something to send.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub enum Report {
     NoPieces(Token),
     /// Something in a receipt's place that is none.
     Garbled,
+    /// Verdicts and commands.
+    Came(Parsed),
     /// It will never be taken as it is.
     Refused(Token, String),
     /// Not taken this time.

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use wangge_protocol::Receipt;
@@ -32,6 +35,7 @@ use crate::{
     clock::Clock,
     config::{self, UplinkLink},
     counters::UplinkCounters,
+    down::{self, Inbound, inbox::Parsed},
     spool::{Batch, Entry, Lane, Seq, Spool, SpoolError, StateEntries, evidence::EvidenceStore},
 };
 
@@ -39,6 +43,7 @@ mod budget;
 mod fault;
 mod gate;
 mod https;
+mod inbox;
 mod lane;
 mod link;
 mod mqtt;
@@ -69,6 +74,7 @@ pub async fn run(
     spool: Spool,
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
+    down: mpsc::Sender<Inbound>,
     stop: CancellationToken,
 ) {
     let seed = rand::random();
@@ -80,11 +86,23 @@ pub async fn run(
                 Some(_) => wire::KEEP_ALIVE_METERED,
                 None => wire::KEEP_ALIVE,
             };
-            let link = mqtt::Mqtt::new(&uplink.name, addr, prefix, uplink.border, keep_alive, seed);
-            (Link::Mqtt(Box::new(link)), uplink.border, Some(keep_alive))
+            let (border, listens) = (uplink.border, uplink.verdicts);
+            let link = mqtt::Mqtt::new(
+                &uplink.name,
+                addr,
+                prefix,
+                border,
+                listens,
+                keep_alive,
+                seed,
+            );
+            (Link::Mqtt(Box::new(link)), border, Some(keep_alive))
         }
         UplinkLink::Https { url, tls, token } => {
-            let link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
+            let mut link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
+            if uplink.verdicts {
+                link.listen(&station);
+            }
             // There is no broker in between: the answer to the request is the receipt.
             (Link::Https(Box::new(link)), config::Border::Receipt, None)
         }
@@ -115,6 +133,8 @@ pub async fn run(
         spool,
         evidence,
         counters,
+        down,
+        door: down::Gate::default(),
         clock,
         gate,
         last_sent: None,
@@ -196,6 +216,10 @@ struct Courier {
     spool: Spool,
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
+    /// Where verdicts and commands go.
+    down: mpsc::Sender<Inbound>,
+    /// How many of them may pass.
+    door: down::Gate,
     clock: Clock,
     gate: Gate,
     /// When a message last left.
@@ -568,6 +592,7 @@ impl Courier {
             Report::Answered(token, receipt) => self.queue.answer(&token, &receipt, now),
             Report::Held(token, bytes) => self.queue.held(&token, bytes, now),
             Report::NoPieces(token) => self.queue.no_pieces(&token, now),
+            Report::Came(parsed) => self.came(parsed, now),
             Report::Garbled => {
                 self.counters.strange_receipts.add_one();
                 debug!(uplink = %self.name, "a message on the receipt topic is no receipt");
@@ -575,6 +600,30 @@ impl Courier {
             Report::Refused(token, reason) => self.queue.refused(&token, &reason, now),
             Report::Failed(token) => self.queue.failed(&token, now),
             Report::Unanswered(token, after) => self.queue.unanswered(&token, after, now),
+        }
+    }
+
+    /// Passes verdicts and commands on. What cannot be taken now comes again, because it has no
+    /// answer.
+    fn came(&mut self, parsed: Parsed, now: Duration) {
+        let Parsed {
+            items,
+            refused,
+            complaint,
+        } = parsed;
+        self.counters.garbled.add(refused);
+        if let Some(complaint) = complaint {
+            debug!(uplink = %self.name, "from the platform: {complaint}");
+        }
+        for item in items {
+            self.counters.came.add_one();
+            let inbound = Inbound {
+                uplink: self.index,
+                item,
+            };
+            if !self.door.passes(now) || self.down.try_send(inbound).is_err() {
+                self.counters.deferred.add_one();
+            }
         }
     }
 
@@ -588,9 +637,11 @@ impl Courier {
                     self.counters.link.up();
                 }
             }
-            Report::Receipts(_) | Report::Answered(..) | Report::Held(..) | Report::NoPieces(_) => {
-                self.counters.link.up()
-            }
+            Report::Receipts(_)
+            | Report::Answered(..)
+            | Report::Held(..)
+            | Report::NoPieces(_)
+            | Report::Came(_) => self.counters.link.up(),
             Report::Lost { .. } | Report::Failed(_) | Report::Unanswered(..) => {
                 let reason = self.link.complaint().unwrap_or("no answer");
                 self.counters.link.down(reason);

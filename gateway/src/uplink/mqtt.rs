@@ -1,9 +1,10 @@
 //! The uplink to an MQTT broker.
 //!
 //! Topics: `<prefix>/alerts`, `<prefix>/gaps`, `<prefix>/telemetry/<stream>`,
-//! `<prefix>/evidence/<sha256>`; the platform answers on `<prefix>/receipts`. A picture in pieces
-//! goes to `<prefix>/evidence/<sha256>/<offset>/<total>`, an empty message at offset 0 asks how
-//! much of it is there.
+//! `<prefix>/answers`, `<prefix>/evidence/<sha256>`; the platform answers on
+//! `<prefix>/receipts`, and decides on `<prefix>/verdicts` and `<prefix>/commands`. A picture in
+//! pieces goes to `<prefix>/evidence/<sha256>/<offset>/<total>`, an empty message at offset 0 asks
+//! how much of it is there.
 //!
 //! MQTT 5 is tried first, because only its PUBACK says whether the broker kept a message
 //! (Mosquitto acknowledges over 3.1.1 what its ACL drops). A broker that speaks 3.1.1 only gets
@@ -30,10 +31,14 @@ use super::{
 };
 use crate::{
     config::{Border, BrokerAddr},
+    down::{ANSWERS, inbox},
     spool::Class,
     tls,
 };
 
+/// Ends of the topics that the platform decides on.
+const VERDICTS: &str = "verdicts";
+const COMMANDS: &str = "commands";
 /// Topic, packet id and fixed header around a payload, generously.
 const PACKET_OVERHEAD: usize = 1_024;
 /// Without any PUBACK for so long (and the time that the largest message takes at
@@ -70,6 +75,8 @@ pub struct Mqtt {
     addr: BrokerAddr,
     prefix: String,
     border: Border,
+    /// Whether verdicts and commands are taken.
+    listens: bool,
     keep_alive: Duration,
     version: Version,
     /// A connection with `version` succeeded once.
@@ -79,6 +86,8 @@ pub struct Mqtt {
     retry_at: Instant,
     /// What was last complained about; a repeat is not news.
     complaint: Option<String>,
+    /// It was said that verdicts cannot be read.
+    deaf: bool,
     rng: StdRng,
 }
 
@@ -119,6 +128,7 @@ impl Mqtt {
         addr: BrokerAddr,
         prefix: String,
         border: Border,
+        listens: bool,
         keep_alive: Duration,
         seed: u64,
     ) -> Self {
@@ -128,12 +138,14 @@ impl Mqtt {
             addr,
             prefix,
             border,
+            listens,
             version: Version::V5,
             proven: false,
             session: None,
             failures: 0,
             retry_at: Instant::now(),
             complaint: None,
+            deaf: false,
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -186,6 +198,7 @@ impl Mqtt {
             },
             Content::Event { class, stream } => match class {
                 Class::Alert => format!("{prefix}/alerts"),
+                Class::Gap if stream == ANSWERS => format!("{prefix}/{ANSWERS}"),
                 Class::Gap => format!("{prefix}/gaps"),
                 Class::Telemetry => format!("{prefix}/telemetry/{stream}"),
             },
@@ -265,6 +278,21 @@ impl Mqtt {
                     ))),
                 }
             }
+            Wire::Subscribed(asked) if session.ready => {
+                // Alerts go all the same; who reads the log gives the right.
+                if let Err(reason) = asked
+                    && !std::mem::replace(&mut self.deaf, true)
+                {
+                    warn!(
+                        uplink = self.name,
+                        "the broker does not let {:?} read {}/verdicts and {}/commands ({reason}): none will come",
+                        self.addr.client_id,
+                        self.prefix,
+                        self.prefix
+                    );
+                }
+                None
+            }
             Wire::Subscribed(Ok(())) => Some(self.ready()),
             Wire::Subscribed(Err(reason)) => {
                 let text = format!(
@@ -296,9 +324,13 @@ impl Mqtt {
                     }
                 }
             }
-            Wire::Message(payload) => Some(match super::receipts(&payload) {
-                Some(receipts) => Report::Receipts(receipts),
-                None => Report::Garbled,
+            Wire::Message(topic, payload) => Some(match topic.rsplit('/').next() {
+                Some(VERDICTS) => Report::Came(inbox::verdicts(&payload)),
+                Some(COMMANDS) => Report::Came(inbox::commands(&payload)),
+                _ => match super::receipts(&payload) {
+                    Some(receipts) => Report::Receipts(receipts),
+                    None => Report::Garbled,
+                },
             }),
             Wire::Lost(fault) => Some(self.lost(&fault)),
         }
@@ -324,6 +356,13 @@ impl Mqtt {
         if let Some(session) = &mut self.session {
             session.ready = true;
             session.progress = Instant::now();
+            if self.listens {
+                // A connection that has ended says so by itself.
+                for topic in [VERDICTS, COMMANDS] {
+                    let topic = format!("{}/{topic}", self.prefix);
+                    let _ = session.connection.subscribe(&topic);
+                }
+            }
         }
         self.complaint = None;
         Report::Connected

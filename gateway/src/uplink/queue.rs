@@ -378,11 +378,16 @@ impl Queue {
             .map(Token::Picture)
     }
 
+    /// An answer may name a picture; what is behind it need not wait.
     fn next_gap(&self) -> Option<Token> {
         if self.allowance == Allowance::Alerts {
             return None;
         }
-        let seq = self.gaps.ready.first()?;
+        let may_go = |seq: &&Seq| {
+            let item = self.gaps.items.get(seq);
+            item.is_some_and(|item| item.pictures.iter().all(|p| self.pictures.clear(p)))
+        };
+        let seq = self.gaps.ready.iter().find(may_go)?;
         Some(Token::Entry(Class::Gap, *seq))
     }
 

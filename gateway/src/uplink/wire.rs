@@ -57,7 +57,8 @@ pub enum Wire {
     /// The next publish in the order of sending got this packet id.
     Published(u16),
     Acked(u16, Option<Denial>),
-    Message(Bytes),
+    /// Topic and payload.
+    Message(String, Bytes),
     /// Pings and the like.
     Other,
     /// The connection is over; nothing comes after it.
@@ -94,9 +95,9 @@ impl Connection {
         keep_alive: Duration,
         max_outgoing: usize,
     ) -> Self {
-        // Room for all that may be in flight, two pictures that were read meanwhile, a
-        // subscription and a goodbye: a request never waits.
-        let channel = usize::from(INFLIGHT) + 4;
+        // Room for all that may be in flight, two pictures that were read meanwhile, three
+        // subscriptions and a goodbye: a request never waits.
+        let channel = usize::from(INFLIGHT) + 6;
         let transport = match tls {
             Some(config) => Transport::tls_with_config(TlsConfiguration::Rustls(config)),
             None => Transport::Tcp,
@@ -214,7 +215,7 @@ fn from_v4(event: rumqttc::Event) -> Wire {
         ),
         Event::Outgoing(Outgoing::Publish(pkid)) => Wire::Published(pkid),
         Event::Incoming(Packet::PubAck(ack)) => Wire::Acked(ack.pkid, None),
-        Event::Incoming(Packet::Publish(message)) => Wire::Message(message.payload),
+        Event::Incoming(Packet::Publish(message)) => Wire::Message(message.topic, message.payload),
         _ => Wire::Other,
     }
 }
@@ -243,7 +244,10 @@ fn from_v5(event: v5::Event) -> Wire {
         ),
         Event::Outgoing(rumqttc::Outgoing::Publish(pkid)) => Wire::Published(pkid),
         Event::Incoming(p5::Packet::PubAck(ack)) => Wire::Acked(ack.pkid, denial(ack.reason)),
-        Event::Incoming(p5::Packet::Publish(message)) => Wire::Message(message.payload),
+        Event::Incoming(p5::Packet::Publish(message)) => {
+            let topic = String::from_utf8_lossy(&message.topic).into_owned();
+            Wire::Message(topic, message.payload)
+        }
         _ => Wire::Other,
     }
 }

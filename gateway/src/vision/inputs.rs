@@ -226,6 +226,12 @@ fn receive(mut gateway: UnixStream, published: &Published, lanes: &[Arc<Lane>]) 
                 set_permits(lanes, permits);
                 continue;
             }
+            Down::Command(Command::Picture { camera, zone, ask }) => {
+                if let Some(lane) = lanes.get(usize::from(camera)) {
+                    lane.push(Item::Picture { zone, ask });
+                }
+                continue;
+            }
         };
         if let Some((to, lane)) = published.get(&camera)
             && to.try_send(jpeg).is_err()

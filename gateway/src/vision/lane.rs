@@ -42,6 +42,8 @@ pub enum Item {
     Played(Played),
     /// These permits go from now on.
     Permits(Arc<[Permit]>),
+    /// A picture of a zone is wanted, see [`super::wire::Command::Picture`].
+    Picture { zone: u16, ask: u64 },
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -110,7 +112,11 @@ impl Queue {
                 self.bytes += bytes;
             }
             Item::Start(_) => self.resync = false,
-            Item::Fault(_) | Item::End | Item::Played(_) | Item::Permits(_) => {}
+            Item::Fault(_)
+            | Item::End
+            | Item::Played(_)
+            | Item::Permits(_)
+            | Item::Picture { .. } => {}
         }
         self.items.push_back((now, item));
         dropped

@@ -62,6 +62,8 @@ pub struct Setup {
 pub enum Command {
     /// These permits go from now on, without holders.
     Permits(Vec<Permit>),
+    /// Somebody wants a picture of a zone; the answer is a [`Report::Pictured`].
+    Picture { camera: u16, zone: u16, ask: u64 },
 }
 
 /// A camera as the child needs it.
@@ -258,6 +260,12 @@ pub enum Report {
     Progress(Vec<CameraProgress>),
     /// How far a recording has been looked at.
     Played { camera: u16, what: Played },
+    /// The picture that was asked for, or why there is none.
+    Pictured {
+        camera: u16,
+        ask: u64,
+        picture: Result<Picture, String>,
+    },
 }
 
 /// How far a recording has been looked at.
@@ -340,6 +348,8 @@ pub enum Role {
     After,
     /// The place, empty again.
     Cleared,
+    /// The place as it is, because somebody asked.
+    Requested,
 }
 
 impl Role {
@@ -352,6 +362,7 @@ impl Role {
             Role::Leaving => "leaving",
             Role::After => "after",
             Role::Cleared => "cleared",
+            Role::Requested => "requested",
         }
     }
 }

@@ -22,3 +22,4 @@ mod shadow;
 mod stills;
 mod thumbnails;
 mod tls;
+mod wanted;

@@ -19,6 +19,7 @@ use wangge::{
         Vision, Zone,
     },
     counters::{ChildState, SourceCounters},
+    down::Ask,
     feed::Feed,
     observation::{Arrival, Health, Sighting, Value, Witness},
     source::vision::{Keep, Launch, Sinks, run_program},
@@ -32,6 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// A running source.
 pub struct Rig {
     pub arrivals: mpsc::Receiver<Arrival>,
+    /// For pictures that somebody wants.
+    pub asks: mpsc::Sender<Ask>,
     pub counters: Arc<SourceCounters>,
     /// For pictures that cameras publish.
     pub feed: Feed,
@@ -70,6 +73,7 @@ impl Rig {
         let program = dir.path().join("wangge");
         symlink(env!("CARGO_BIN_EXE_wangge-vision"), &program).unwrap();
         let (out, arrivals) = mpsc::channel(64);
+        let (asks, asked) = mpsc::channel(4);
         let counters = Arc::new(SourceCounters::default());
         let feed = Feed::new(Arc::clone(&counters));
         let state = Arc::<ChildState>::default();
@@ -87,6 +91,7 @@ impl Rig {
                 keep: keep(dir.path().to_path_buf()),
                 witness,
             },
+            asked,
             out,
             Clock::start(),
             Arc::clone(&counters),
@@ -94,6 +99,7 @@ impl Rig {
         ));
         Rig {
             arrivals,
+            asks,
             counters,
             feed,
             state,

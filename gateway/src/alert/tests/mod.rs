@@ -3,6 +3,7 @@ mod content;
 mod life;
 mod limits;
 mod restarts;
+mod verdicts;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -103,6 +104,14 @@ impl Station {
         );
         self.ledger.tick(self.now, &mut due);
         due.into_iter().for_each(|o| self.send(o));
+        self.keep();
+    }
+
+    /// What goes with no message.
+    fn keep(&mut self) {
+        for change in self.ledger.take_changes() {
+            self.store(change);
+        }
     }
 
     fn reads(&mut self, quantity: Quantity, value: f64) {
@@ -113,6 +122,8 @@ impl Station {
         for outbound in self.caused(observation) {
             self.send(outbound);
         }
+        self.ledger.heard(&observation.subject);
+        self.keep();
     }
 
     fn caused(&mut self, observation: &Observation) -> Vec<Outbound> {

@@ -47,6 +47,9 @@ struct Words {
     month: &'static str,
     spent: &'static str,
     window: &'static str,
+    verdicts: [&'static str; 4],
+    silent: &'static str,
+    reloaded: &'static str,
 }
 
 const EN: Words = Words {
@@ -81,6 +84,14 @@ const EN: Words = Words {
     month: "a month",
     spent: "spent: alerts only",
     window: "outside its window: alerts go, readings and full pictures wait",
+    verdicts: [
+        "verdicts",
+        "alerts were right",
+        "of",
+        "see `wangge verdicts`",
+    ],
+    silent: "silent by command",
+    reloaded: "configuration read again",
 };
 
 const ZH: Words = Words {
@@ -115,6 +126,9 @@ const ZH: Words = Words {
     month: "每月",
     spent: "已用完：仅发送告警",
     window: "不在传输时段：告警照发，读数和原图等待",
+    verdicts: ["平台结论", "个告警属实", "共", "详见 `wangge verdicts`"],
+    silent: "按指令静默",
+    reloaded: "配置重新读取",
 };
 
 /// The whole status.
@@ -161,8 +175,29 @@ pub(super) fn show(status: &Status, language: Language) -> String {
             .map(|(name, a)| row(name, [a.accepted, a.receipted, a.held, a.dropped])),
     );
     cameras(&mut page, status, w);
+    verdicts(&mut page, status, w);
     alerts(&mut page, status, w, language);
     page
+}
+
+fn verdicts(page: &mut String, status: &Status, w: &Words) {
+    let v = &status.verdicts;
+    let right: u64 = v.precision.iter().map(|p| p.right).sum();
+    let judged = right + v.precision.iter().map(|p| p.wrong).sum::<u64>();
+    if judged > 0 {
+        let [title, were_right, of, see] = w.verdicts;
+        page.push_str(&format!(
+            "\n{title}: {right} {were_right}, {of} {judged}; {see}\n"
+        ));
+    }
+    for silence in &v.silences {
+        let until = silence.until.split('.').next().unwrap_or_default();
+        let (subject, rule) = (&silence.subject, &silence.rule);
+        page.push_str(&format!("{}: {subject} {rule} -> {until}\n", w.silent));
+    }
+    if let Some(said) = &v.reloaded {
+        page.push_str(&format!("{}: {said}\n", w.reloaded));
+    }
 }
 
 fn row<const N: usize>(name: &str, counts: [u64; N]) -> Vec<String> {

@@ -121,6 +121,7 @@ fn uplink(
         link,
         border,
         alerts,
+        verdicts: raw.verdicts.unwrap_or(alerts),
         streams: carried,
         line,
     })

@@ -4,6 +4,7 @@
 //! decided whether it lives. A child that dies, hangs or grows too large is replaced; sensors
 //! and delivery never notice.
 
+mod asks;
 mod blame;
 mod child;
 pub(crate) mod jpeg;
@@ -26,6 +27,7 @@ use crate::{
     clock::Clock,
     config::{Calendars, Camera, Vision},
     counters::{ChildState, SourceCounters},
+    down::Ask,
     feed::Feed,
     observation::{Arrival, Witness},
     vision::{
@@ -35,6 +37,7 @@ use crate::{
 };
 
 use self::{
+    asks::Asks,
     blame::Blame,
     child::Child,
     report::{Outcome, Reporter},
@@ -105,6 +108,7 @@ pub async fn run(
     clock: Clock,
     gauges: Gauges,
     feed: Feed,
+    asks: mpsc::Receiver<Ask>,
     stop: CancellationToken,
 ) {
     let program = match std::env::current_exe() {
@@ -126,6 +130,7 @@ pub async fn run(
         },
         cameras,
         sinks,
+        asks,
         out,
         clock,
         gauges.counters,
@@ -154,6 +159,7 @@ pub async fn run_program(
     launch: Launch,
     cameras: Vec<Arc<Camera>>,
     sinks: impl Into<Sinks>,
+    asks: mpsc::Receiver<Ask>,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -168,6 +174,7 @@ pub async fn run_program(
     // It ends with this function at the latest: nobody takes permits for the child then.
     let _watching = AbortOnDrop(tokio::spawn(watcher.run()));
     let started = Instant::now();
+    let mut asks = Asks::new(asks);
     let mut blame = Blame::default();
     let mut reporter = Reporter::new(cameras, sinks.into(), clock, counters);
     reporter.keep_sealed(launch.vision.sealed_for.clone());
@@ -183,7 +190,15 @@ pub async fn run_program(
             camera.pause_us = blame.pause(index, started.elapsed()).as_micros() as u64;
             camera.deadly = blame.deadly(index);
         }
-        let life = life(&launch, &setup, &mut reporter, &mut permits, &out, &stop);
+        let life = life(
+            &launch,
+            &setup,
+            &mut reporter,
+            &mut permits,
+            &mut asks,
+            &out,
+            &stop,
+        );
         let (reason, suspects) = match life.await {
             End::Stopped => return,
             End::Failed { reason, suspects } => (reason, suspects),
@@ -199,6 +214,7 @@ pub async fn run_program(
             }
         }
         launch.state.ended(&reason);
+        asks.child_ended();
         if let Some(arrival) = reporter.child_failed(&reason)
             && out.send(arrival).await.is_err()
         {
@@ -249,6 +265,7 @@ async fn life(
     setup: &Setup,
     reporter: &mut Reporter,
     permits: &mut watch::Receiver<Arc<[Permit]>>,
+    asks: &mut Asks,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
 ) -> End {
@@ -279,6 +296,12 @@ async fn life(
                 }
                 continue;
             }
+            Some(command) = asks.next(reporter.cameras()) => {
+                if let Err(e) = child.tell(&command).await {
+                    tracing::warn!("vision: a picture is not asked for: {e}");
+                }
+                continue;
+            }
             message = tokio::time::timeout_at(watch.deadline(), child.next()) => message,
         };
         let failed = match message {
@@ -304,6 +327,10 @@ async fn life(
                     _ if stuck => Some("it hangs: frames wait and none is looked at".to_owned()),
                     Outcome::Nothing => None,
                     Outcome::Fatal(reason) => Some(reason),
+                    Outcome::Pictured(ask, picture) => {
+                        asks.answer(ask, picture);
+                        None
+                    }
                     Outcome::Arrival(arrival) => {
                         if out.send(arrival).await.is_err() {
                             child.stop().await;

@@ -139,7 +139,8 @@ pub async fn replay(
             }
         );
         match reporter.take(message).await {
-            Outcome::Nothing => {}
+            // Nobody asks a recording for pictures.
+            Outcome::Nothing | Outcome::Pictured(..) => {}
             Outcome::Arrival(arrival) => each(Step::Arrival(arrival, now)),
             Outcome::Fatal(reason) => {
                 child.stop().await;

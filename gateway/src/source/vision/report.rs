@@ -183,6 +183,8 @@ pub enum Outcome {
     Arrival(Arrival),
     /// The child cannot work, and why.
     Fatal(String),
+    /// A picture that was asked for, kept, or why there is none.
+    Pictured(u64, Result<EvidenceRef, String>),
 }
 
 /// Turns messages into arrivals; remembers each camera's health so that a change is told once.
@@ -311,6 +313,23 @@ impl Reporter {
                 Outcome::Nothing
             }
             Report::Camera { camera, state } => self.camera(camera, state),
+            Report::Pictured {
+                camera,
+                ask,
+                picture,
+            } => {
+                let now = self.now();
+                let known = usize::from(camera) < self.cameras.len();
+                let picture = match picture {
+                    Ok(picture) if known => {
+                        let taken = believable(picture.at_us, now).unwrap_or(now);
+                        self.keep(picture, taken).await
+                    }
+                    Ok(_) => Err("a picture of no camera".to_owned()),
+                    Err(why) => Err(sentence(&why)),
+                };
+                Outcome::Pictured(ask, picture)
+            }
             // Said for whoever plays the recording.
             Report::Played { .. } => Outcome::Nothing,
             Report::Sighting(sighting) => match self.sighting(sighting).await {

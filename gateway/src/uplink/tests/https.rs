@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::rig::*;
-use crate::config::Border;
+use crate::{config::Border, down::Item};
 
 /// The reference receiver over HTTPS with a certificate of a private CA.
 struct Platform {
@@ -438,4 +438,22 @@ async fn the_receiver_of_the_operators_guide_keeps_the_contract() {
         assert!(received.dir.join("evidence").join(sha256).exists());
     }
     station.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_is_asked_until_its_entries_are_answered() {
+    let mut platform = Platform::start(GOOD).await;
+    let url = format!("https://127.0.0.1:{}", platform.port);
+    let link = https_link(&url, Some(platform.ca.clone()), Some("secret"));
+    let mut station = Station::listening(link, Border::Receipt);
+    let verdict = decide(&platform.received, "v1");
+    for _ in 0..2 {
+        let came = station.came.recv().await.unwrap();
+        assert_eq!(came.item, Item::Verdict(Box::new(verdict.clone())));
+    }
+    // The receiver goes and comes back.
+    platform.restart().await;
+    assert!(station.came.recv().await.is_some());
+    station.stop().await;
+    platform.kill().await;
 }

@@ -11,7 +11,10 @@ use tokio::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::rig::*;
-use crate::config::{Border, Tls, UplinkLink};
+use crate::{
+    config::{Border, Tls, UplinkLink},
+    down::Item,
+};
 
 fn received() -> (TempDir, Received) {
     let dir = TempDir::new().unwrap();
@@ -338,4 +341,34 @@ async fn over_tls_only_the_right_broker_is_served() {
         }
         station.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verdicts_come_back_and_are_repeated_until_they_are_answered() {
+    let broker = Mosquitto::start("").await;
+    let (_dir, received) = received();
+    let platform = MqttPlatform::start(broker.port, &received);
+    let verdict = decide(&received, "v1");
+    let mut station = Station::listening(mqtt_link(broker.port), Border::Receipt);
+    // The first may have gone before the station was there.
+    for _ in 0..2 {
+        let came = station.came.recv().await.unwrap();
+        assert_eq!(came.uplink, 0);
+        assert_eq!(came.item, Item::Verdict(Box::new(verdict.clone())));
+    }
+    assert!(station.counters.came.get() >= 2);
+    station.stop().await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_receipts_carries_verdicts_too() {
+    let broker = Mosquitto::start("").await;
+    let (_dir, received) = received();
+    let platform = MqttPlatform::start(broker.port, &received);
+    decide(&received, "v1");
+    let mut station = Station::listening(mqtt_link(broker.port), Border::Broker);
+    assert!(station.came.recv().await.is_some());
+    station.stop().await;
+    platform.stop().await;
 }

@@ -10,19 +10,21 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wangge_platform::{
     mqtt::Broker,
+    outbox::Outbox,
     show::{Show, Style},
     store::{Line, Store},
 };
-use wangge_protocol::EvidenceRef;
+use wangge_protocol::{EvidenceRef, Verdict, VerdictStatus};
 
 use crate::{
     config::{self, Border, BrokerAddr, Storage, Tls, Uplink, UplinkLink},
     counters::UplinkCounters,
+    down::Inbound,
     spool::{Batch, Class, Lane, Record, Spool, evidence::EvidenceStore},
 };
 
@@ -136,6 +138,10 @@ impl Received {
         events
     }
 
+    pub fn open_outbox(&self) -> Outbox {
+        Outbox::of(&self.dir)
+    }
+
     pub fn has_picture(&self, sha256: &str) -> bool {
         self.dir.join(format!("evidence/{sha256}.bin")).exists()
     }
@@ -179,6 +185,8 @@ pub struct Station {
     pub spool: Spool,
     pub evidence: Arc<EvidenceStore>,
     pub counters: Arc<UplinkCounters>,
+    /// Verdicts and commands.
+    pub came: mpsc::Receiver<Inbound>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     dir: TempDir,
@@ -211,11 +219,20 @@ pub fn https_link(url: &str, ca_file: Option<PathBuf>, token: Option<&str>) -> U
 
 impl Station {
     pub fn start(link: UplinkLink, border: Border) -> Self {
-        Station::on(config::Line::default(), link, border)
+        Station::new(config::Line::default(), link, border, false)
     }
 
     /// Over a line that bears less.
     pub fn on(line: config::Line, link: UplinkLink, border: Border) -> Self {
+        Station::new(line, link, border, false)
+    }
+
+    /// One that takes verdicts and commands.
+    pub fn listening(link: UplinkLink, border: Border) -> Self {
+        Station::new(config::Line::default(), link, border, true)
+    }
+
+    fn new(line: config::Line, link: UplinkLink, border: Border, listens: bool) -> Self {
         let dir = TempDir::new().unwrap();
         let storage = Storage {
             path: dir.path().join("spool"),
@@ -231,14 +248,14 @@ impl Station {
         let name: Arc<str> = "up".into();
         let (spool, _) =
             Spool::open(&storage, "test-station", std::slice::from_ref(&name)).unwrap();
-        Station::with(spool, dir, link, border, line)
+        Station::with(spool, dir, link, border, line, listens)
     }
 
     /// Goes on with another link, as after a restart.
     pub async fn relink(self, link: UplinkLink, border: Border) -> Self {
         self.stop.cancel();
         self.task.await.unwrap();
-        Station::with(self.spool, self.dir, link, border, self.line)
+        Station::with(self.spool, self.dir, link, border, self.line, false)
     }
 
     fn with(
@@ -247,6 +264,7 @@ impl Station {
         link: UplinkLink,
         border: Border,
         line: config::Line,
+        listens: bool,
     ) -> Self {
         let evidence = spool.evidence();
         let counters = Arc::new(UplinkCounters::default());
@@ -256,9 +274,11 @@ impl Station {
             link,
             border,
             alerts: true,
+            verdicts: listens,
             streams: vec!["all".into()],
             line: line.clone(),
         };
+        let (down, came) = mpsc::channel(64);
         let task = tokio::spawn(super::super::run(
             uplink,
             0,
@@ -266,12 +286,14 @@ impl Station {
             spool.clone(),
             evidence.clone(),
             counters.clone(),
+            down,
             stop.clone(),
         ));
         Station {
             spool,
             evidence,
             counters,
+            came,
             stop,
             task,
             dir,
@@ -395,4 +417,20 @@ pub fn padded(mut body: Vec<u8>, bytes: usize) -> Vec<u8> {
     body.pop();
     body.extend(format!(r#","pad":"{}"}}"#, "x".repeat(pad)).into_bytes());
     body
+}
+
+/// A verdict that waits for the station `S1`.
+pub fn decide(received: &Received, id: &str) -> Verdict {
+    let verdict = Verdict {
+        id: id.into(),
+        alert_id: Uuid::now_v7().to_string(),
+        status: VerdictStatus::Filed,
+        reason: None,
+        case_no: None,
+        picture: None,
+        by: None,
+        at: "2026-11-26T02:00:00Z".into(),
+    };
+    received.open_outbox().verdict("S1", &verdict).unwrap();
+    verdict
 }

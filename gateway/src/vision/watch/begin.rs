@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kept, Shared, Watch, Watched, inspect};
+use super::{Kept, Shared, Watch, Watched, inspect, wanted::Wanted};
 use crate::{
     calendar::{Calendar, Gate, State},
     vision::{
@@ -131,6 +131,7 @@ impl Watch {
                 .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),
             pause_told: false,
             deadly: setup.deadly.clone(),
+            wanted: Wanted::default(),
         }
     }
 }

@@ -56,9 +56,9 @@ type Fault = Box<dyn std::error::Error>;
 
 /// A moment of one camera.
 #[derive(Clone, Copy)]
-struct Moment {
-    pts: i64,
-    at: Duration,
+pub(super) struct Moment {
+    pub(super) pts: i64,
+    pub(super) at: Duration,
 }
 
 impl Watch {
@@ -437,7 +437,7 @@ impl Watch {
         }
     }
 
-    fn sighting(&self, zone: usize, now: Moment) -> Sighting {
+    pub(super) fn sighting(&self, zone: usize, now: Moment) -> Sighting {
         Sighting {
             camera: self.camera,
             zone: zone as u16,
@@ -456,7 +456,7 @@ impl Watch {
         }
     }
 
-    fn picture(
+    pub(super) fn picture(
         &self,
         zone: usize,
         role: Role,

@@ -5,6 +5,7 @@ mod hide;
 pub(super) mod inspect;
 mod measure;
 mod tell;
+mod wanted;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,6 +18,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::seal::Recipient;
 
+use self::wanted::Wanted;
 use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
@@ -169,6 +171,8 @@ pub struct Watch {
     pause_told: bool,
     /// Frames that children died of.
     deadly: Vec<u64>,
+    /// Zones of which somebody wants a picture.
+    wanted: Wanted,
 }
 
 impl Watch {
@@ -186,6 +190,7 @@ impl Watch {
                 self.tell(CameraState::Fault(reason));
             }
             Item::Permits(permits) => self.set_permits(&permits),
+            Item::Picture { zone, ask } => self.want(zone, ask),
             Item::End => {
                 self.finish(scalers, counters);
                 self.tell(CameraState::Ended);
@@ -447,6 +452,7 @@ impl Watch {
         if !self.due(pts) {
             return;
         }
+        self.give(frame, pts);
         if let Err(e) = self.inspect(frame, pts, scalers, counters) {
             tracing::warn!(camera = self.id, "{e}");
             counters.dropped.add_one();
