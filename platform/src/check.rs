@@ -3,8 +3,8 @@
 use jsonschema::Validator;
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, ClockRecord, CloudEvent, Gap, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_GAP,
-    SCHEMA_TELEMETRY,
+    AlertData, ClockRecord, CloudEvent, Digest, Gap, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_DIGEST,
+    SCHEMA_GAP, SCHEMA_TELEMETRY,
 };
 
 use crate::MAX_EVENT;
@@ -30,6 +30,7 @@ pub enum Body {
     },
     Gap(Gap),
     Clock(ClockRecord),
+    Digest(Digest),
 }
 
 /// Why a message is refused, and its id if it has one that can be read.
@@ -47,6 +48,7 @@ pub struct Checker {
     telemetry: Validator,
     gap: Validator,
     clock: Validator,
+    digest: Validator,
 }
 
 impl Checker {
@@ -71,6 +73,10 @@ impl Checker {
             clock: compile(
                 "clock.json",
                 include_str!("../../protocol/schema/clock.json"),
+            )?,
+            digest: compile(
+                "digest.json",
+                include_str!("../../protocol/schema/digest.json"),
             )?,
         })
     }
@@ -98,6 +104,7 @@ impl Checker {
             Some(SCHEMA_TELEMETRY) => &self.telemetry,
             Some(SCHEMA_GAP) => &self.gap,
             Some(SCHEMA_CLOCK) => &self.clock,
+            Some(SCHEMA_DIGEST) => &self.digest,
             other => return Err(unfit(id, format!("dataschema {other:?} is not known here"))),
         };
         if let Some(error) = schema.iter_errors(&value).next() {
@@ -113,6 +120,11 @@ impl Checker {
             ),
             Some(SCHEMA_CLOCK) => Body::Clock(
                 serde_json::from_slice::<CloudEvent<ClockRecord>>(bytes)
+                    .map_err(read)?
+                    .data,
+            ),
+            Some(SCHEMA_DIGEST) => Body::Digest(
+                serde_json::from_slice::<CloudEvent<Digest>>(bytes)
                     .map_err(read)?
                     .data,
             ),

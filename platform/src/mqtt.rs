@@ -37,9 +37,10 @@ const WAITING: usize = 1_024;
 const REQUESTS: usize = 10;
 
 /// What stations publish, under their prefixes.
-const TOPICS: [&str; 5] = [
+const TOPICS: [&str; 6] = [
     "alerts",
     "gaps",
+    "digest",
     "telemetry/+",
     "evidence/+",
     // Picture, offset of the piece, bytes of the whole.

@@ -7,9 +7,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AlertData, ClockRecord, CloudEvent, DeviceReading, Gap, Receipt, SCHEMA_ALERT, SCHEMA_CLOCK,
-    SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
-    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
+    AlertData, ClockRecord, CloudEvent, DeviceReading, Digest, Gap, Receipt, SCHEMA_ALERT,
+    SCHEMA_CLOCK, SCHEMA_DIGEST, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_CLEARED, TYPE_CLOCK,
+    TYPE_DIGEST, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.
@@ -60,6 +60,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "gap.json",
             envelope::<Gap>("Wangge gap record", SCHEMA_GAP, &[TYPE_GAP]),
+        ),
+        (
+            "digest.json",
+            envelope::<Digest>("Wangge digest", SCHEMA_DIGEST, &[TYPE_DIGEST]),
         ),
         (
             "receipt.json",

@@ -80,8 +80,8 @@ pub(super) fn config(
         station: &station,
         days: &calendars.days,
     };
-    let uplinks = uplink::uplinks(&mut cx, raw, local, &streams);
-    let profile = station::platform(&mut cx, raw.platform.as_ref());
+    let profile = station::platform(&mut cx, raw.platform.as_ref()).map(Arc::new);
+    let uplinks = uplink::uplinks(&mut cx, raw, local, &streams, profile.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
     Some(Config {
@@ -99,7 +99,7 @@ pub(super) fn config(
         devices,
         streams,
         uplinks,
-        profile: Arc::new(profile?),
+        profile: profile?,
         console,
         stop_deadline,
         hash: document.hash(),

@@ -29,7 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
-    AlertTotal, BudgetStatus, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status,
+    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, SourceStatus, StationStatus, Status,
     StorageStatus, UplinkStatus, VisionStatus,
 };
 
@@ -108,6 +108,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
 fn router(status: StatusSource) -> Router {
     Router::new()
         .route("/status", get(status_page))
+        .route("/digest", get(digest_page))
         .route("/metrics", get(metrics_page))
         .layer(middleware::from_fn(own_name_only))
         .with_state(status)
@@ -139,6 +140,13 @@ async fn ask(source: &StatusSource) -> Result<Status, (StatusCode, &'static str)
 async fn status_page(State(source): State<StatusSource>) -> Response {
     match ask(&source).await {
         Ok(status) => Json(status).into_response(),
+        Err(busy) => busy.into_response(),
+    }
+}
+
+async fn digest_page(State(source): State<StatusSource>) -> Response {
+    match ask(&source).await {
+        Ok(status) => Json(status.digest).into_response(),
         Err(busy) => busy.into_response(),
     }
 }

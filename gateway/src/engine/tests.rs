@@ -46,10 +46,11 @@ impl Station {
             },
             border: Border::Receipt,
             alerts: true,
+            tiers: Vec::new(),
             streams: Vec::new(),
             line: config::Line::default(),
         }];
-        let names = ["city".into()];
+        let names = ["city".into(), crate::routing::held::LANE.into()];
         let (spool, _) = Spool::open(&config.storage, &config.station.id, &names).unwrap();
         Station {
             config,
@@ -75,7 +76,7 @@ impl Station {
         let engine = Engine::new(
             &self.config,
             rules,
-            ledger,
+            (ledger, Router::restore(&self.config, &state).0),
             self.notary().await,
             self.spool.clone(),
             clock,
@@ -190,7 +191,7 @@ async fn what_the_spool_does_not_take_is_not_acknowledged() {
     let mut engine = Engine::new(
         &station.config,
         rules,
-        ledger,
+        (ledger, Router::restore(&station.config, &[]).0),
         Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
@@ -231,7 +232,7 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
     let mut engine = Engine::new(
         &station.config,
         rules,
-        ledger,
+        (ledger, Router::restore(&station.config, &[]).0),
         Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,

@@ -23,6 +23,7 @@ fn config(streams: Vec<config::Stream>, uplinks: &[&[&str]]) -> config::Config {
             },
             border: Border::Receipt,
             alerts: true,
+            tiers: Vec::new(),
             streams: carried.iter().map(|&s| s.into()).collect(),
             line: config::Line::default(),
         })

@@ -47,6 +47,7 @@ struct Words {
     month: &'static str,
     spent: &'static str,
     window: &'static str,
+    overdue: &'static str,
 }
 
 const EN: Words = Words {
@@ -81,6 +82,7 @@ const EN: Words = Words {
     month: "a month",
     spent: "spent: alerts only",
     window: "outside its window: alerts go, readings and full pictures wait",
+    overdue: "overdue",
 };
 
 const ZH: Words = Words {
@@ -115,6 +117,7 @@ const ZH: Words = Words {
     month: "每月",
     spent: "已用完：仅发送告警",
     window: "不在传输时段：告警照发，读数和原图等待",
+    overdue: "已逾期",
 };
 
 /// The whole status.
@@ -276,9 +279,23 @@ fn alerts(page: &mut String, status: &Status, w: &Words, language: Language) {
         // Whole seconds are enough for people.
         let since = alert.since.split('.').next().unwrap_or_default();
         let since = since.trim_end_matches('Z');
-        [since, &alert.subject, kind, &alert.id]
+        let mut cells = [since, &alert.subject, kind, &alert.id]
             .map(str::to_owned)
-            .to_vec()
+            .to_vec();
+        if let Some(tier) = alert.tier {
+            let name = match language {
+                Language::English => tier.slug(),
+                Language::Chinese => tier.name_zh(),
+            };
+            cells.push(name.to_owned());
+            let until = alert.deadline.as_deref().and_then(|at| at.get(..16));
+            cells.push(match until {
+                Some(until) => format!("≤ {until}Z"),
+                None if alert.overdue => w.overdue.to_owned(),
+                None => String::new(),
+            });
+        }
+        cells
     });
     page.push_str(&table(&rows.collect::<Vec<_>>()));
 }

@@ -256,6 +256,7 @@ impl Station {
             link,
             border,
             alerts: true,
+            tiers: Vec::new(),
             streams: vec!["all".into()],
             line: line.clone(),
         };
