@@ -323,6 +323,8 @@ impl Engine {
             .cleared
             .into_iter()
             .for_each(|outbound| self.outbound(outbound));
+        let open = self.ledger.list().map(|alert| alert.alert_id.as_str());
+        self.router.reconcile(open, self.clock.now());
         self.show_open();
     }
 

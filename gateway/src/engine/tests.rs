@@ -248,5 +248,141 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].evidence, [kept]);
     assert_eq!(station.progress.lock().unwrap().unforwardable, 1);
-    assert_eq!(station.spool.state().await.unwrap().len(), 1);
+    let state = station.spool.state().await.unwrap();
+    let alerts = state.iter().filter(|(key, _)| key.starts_with(b"alert/"));
+    assert_eq!(alerts.count(), 1);
+}
+
+/// At a station whose one uplink is the street's.
+#[tokio::test]
+async fn what_the_community_does_not_settle_goes_up_with_its_pictures() {
+    use wangge_protocol::{Routing, Tier};
+    let dir = TempDir::new().unwrap();
+    let mut station = Station::open(&dir);
+    station.config.uplinks[0].tiers = vec![Tier::Street];
+    let clock = Clock::start();
+    let mut ledger = Ledger::restore(&station.config, &[], clock.now()).unwrap();
+    let picture = station
+        .spool
+        .evidence()
+        .put(b"before", "image/jpeg", "scene", clock.now().wall)
+        .unwrap();
+    let finding = Finding {
+        subject: "bin-1".into(),
+        rule: "overflow".to_owned(),
+        kind: EventKind::BinOverflow,
+        severity: wangge_protocol::Severity::Minor,
+        what: Transition::Began,
+        at: clock.now().wall,
+        measurement: None,
+        sighting: None,
+        evidence: vec![picture.clone()],
+        reason: None,
+    };
+    let outbound = ledger.apply(finding, clock.now()).unwrap();
+    let zone = station.config.station.time_zone.clone();
+    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
+    let mut engine = Engine::new(
+        &station.config,
+        rules,
+        (ledger, Router::restore(&station.config, &[]).0),
+        station.spool.clone(),
+        clock,
+        station.progress.clone(),
+    );
+    engine.outbound(outbound);
+    engine.commit().await;
+    let held = Lane {
+        uplink: 1,
+        class: Class::Alert,
+    };
+    assert_eq!(station.messages().await, [], "kept here");
+    let copies = station.spool.peek(held, None, 9).await.unwrap();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(copies[0].record.evidence, [picture.clone()]);
+
+    // Its deadline passes while the station is off.
+    let mut state = station.spool.state().await.unwrap();
+    let route = state.iter_mut().find(|(key, _)| key.starts_with(b"route/"));
+    let (key, value) = route.unwrap().clone();
+    let mut entry: serde_json::Value = serde_json::from_slice(&value).unwrap();
+    entry["deadline"] = "2026-01-01T00:00:00Z".into();
+    let batch = Batch {
+        records: Vec::new(),
+        state: vec![(key, Some(serde_json::to_vec(&entry).unwrap()))],
+    };
+    station.spool.append(batch).await.unwrap();
+    station.run(&[97.0]).await;
+
+    let messages = station.messages().await;
+    let [message] = &messages[..] else {
+        panic!("one message: {messages:?}");
+    };
+    assert_eq!(message.state, AlertState::Updated);
+    assert_eq!(message.evidence, [picture]);
+    let routing = message.routing.clone().unwrap();
+    assert_eq!(routing.escalated_from, Some(Tier::Community));
+    assert!(matches!(
+        routing,
+        Routing {
+            tier: Tier::Street,
+            deadline: Some(_),
+            ..
+        }
+    ));
+    assert!(
+        message.text.zh.contains("社区逾期未处置,转街道"),
+        "{}",
+        message.text.zh
+    );
+    let copies = station.spool.peek(held, None, 9).await.unwrap();
+    assert_eq!(copies.len(), 0, "nobody is above the street");
+    let open = station.progress.lock().unwrap().open.clone();
+    assert_eq!(open[0].tier, Some(Tier::Street));
+    // And only once.
+    station.run(&[98.0]).await;
+    assert_eq!(station.messages().await.len(), 1);
+}
+
+#[tokio::test]
+async fn copies_are_limited_and_found_again() {
+    use crate::routing::held;
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    let mut held = Held::new(1);
+    let record = |n: usize| Record {
+        lane: lane(0),
+        stream: "alerts".to_owned(),
+        id: format!("message {n}"),
+        count: 1,
+        evidence: Vec::new(),
+        body: serde_json::to_vec(&serde_json::json!({
+            "specversion": "1.0", "id": "x", "source": "x", "type": "x", "time": "x",
+            "subject": format!("alert {n}"), "datacontenttype": "x", "dataschema": "x",
+            "data": {"deep": [1]},
+        }))
+        .unwrap(),
+    };
+    let copies: Vec<_> = (0..held::MOST + 1).map(|n| held.copy(&record(n))).collect();
+    let batch = Batch {
+        records: copies.clone(),
+        state: Vec::new(),
+    };
+    let seqs = station.spool.append(batch).await.unwrap();
+    held.appended(&copies, &seqs);
+    held.release(&station.spool, |_| true).await.unwrap();
+    let stats = station.spool.stats().await.unwrap();
+    let account = stats.streams[held::STREAM];
+    assert_eq!(
+        (account.held, account.receipted),
+        (held::MOST as u64, 1),
+        "the oldest made way"
+    );
+    let mut held = Held::new(1);
+    held.load(&station.spool).await.unwrap();
+    held.release(&station.spool, |alert| alert == "alert 7")
+        .await
+        .unwrap();
+    let stats = station.spool.stats().await.unwrap();
+    assert_eq!(stats.streams[held::STREAM].held, 1);
 }

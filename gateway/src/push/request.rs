@@ -1,6 +1,7 @@
 //! Requests of a profile, and what they become for one alert.
 
 use minijinja::Value;
+use reqwest::header::HeaderValue;
 use serde_json::Value as Json;
 
 use super::template::{Template, TemplateError};
@@ -117,7 +118,7 @@ impl Request {
             },
         };
         for (name, value) in &made.headers {
-            if reqwest::header::HeaderValue::from_str(value).is_err() {
+            if !value.is_ascii() || HeaderValue::from_str(value).is_err() {
                 let error = TemplateError::Engine("a header may have ASCII text only".to_owned());
                 faults.push(part(format!("headers.{name}"), error));
             }

@@ -286,6 +286,19 @@ impl Router {
         }
     }
 
+    /// Forgets alerts that the ledger does not hold open, because its own entry of them was lost.
+    pub fn reconcile<'a>(&mut self, open: impl Iterator<Item = &'a str>, now: Now) {
+        let open: BTreeSet<&str> = open.collect();
+        let lost = self
+            .alerts
+            .iter()
+            .filter(|(id, entry)| entry.over.is_none() && !open.contains(id.as_str()));
+        let lost: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
+        for alert_id in lost {
+            self.forget(&alert_id, now);
+        }
+    }
+
     /// What changed since the last call; to be stored with the messages that came of it.
     pub fn take_state(&mut self) -> Vec<StateChange> {
         let dirty = std::mem::take(&mut self.dirty);

@@ -337,11 +337,11 @@ json = '''
 "#,
         ),
         &[
-            "10: push.report.path, segment 1: devise is not known; see the list of names in docs/operator/profiles.md (tried on an alert of kind illegal_dumping)",
-            "11: push.report.headers.x-kind: a header may have ASCII text only",
-            "12: push.report.form.a: adress is not known",
-            "12: push.report.form.b: it makes a sequence",
-            "15: push.clear.json.what[0]: kindd is not known",
+            "11: push.report.path, segment 1: devise is not known; see the list of names in docs/operator/profiles.md (tried on an alert of kind illegal_dumping)",
+            "12: push.report.headers.x-kind: a header may have ASCII text only",
+            "13: push.report.form.a: adress is not known",
+            "13: push.report.form.b: it makes a sequence",
+            "16: push.clear.json.what[0]: kindd is not known",
         ],
     );
     has(

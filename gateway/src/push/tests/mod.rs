@@ -100,7 +100,7 @@ fn what_is_wrong_is_named() {
         ("{% if kind %}", "syntax error"),
         ("{{ kind | shout }}", "unknown filter"),
         ("{{ kind | local('%Y') }}", "is no time"),
-        ("{{ occurred_at | local('%Q') }}", "%"),
+        ("{{ occurred_at | local('%') }}", "%"),
         ("{{ pictures }}", "a text, number or truth value is needed"),
         (
             "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",

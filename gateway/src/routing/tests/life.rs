@@ -266,6 +266,21 @@ fn a_clock_that_is_set_neither_hastens_nor_delays() {
 }
 
 #[test]
+fn an_alert_that_the_ledger_lost_is_not_held_for_ever() {
+    let mut station = Station::new(BOTH);
+    station.raise("a", Severity::Info);
+    station.raise("b", Severity::Info);
+    station.router.reconcile(["b"].into_iter(), station.now);
+    station.store();
+    assert!(!station.router.holds("a") && station.router.holds("b"));
+    let station = station.restart(HOUR);
+    assert_eq!(
+        (station.tier("a"), station.tier("b")),
+        (None, Some(COMMUNITY))
+    );
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let state = vec![
         (b"route/a".to_vec(), b"{}".to_vec()),
