@@ -115,7 +115,9 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     if args.https.is_none() && args.http.is_none() && args.mqtt.is_none() {
-        bail!("nothing to receive from: give --https, --http or --mqtt; --html to look at what came");
+        bail!(
+            "nothing to receive from: give --https, --http or --mqtt; --html to look at what came"
+        );
     }
     let store = Store::open(&args.store, Show::stdout(args.json))?;
     let token = args.token_file.as_ref().map(secret).transpose()?;

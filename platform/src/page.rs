@@ -50,7 +50,8 @@ struct Received {
 pub fn write(store: &Path) -> anyhow::Result<PathBuf> {
     let mut received = Received::default();
     let file = store.join("events.jsonl");
-    let events = File::open(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let events =
+        File::open(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
     for (number, line) in BufReader::new(events).lines().enumerate() {
         let line = line.with_context(|| file.display().to_string())?;
         // A receiver that runs may be writing the last one.
@@ -192,7 +193,11 @@ fn article(page: &mut String, alert: &Alert, pictures: &HashMap<String, String>)
             None => writeln!(page, "<p>缺图 no picture {}</p>", escape(&picture.sha256)),
         };
     }
-    let _ = writeln!(page, "<p><code>{}</code></p></article>", escape(&data.alert_id));
+    let _ = writeln!(
+        page,
+        "<p><code>{}</code></p></article>",
+        escape(&data.alert_id)
+    );
 }
 
 /// What a station says is text, never markup.

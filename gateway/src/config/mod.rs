@@ -32,10 +32,10 @@ use crate::{
 
 pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
-pub use storage::Quota;
 pub use line::Line;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
 pub use platform::{Crs, EventCode, FilingCondition, Profile, ReportSource, Working};
+pub use storage::Quota;
 
 /// A whole station, valid.
 #[derive(Clone, Debug)]

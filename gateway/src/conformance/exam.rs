@@ -217,7 +217,10 @@ pub fn holds(what: &str, reply: &PieceReply, offset: u64) -> Outcome {
 }
 
 fn silence(what: &str, waited: Duration) -> Miss {
-    fails(format!("{what}: no answer within {} s", waited.as_secs_f32()))
+    fails(format!(
+        "{what}: no answer within {} s",
+        waited.as_secs_f32()
+    ))
 }
 
 /// A clause and what became of it.

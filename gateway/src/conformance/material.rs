@@ -164,7 +164,11 @@ pub fn new_id() -> String {
 pub fn parcel<T: serde::Serialize>(event: &CloudEvent<T>) -> Parcel {
     let value = serde_json::to_vec(event);
     // Types whose keys are all text always serialise.
-    raw(&event.id, channel(&event.event_type), value.unwrap_or_default())
+    raw(
+        &event.id,
+        channel(&event.event_type),
+        value.unwrap_or_default(),
+    )
 }
 
 /// A changed message; `id` is what a receipt for it must echo.

@@ -23,15 +23,15 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-pub use self::{
-    clause::{Clause, Duty},
-    report::Report,
-};
 use self::{
     checks::check,
     exam::{Exam, Finding, Miss},
     notes::Notes,
     peer::Peer,
+};
+pub use self::{
+    clause::{Clause, Duty},
+    report::Report,
 };
 use crate::config::{BrokerAddr, Credentials, Tls};
 
@@ -214,13 +214,8 @@ pub async fn run(
 async fn connect(options: &Options) -> Result<Peer, ConformanceError> {
     Ok(match &options.target {
         Target::Https { url, tls, token } => {
-            let peer = https::Https::new(
-                url,
-                tls,
-                token.clone(),
-                &options.station,
-                options.patience,
-            )?;
+            let peer =
+                https::Https::new(url, tls, token.clone(), &options.station, options.patience)?;
             peer.reach().await?;
             Peer::Https(peer)
         }

@@ -35,9 +35,8 @@ impl Report {
     }
 
     fn failed(&self, duty: Duty) -> usize {
-        let fails = |f: &&Finding| {
-            f.clause.duty() == duty && matches!(f.outcome, Err(Miss::Fails(_)))
-        };
+        let fails =
+            |f: &&Finding| f.clause.duty() == duty && matches!(f.outcome, Err(Miss::Fails(_)));
         self.findings.iter().filter(fails).count()
     }
 

@@ -127,11 +127,17 @@ fn a_target_is_understood_or_it_is_said_why_not() {
     let Target::Mqtt { addr, prefix } = target("mqtts://[::1]", None, None).unwrap() else {
         panic!()
     };
-    assert_eq!((&*addr.host, addr.port, &*prefix), ("::1", 8883, "wangge/v1/S1"));
+    assert_eq!(
+        (&*addr.host, addr.port, &*prefix),
+        ("::1", 8883, "wangge/v1/S1")
+    );
     let Target::Mqtt { addr, prefix } = target("mqtt://b:1884", Some("x/y"), None).unwrap() else {
         panic!()
     };
-    assert_eq!((addr.port, &*prefix, addr.tls.is_none()), (1884, "x/y", true));
+    assert_eq!(
+        (addr.port, &*prefix, addr.tls.is_none()),
+        (1884, "x/y", true)
+    );
     for (url, prefix, token, said) in [
         ("city", None, None, "https://city.example"),
         ("ftp://city", None, None, "https://, http://"),

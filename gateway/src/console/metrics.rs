@@ -144,14 +144,18 @@ impl Collector for Snapshot {
         family(e, Counter, m, [(vec![], storage.syncs as f64)])?;
         let m = ("storage_refusing", "Whether nothing is accepted");
         family(e, Gauge, m, [(vec![], flag(storage.refusing.is_some()))])?;
-        let m = ("storage_used_bytes", "Of them, what counts against the quota");
+        let m = (
+            "storage_used_bytes",
+            "Of them, what counts against the quota",
+        );
         family(e, Gauge, m, [(vec![], storage.used as f64)])?;
         let m = ("storage_watermark_bytes", "Above it only alerts are taken");
         family(e, Gauge, m, [(vec![], storage.watermark as f64)])?;
         let classes = |value: fn(&crate::spool::ClassUse) -> u64| {
-            storage.classes.iter().map(move |(name, class)| {
-                (vec![("class", name.as_str())], value(class) as f64)
-            })
+            storage
+                .classes
+                .iter()
+                .map(move |(name, class)| (vec![("class", name.as_str())], value(class) as f64))
         };
         let m = ("storage_class_records", "Records, or pictures, held");
         family(e, Gauge, m, classes(|c| c.records))?;

@@ -286,6 +286,7 @@ async fn what_the_community_does_not_settle_goes_up_with_its_pictures() {
         &station.config,
         rules,
         (ledger, Router::restore(&station.config, &[]).0),
+        Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
         station.progress.clone(),
@@ -350,11 +351,17 @@ async fn copies_are_limited_and_found_again() {
     let dir = TempDir::new().unwrap();
     let station = Station::open(&dir);
     let mut held = Held::new(1);
-    let record = |n: usize| Record {
-        lane: lane(0),
-        stream: "alerts".to_owned(),
-        id: format!("message {n}"),
-        count: 1,
+    let message = |n: usize| Outbound {
+        event_id: format!("message {n}"),
+        alert_id: format!("alert {n}"),
+        kind: EventKind::BinOverflow,
+        source: SourceKind::Mqtt,
+        state: AlertState::Raised,
+        severity: wangge_protocol::Severity::Minor,
+        text: Text {
+            zh: String::new(),
+            en: String::new(),
+        },
         evidence: Vec::new(),
         body: serde_json::to_vec(&serde_json::json!({
             "specversion": "1.0", "id": "x", "source": "x", "type": "x", "time": "x",
@@ -362,8 +369,11 @@ async fn copies_are_limited_and_found_again() {
             "data": {"deep": [1]},
         }))
         .unwrap(),
+        state_change: (Vec::new(), None),
     };
-    let copies: Vec<_> = (0..held::MOST + 1).map(|n| held.copy(&record(n))).collect();
+    let copies: Vec<_> = (0..held::MOST + 1)
+        .map(|n| held.copy(&message(n)))
+        .collect();
     let batch = Batch {
         records: copies.clone(),
         state: Vec::new(),

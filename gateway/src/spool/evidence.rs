@@ -61,7 +61,9 @@ pub enum EvidenceError {
     #[error("{}: the content does not match the name; the disk may be failing", .0.display())]
     Corrupt(PathBuf),
     /// Pictures that may not be deleted yet take all the room that pictures have.
-    #[error("no room for a picture of {bytes} bytes: {used} of {limit} are taken by pictures of undelivered alerts or in their term; see storage.picture_quota")]
+    #[error(
+        "no room for a picture of {bytes} bytes: {used} of {limit} are taken by pictures of undelivered alerts or in their term; see storage.picture_quota"
+    )]
     Full {
         /// Of the new picture.
         bytes: u64,

@@ -77,7 +77,11 @@ pub(super) async fn pieces(exam: &mut Exam) -> Outcome {
     }
     partial("the first piece", &begin, first)?;
     let ask = exam.held(&picture.sha256).await;
-    holds("how much is there after the first piece", &ask, first as u64)?;
+    holds(
+        "how much is there after the first piece",
+        &ask,
+        first as u64,
+    )?;
 
     let what = "a piece that begins where nothing ends";
     let wrong = exam.piece(&picture, 10..first).await;
@@ -103,7 +107,8 @@ pub(super) async fn pieces(exam: &mut Exam) -> Outcome {
         )));
     }
     let alert = parcel(&exam.maker.alert(&[picture.evidence()]));
-    exam.stored("an alert that names the picture", &alert).await?;
+    exam.stored("an alert that names the picture", &alert)
+        .await?;
 
     // The pieces fit together, but to another picture than was said.
     let (named, other) = (Picture::new(), Picture::sized(IN_PIECES));

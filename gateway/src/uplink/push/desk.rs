@@ -6,7 +6,10 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Mutex, task::spawn_blocking};
 use tracing::{info, warn};
-use wangge_protocol::{AlertData, CloudEvent, EvidenceRef, Receipt, ReceiptStatus, Tier};
+use wangge_protocol::{
+    AlertData, CloudEvent, EvidenceRef, Receipt, ReceiptStatus, TYPE_CLEARED, TYPE_RAISED,
+    TYPE_UPDATED, Tier,
+};
 
 use super::{
     super::{
@@ -71,25 +74,25 @@ impl Desk {
             status: ReceiptStatus::Stored,
             reason: None,
         };
-        let (class, stream) = match parcel.content {
+        let class = match parcel.content {
             // Pictures go with their case; the spool keeps them until it is there.
             Content::Picture { sha256, .. } => {
                 return Ok(stored(sha256.to_string(), sha256.to_string()));
             }
-            Content::Event { class, stream } => (class, stream),
+            Content::Event { class, .. } => class,
         };
         let sha256 = hex(&Sha256::digest(&parcel.bytes));
         let event: CloudEvent<Json> = serde_json::from_slice(&parcel.bytes)
             .map_err(|e| Problem::Refused(format!("the message is no event: {e}")))?;
         let receipt = stored(event.id.clone(), sha256);
-        match (class, stream.as_str()) {
-            (Class::Alert, "alerts") => {}
-            (Class::Gap, _) => {
-                warn!(uplink = self.wire.name, gap = %event.data, "records were dropped; a case platform cannot be told");
-                return Ok(receipt);
-            }
-            // Digests and the like: there is no case to report.
-            _ => return Ok(receipt),
+        if class == Class::Gap {
+            warn!(uplink = self.wire.name, gap = %event.data, "records were dropped; a case platform cannot be told");
+            return Ok(receipt);
+        }
+        // Digests, settings of the clock and the like: there is no case to report.
+        let of_alerts = [TYPE_RAISED, TYPE_UPDATED, TYPE_CLEARED];
+        if !of_alerts.contains(&event.event_type.as_str()) {
+            return Ok(receipt);
         }
         let data: AlertData = serde_json::from_value(event.data)
             .map_err(|e| Problem::Refused(format!("the message is no alert: {e}")))?;

@@ -90,7 +90,8 @@ impl Taken {
             _ => {}
         }
         if let Some(missing) = self.missing(body) {
-            let text = json!({"id": id, "sha256": hash, "status": "evidence_missing", "reason": missing});
+            let text =
+                json!({"id": id, "sha256": hash, "status": "evidence_missing", "reason": missing});
             return answer("200 OK", &text.to_string());
         }
         // From here on it is stored, whatever is said about it.
@@ -102,7 +103,10 @@ impl Taken {
             11 => String::new(),
             12 => answer("200 OK", ""),
             13 => format!("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{right}"),
-            14 => format!("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{}", &right[..40]),
+            14 => format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{}",
+                &right[..40]
+            ),
             15 => "HTTP/9.9 what\r\n\r\n".to_owned(),
             _ => answer("200 OK", &right),
         }
@@ -239,7 +243,10 @@ async fn receipts_in_any_order_late_and_doubled_settle_each_message_once() {
     // A picture's receipt after its alert's is about nothing any more.
     let messages = ids.iter().filter(|id| id.len() == 36).count() as u64;
     let receipted = station.counters.receipted.get();
-    assert!((messages..=ids.len() as u64).contains(&receipted), "{receipted}");
+    assert!(
+        (messages..=ids.len() as u64).contains(&receipted),
+        "{receipted}"
+    );
     assert!(station.counters.strange_receipts.get() >= ids.len() as u64);
     assert_eq!(station.counters.poisoned.get(), 0);
     station.stop().await;
