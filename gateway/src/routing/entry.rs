@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) deadline: Option<Timestamp>,
     /// Somebody took it on, or said that it is none.
     pub(super) answered: bool,
+    /// Somebody is done with it; if it begins again, they have to look again.
+    pub(super) settled: bool,
     /// The deadline passed, and there was no higher tier to go to.
     pub(super) late: bool,
     /// When its condition ended.

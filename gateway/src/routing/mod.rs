@@ -38,6 +38,9 @@ pub use term::{Term, TermError, WorkTime};
 /// the time in which alerts are reopened.
 pub const MEMORY: Duration = Duration::from_secs(600);
 
+/// The same of an alert that a verdict settled: it is opened again if its condition holds on.
+pub const SETTLED_MEMORY: Duration = Duration::from_secs(8 * 86_400);
+
 /// A clock that gains or loses more than this against the monotonic one was set.
 pub const JUMP: Duration = Duration::from_secs(60);
 

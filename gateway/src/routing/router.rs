@@ -11,7 +11,7 @@ use wangge_protocol::{
 };
 
 use super::{
-    DayRow, JUMP, MEMORY, Plan, Route, Start, StateChange, WorkTime,
+    DayRow, JUMP, MEMORY, Plan, Route, SETTLED_MEMORY, Start, StateChange, WorkTime,
     digest::Book,
     entry::{self, Entry, Stored},
 };
@@ -157,12 +157,18 @@ impl Router {
             return Routed::default(); // It was put there above.
         };
         let before = entry.clone();
+        let mut begun_again = false;
         if entry.evidence.is_empty() {
             entry.evidence = change.evidence.to_vec();
         }
         match change.state {
             AlertState::Cleared => entry.over = Some(now.wall),
-            AlertState::Raised | AlertState::Updated => entry.over = None,
+            AlertState::Raised | AlertState::Updated => {
+                if entry.settled && entry.over.is_some() {
+                    begun_again = true;
+                }
+                entry.over = None;
+            }
         }
         if let Some((from, counted)) = moved {
             let tier = entry.tier;
@@ -180,7 +186,12 @@ impl Router {
         if *entry != before || change.state == AlertState::Raised {
             self.dirty.insert(change.alert_id.to_owned());
         }
-        let entry = entry.clone();
+        if begun_again {
+            self.begin_again(change.alert_id, now);
+        }
+        let Some(entry) = self.alerts.get(change.alert_id).cloned() else {
+            return Routed::default();
+        };
         let needed = self.needs_pictures(&entry);
         let hold = needed && !change.evidence.is_empty();
         self.released |= before != entry && !needed;
@@ -200,11 +211,15 @@ impl Router {
 
     /// The platform, or somebody at the station, decided about an alert: from now on nobody
     /// waits for them. `false` if no such alert is open.
-    pub fn verdict(&mut self, alert_id: &str, _status: VerdictStatus, now: Now) -> bool {
+    pub fn verdict(&mut self, alert_id: &str, status: VerdictStatus, now: Now) -> bool {
         self.watch_clock(now);
         let date = self.date(now);
         let Some(entry) = self.alerts.get_mut(alert_id) else {
             return false;
+        };
+        let done = match status {
+            VerdictStatus::Accepted | VerdictStatus::Filed => false,
+            VerdictStatus::Rejected | VerdictStatus::Resolved | VerdictStatus::Closed => true,
         };
         if !entry.answered {
             entry.answered = true;
@@ -212,9 +227,10 @@ impl Router {
                 let (kind, tier) = (entry.kind, entry.tier);
                 self.book.count(date, kind, tier, |c| &mut c.in_time);
             }
-            self.dirty.insert(alert_id.to_owned());
-            self.released = true;
         }
+        entry.settled |= done;
+        self.dirty.insert(alert_id.to_owned());
+        self.released = true;
         true
     }
 
@@ -230,7 +246,12 @@ impl Router {
         let mut gone = Vec::new();
         for (alert_id, entry) in &mut self.alerts {
             if let Some(over) = entry.over {
-                if later(over, MEMORY) <= now.wall {
+                let memory = if entry.settled {
+                    SETTLED_MEMORY
+                } else {
+                    MEMORY
+                };
+                if later(over, memory) <= now.wall {
                     if !entry.answered && !entry.late {
                         let (kind, tier) = (entry.kind, entry.tier);
                         self.book.count(date, kind, tier, |c| &mut c.in_time);
@@ -280,7 +301,9 @@ impl Router {
         if let Some(entry) = self.alerts.remove(alert_id) {
             let tier = moved.map_or(entry.tier, |(from, _)| from);
             let date = self.date(now);
-            self.book.count(date, entry.kind, tier, |c| &mut c.in_time);
+            if !entry.answered && !entry.late {
+                self.book.count(date, entry.kind, tier, |c| &mut c.in_time);
+            }
             self.dirty.insert(alert_id.to_owned());
             self.released = true;
         }
@@ -391,9 +414,29 @@ impl Router {
             since: now.wall,
             deadline: self.deadline(route, now.wall),
             answered: false,
+            settled: false,
             late: false,
             over: None,
             evidence: Vec::new(),
+        }
+    }
+
+    /// What was settled goes on after all: whoever has it has as long as at first.
+    fn begin_again(&mut self, alert_id: &str, now: Now) {
+        let Some(entry) = self.alerts.get(alert_id) else {
+            return;
+        };
+        let route = self.plan.route(entry.kind, entry.severity);
+        let deadline = self.deadline(route, now.wall);
+        let date = self.date(now);
+        if let Some(entry) = self.alerts.get_mut(alert_id) {
+            entry.since = now.wall;
+            entry.deadline = deadline;
+            entry.answered = false;
+            entry.settled = false;
+            entry.late = false;
+            let (kind, tier) = (entry.kind, entry.tier);
+            self.book.count(date, kind, tier, |c| &mut c.received);
         }
     }
 

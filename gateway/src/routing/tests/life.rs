@@ -127,6 +127,53 @@ fn a_verdict_or_the_end_stops_the_clock() {
 }
 
 #[test]
+fn what_was_settled_too_early_has_its_time_again() {
+    let mut station = Station::new(BOTH);
+    station.raise("a", Severity::Major);
+    station.pass(HOUR);
+    assert!(
+        station
+            .router
+            .verdict("a", VerdictStatus::Accepted, station.now)
+    );
+    assert!(
+        station
+            .router
+            .verdict("a", VerdictStatus::Closed, station.now)
+    );
+    station.store();
+    station.clear("a", Severity::Major);
+    station.until("2026-11-27 09:00");
+    let mut station = station.restart(HOUR);
+    station.tell(
+        "a",
+        EventKind::BinOverflow,
+        Severity::Major,
+        AlertState::Updated,
+    );
+    assert_eq!(station.deadline("a"), Some(local("2026-11-27 15:00")));
+    station.until("2026-11-27 15:00");
+    assert_eq!(station.tier("a"), Some(CITY));
+    let c = station.counts(STREET);
+    assert_eq!((c.received, c.in_time, c.late), (2, 1, 1));
+    // Somebody who took it on has taken it on.
+    assert!(
+        station
+            .router
+            .verdict("a", VerdictStatus::Filed, station.now)
+    );
+    station.clear("a", Severity::Major);
+    station.pass(Duration::from_secs(60));
+    station.tell(
+        "a",
+        EventKind::BinOverflow,
+        Severity::Major,
+        AlertState::Updated,
+    );
+    assert_eq!(station.deadline("a"), None);
+}
+
+#[test]
 fn an_alert_that_begins_again_keeps_its_deadline() {
     let mut station = Station::new(BOTH);
     station.raise("a", Severity::Minor);
