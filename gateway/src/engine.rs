@@ -394,7 +394,8 @@ impl Engine {
 
     /// Renews what the console shows of open alerts; once a tick, however many changed.
     fn show_open(&mut self) {
-        if std::mem::replace(&mut self.shown, true) {
+        let counted = self.router.days_version() != self.days_shown;
+        if std::mem::replace(&mut self.shown, true) && !counted {
             return;
         }
         let open = self.ledger.list().map(|a| OpenAlert {
@@ -416,7 +417,7 @@ impl Engine {
                 alert.overdue = place.late;
             }
         }
-        let days = (self.router.days_version() != self.days_shown).then(|| self.router.days());
+        let days = counted.then(|| self.router.days());
         self.days_shown = self.router.days_version();
         let mut progress = self.progress();
         progress.open = open;

@@ -12,5 +12,6 @@ mod offline;
 mod random_kills;
 mod readme;
 mod stopping;
+mod tiers;
 mod whole_station;
 mod words;

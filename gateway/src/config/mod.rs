@@ -34,7 +34,7 @@ pub use calendars::Calendars;
 pub use faults::{Fault, Faults, Level};
 pub use line::Line;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
-pub use platform::{Crs, EventCode, FilingCondition, Profile, ReportSource, Working};
+pub use platform::{Crs, EventCode, FilingCondition, Profile, PushTarget, ReportSource, Working};
 pub use storage::Quota;
 
 /// A whole station, valid.
@@ -604,19 +604,6 @@ pub enum UplinkLink {
     },
     /// A platform's own case interface, as a profile describes it.
     Push(Box<PushTarget>),
-}
-
-/// A case platform.
-#[derive(Clone, Debug)]
-pub struct PushTarget {
-    pub url: url::Url,
-    pub tls: Tls,
-    pub credentials: Option<Credentials>,
-    /// Its words.
-    pub profile: Arc<Profile>,
-    /// Its requests.
-    pub push: Arc<crate::push::Push>,
-    pub home: crate::push::Home,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,8 +29,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
-    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, SourceStatus, StationStatus, Status,
-    StorageStatus, UplinkStatus, VisionStatus,
+    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, SourceStatus, StationStatus,
+    Status, StorageStatus, UplinkStatus, VisionStatus,
 };
 
 /// Connections at once; more are closed at the door.

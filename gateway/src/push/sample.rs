@@ -106,6 +106,7 @@ pub fn picture() -> EvidenceRef {
         media_type: "image/jpeg".into(),
         role: "scene".into(),
         taken_at: "2026-11-26T01:15:29Z".into(),
+        thumbnail: None,
     }
 }
 

@@ -319,7 +319,7 @@ impl Courier {
             let pooled = self
                 .last_sent
                 .is_some_and(|at| now.mono < at + gate::POOLED);
-            let connects = !pooled && matches!(self.link, Link::Https(_));
+            let connects = !pooled && matches!(self.link, Link::Https(_) | Link::Push(_));
             self.last_sent = Some(now.mono);
             self.gate.sent(bytes, connects, now);
             self.queue.allow(self.gate.allowance(now));

@@ -12,6 +12,7 @@ use super::{
     topic_fault,
 };
 use crate::{
+    calendar::Window,
     config::{
         Border, Profile, PushTarget, Station, Stream, Tls, Uplink, UplinkLink,
         raw::{RawBorder, RawConfig, RawTier, RawTiers, RawUplink, RawUplinkType},
@@ -38,6 +39,16 @@ pub(super) fn uplinks(
         uplinks.extend(uplink(cx, at, raw, (local, profile), streams));
     }
     unserved(cx, list, &uplinks);
+    let tiered = uplinks.iter().any(|u| u.alerts && !u.tiers.is_empty());
+    let hours = profile.map(|profile| &profile.working.hours);
+    if tiered
+        && hours.is_some_and(|hours| hours.iter().any(Window::needs_table))
+        && local.days.valid_until.is_none()
+    {
+        let message = "deadlines go by working days, and there is no table of holidays";
+        let help = "add `[calendar]` with `holidays`, `workdays` and `valid_until`";
+        cx.warn(list, message, help);
+    }
     if raw.uplink.is_empty() {
         if !cx.was_reported(list) {
             let help = "add an `[[uplink]]`; `wangge config sample` shows one";

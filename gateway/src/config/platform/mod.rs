@@ -15,7 +15,13 @@ use std::{
 
 use wangge_protocol::{EventKind, Severity, SourceKind};
 
-use crate::{calendar::Window, geo::Grid, push::Push, routing::Plan};
+use super::{Credentials, Tls};
+use crate::{
+    calendar::Window,
+    geo::Grid,
+    push::{Home, Push},
+    routing::Plan,
+};
 
 pub use check::parse;
 
@@ -72,6 +78,19 @@ impl Profile {
             .iter()
             .find(|c| c.kind == kind && c.severity.is_none_or(|only| only == severity))
     }
+}
+
+/// A case platform.
+#[derive(Clone, Debug)]
+pub struct PushTarget {
+    pub url: url::Url,
+    pub tls: Tls,
+    pub credentials: Option<Credentials>,
+    /// Its words.
+    pub profile: Arc<Profile>,
+    /// Its requests.
+    pub push: Arc<Push>,
+    pub home: Home,
 }
 
 /// What a platform calls a way that reports come.

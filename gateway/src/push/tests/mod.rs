@@ -307,3 +307,26 @@ fn a_picture_has_facts_of_its_own() {
         Some("kunming-wuhua-01/scene")
     );
 }
+
+#[test]
+fn the_guide_lists_every_name_and_limit() {
+    let guide = include_str!("../../../../docs/operator/profiles.md");
+    let profile = shipped("default");
+    let data = sample::alert(EventKind::BinFire, AlertState::Raised, true, &profile);
+    let facts = Facts::new(&data, &profile, &sample::home());
+    let facts = serde_json::to_value(&facts).unwrap();
+    let pictures = facts["pictures"][0].as_object().unwrap().keys();
+    let names = facts.as_object().unwrap().keys().chain(pictures);
+    for name in names.filter(|name| *name != "time_zone") {
+        assert!(guide.contains(&format!("`{name}`")), "{name}");
+    }
+    for limit in [
+        "4,096 bytes, makes at most 16,384 bytes, 20,000 steps",
+        "| 200; 8 levels |",
+        "| 32 KiB; 256 KiB |",
+    ] {
+        assert!(guide.contains(limit), "{limit}");
+    }
+    assert_eq!((MAX_SOURCE, MAX_TEXT, FUEL), (4_096, 16_384, 20_000));
+    assert_eq!((MAX_FIELDS, MAX_DEPTH), (200, 8));
+}

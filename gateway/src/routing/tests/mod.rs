@@ -60,6 +60,7 @@ fn config(tiers: &[&[Tier]]) -> Config {
             border: Border::Receipt,
             alerts: true,
             tiers: tiers.to_vec(),
+            line: crate::config::Line::default(),
             streams: Vec::new(),
         })
         .collect();

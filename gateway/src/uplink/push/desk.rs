@@ -73,6 +73,7 @@ impl Desk {
             sha256,
             status: ReceiptStatus::Stored,
             reason: None,
+            offset: None,
         };
         let class = match parcel.content {
             // Pictures go with their case; the spool keeps them until it is there.
