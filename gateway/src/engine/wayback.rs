@@ -243,6 +243,7 @@ impl Engine {
             *way.by_status.entry(status).or_default() += 1;
         }
         let now = self.clock.now();
+        self.router.verdict(alert_id, status, now);
         if let Some(outbound) = self.ledger.judge(device, alert_id, status, now) {
             self.outbound(outbound);
         }

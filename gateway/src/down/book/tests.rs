@@ -35,13 +35,16 @@ fn alert(id: &str, device: &str) -> AlertData {
             class: None,
             subclass: None,
             name: None,
+            condition: None,
             source_name: "物联".into(),
+            source_id: None,
             crs: "wgs84".into(),
             x: 0.0,
             y: 0.0,
         },
         verdict: None,
         evidence: Vec::new(),
+        routing: None,
     }
 }
 
