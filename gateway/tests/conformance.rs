@@ -279,7 +279,7 @@ async fn a_receiver_that_breaks_a_clause_is_told_which() {
         ("small-pictures", &["C-23"]),
         ("open", &["C-30"]),
         ("stores-first", &["C-30"]),
-        ("crashes", &["C-15", "C-16"]),
+        ("crashes", &["C-5", "C-15", "C-16", "C-21"]),
         ("bad-request", &["C-5", "C-15", "C-16"]),
         ("empty", EVERYTHING),
         ("error-body", EVERYTHING),

@@ -118,9 +118,9 @@ class ErrorBody(good.Receiver):
         super().answer(200, {"code": 0, "msg": "ok"} if status == 200 else {"code": status})
 
 class Crashes(good.Receiver):
-    """500 for what it cannot read."""
+    """500 for whatever it will not take."""
     def answer(self, status, body=None):
-        refused = body and body["status"] == "refused" and "known" not in body.get("reason", "")
+        refused = body and body["status"] == "refused"
         super().answer(500 if refused else status, None if refused else body)
 
 class Open(good.Receiver):
