@@ -7,8 +7,7 @@ Without a certificate it serves plain HTTP on loopback; --schemas needs `pip ins
 import argparse, hashlib, hmac, http.server, json, os, pathlib, re, ssl, threading
 
 MAX_EVENT, MAX_PICTURE = 64 << 10, 2 << 20  # C-14, C-23: a station sends 3,584 bytes and 2 MiB
-NAMES = {"urn:wangge:schema:alert:1": "alert", "urn:wangge:schema:gap:1": "gap",
-         "urn:wangge:schema:telemetry:1": "telemetry", "urn:wangge:schema:answer:1": "answer"}
+NAMES = {f"urn:wangge:schema:{name}:1": name for name in ("alert", "clock", "gap", "telemetry", "answer")}
 
 class Unfit(Exception):
     """Will never be taken as it is; the id, as far as it could be read, and why."""

@@ -23,6 +23,8 @@ pub async fn check(exam: &mut Exam, clause: Clause) -> Outcome {
         Clause::Life => messages::life(exam).await,
         Clause::Readings => messages::readings(exam).await,
         Clause::Gaps => messages::gaps(exam).await,
+        Clause::Clock => messages::clock(exam).await,
+        Clause::Sealed => messages::sealed(exam).await,
         Clause::UnknownKeys => messages::unknown_keys(exam).await,
         Clause::LargestMessage => messages::largest(exam).await,
         Clause::Unreadable => messages::unreadable(exam).await,

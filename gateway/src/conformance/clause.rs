@@ -100,6 +100,14 @@ clauses! {
         "gap records are taken",
         "接收缺失记录",
         "status \"stored\" for a message of type cn.wangge.gap.v1";
+    Clock = "C-18", Must,
+        "clock messages are taken",
+        "接收校时消息",
+        "status \"stored\" for a message of type cn.wangge.clock.v1, which comes where alerts do";
+    Sealed = "C-62", Must,
+        "a seal is no reason to refuse",
+        "不因签名而拒收",
+        "status \"stored\" for an alert whose key is not registered: mark it, but keep it, because the station drops what is refused";
     UnknownKeys = "C-13", Must,
         "keys that are not known are ignored",
         "忽略未知字段",

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wangge_protocol::{
-    AlertData, AlertMeasurement, AlertState, CloudEvent, EventKind, EvidenceRef, Gap, Place,
-    PlatformCodes, Reading, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY, Severity, SourceKind,
-    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Text,
+    AlertData, AlertMeasurement, AlertState, ClockQuality, ClockRecord, CloudEvent, EventKind,
+    EvidenceRef, Gap, Place, PlatformCodes, Reading, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_GAP,
+    SCHEMA_TELEMETRY, Seal, Severity, SourceKind, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
+    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Text,
 };
 
 use super::peer::{Content, Parcel};
@@ -127,6 +128,18 @@ impl Maker {
         self.event(TYPE_GAP, SCHEMA_GAP, "conformance", data)
     }
 
+    /// The clock is known now.
+    pub fn clock(&self) -> CloudEvent<ClockRecord> {
+        let boot = new_id();
+        let data = ClockRecord {
+            boot: boot.clone(),
+            booted_at: Timestamp::now().to_string(),
+            offset_ms: 0,
+            quality: ClockQuality::Synchronised,
+        };
+        self.event(TYPE_CLOCK, SCHEMA_CLOCK, &boot, data)
+    }
+
     /// The answer to a verdict that nobody sent.
     pub fn answer(&self) -> CloudEvent<Value> {
         let verdict = format!("conformance-{}", new_id());
@@ -186,6 +199,28 @@ pub fn changed<T: serde::Serialize>(
         channel(&event.event_type),
         value.to_string().into_bytes(),
     )
+}
+
+/// A message with a seal that is whole, by a key that nobody knows.
+pub fn stranger<T: serde::Serialize>(event: &CloudEvent<T>) -> Parcel {
+    let seal = Seal {
+        clock: ClockQuality::Synchronised,
+        bootid: new_id(),
+        uptimems: "1000".to_owned(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        confighash: "0".repeat(16),
+        sequence: "1".to_owned(),
+        previous: "0".repeat(64),
+        keyid: "0".repeat(16),
+        signature: "A".repeat(86),
+    };
+    let mut body = serde_json::to_vec(event).unwrap_or_default();
+    let seal = serde_json::to_vec(&seal).unwrap_or_default();
+    // Two objects become one; the signature stays last.
+    body.pop();
+    body.push(b',');
+    body.extend(seal.iter().skip(1));
+    raw(&event.id, channel(&event.event_type), body)
 }
 
 /// Any bytes in a message's place.

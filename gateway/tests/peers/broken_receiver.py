@@ -66,10 +66,19 @@ class Strict(good.Store):
     def read(self, body):
         result = super().read(body)
         known = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype",
-                 "dataschema", "data", "padding", "extra"}
+                 "dataschema", "data", "padding", "extra", "clock", "bootid", "uptimems", "software",
+                 "confighash", "sequence", "previous", "keyid", "signature"}
         unknown = set(json.loads(body)) - known
         if unknown:
             raise good.Unfit(result[0], f"unknown keys {unknown}")
+        return result
+
+class Distrusts(good.Store):
+    """Refuses what is sealed with a key that it does not know."""
+    def read(self, body):
+        result = super().read(body)
+        if "signature" in json.loads(body):
+            raise good.Unfit(result[0], "the key is not registered")
         return result
 
 class InOrder(good.Store):
@@ -160,6 +169,7 @@ FAULTS = {
     "forgets-repeats": {"store": ForgetsRepeats}, "careless": {"store": Careless},
     "overwrites": {"store": Overwrites}, "never-missing": {"store": NeverMissing},
     "lax": {"store": Lax}, "strict": {"store": Strict}, "in-order": {"store": InOrder},
+    "distrusts": {"store": Distrusts},
     "racy": {"store": Racy}, "small-pictures": {"receiver": SmallPictures},
     "empty": {"receiver": Empty}, "error-body": {"receiver": ErrorBody},
     "crashes": {"receiver": Crashes}, "open": {"receiver": Open},
