@@ -243,6 +243,26 @@ async fn the_reference_receiver_keeps_every_clause_over_mqtt() {
     platform.await.unwrap().unwrap();
 }
 
+/// It takes as long as one answer, not as long as all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_nobody_listens_at_is_told_soon() {
+    let dir = TempDir::new().unwrap();
+    let broker = Mosquitto::start(dir.path(), "").unwrap();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    let target = Target::new(&url, "S1", None, no_tls(), None, None).unwrap();
+    let options = Options {
+        target,
+        station: "S1".to_owned(),
+        patience: Duration::from_secs(2),
+        run: Run::All { notes: None },
+    };
+    let begun = Instant::now();
+    let report = conformance::run(&options, |_| {}).await.unwrap();
+    assert_eq!(report.failures(), ["C-1"]);
+    assert_eq!(status(&report, "C-2"), "SKIPPED");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_s_receiver_keeps_what_it_must_and_outlives_a_kill() {
     let mut receiver = Script::guide();
