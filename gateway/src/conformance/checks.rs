@@ -36,6 +36,7 @@ pub async fn check(exam: &mut Exam, clause: Clause) -> Outcome {
         Clause::Missing => pictures::missing(exam).await,
         Clause::LargestPicture => pictures::largest(exam).await,
         Clause::Pieces => pictures::pieces(exam).await,
+        Clause::Thumbnail => pictures::thumbnail(exam).await,
         Clause::Token => extras::token(exam).await,
         Clause::NotRetained => extras::not_retained(exam).await,
         Clause::Inbox => extras::inbox(exam).await,

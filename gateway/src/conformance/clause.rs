@@ -148,6 +148,10 @@ clauses! {
         "a picture may come in pieces, and go on where it broke off",
         "图片可分片续传",
         "HTTPS: HEAD and PATCH with Upload-Offset as the contract says; MQTT: a \"partial\" receipt with the offset for each piece and \"stored\" for the last";
+    Thumbnail = "C-25", Must,
+        "an alert whose small picture is there does not wait for the large one",
+        "已有缩略图时告警不等待原图",
+        "status \"stored\" for an alert whose `thumbnail` is there, although the picture itself is not";
     Token = "C-30", Must,
         "without the right token nothing is taken",
         "令牌错误时拒绝且不产生任何影响",

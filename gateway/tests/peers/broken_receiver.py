@@ -56,6 +56,11 @@ class NeverMissing(good.Store):
     def read(self, body):
         return super().read(body)[0], []
 
+class Insists(good.Store):
+    """Wants the large picture although it has the small one."""
+    def here(self, picture):
+        return (self.evidence / picture["sha256"]).exists()
+
 class Lax(good.Store):
     """Stores whatever is JSON with an id."""
     def __init__(self, folder, schemas=None):
@@ -159,10 +164,11 @@ class Redirects(good.Receiver):
     def answer(self, status, body=None):
         super().answer(307, None)
 
-class Array(good.Receiver):
-    """An array of receipts, as over MQTT."""
+class Behind(good.Receiver):
+    """An array of receipts, in which the message's own is not the first."""
     def answer(self, status, body=None):
-        super().answer(status, [body] if body else None)
+        other = good.receipt("01936b2a-7c4e-7a10-8b1c-0123456789ab", "0" * 64, "stored")
+        super().answer(status, [other, body] if body else None)
 
 FAULTS = {
     "none": {}, "rehashes": {"store": Rehashes}, "echoes-name": {"store": EchoesName},
@@ -174,6 +180,7 @@ FAULTS = {
     "empty": {"receiver": Empty}, "error-body": {"receiver": ErrorBody},
     "crashes": {"receiver": Crashes}, "open": {"receiver": Open},
     "stores-first": {"receiver": StoresFirst}, "bad-request": {"receiver": BadRequest},
-    "redirects": {"receiver": Redirects}, "array": {"receiver": Array},
+    "redirects": {"receiver": Redirects}, "behind": {"receiver": Behind},
+    "insists": {"store": Insists},
 }
 good.main(**FAULTS[sys.argv.pop(1)])
