@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, ClockRecord, CloudEvent, DeviceReading, Gap, Receipt, Seal, Telemetry, Verdict,
-    schemas,
+    AlertData, Answer, ClockRecord, CloudEvent, Command, DeviceReading, Gap, Inbox, Receipt, Seal,
+    Telemetry, Verdict, schemas,
 };
 
 fn folder() -> PathBuf {
@@ -102,7 +102,7 @@ fn index() -> BTreeMap<String, Vec<String>> {
 fn kept<T: serde::de::DeserializeOwned + serde::Serialize>(example: &Value) -> bool {
     let read: T = serde_json::from_value(example.clone()).unwrap();
     let mut again = serde_json::to_value(read).unwrap();
-    if example.get("signature").is_some() {
+    if example.get("sequence").is_some() {
         let seal: Seal = serde_json::from_value(example.clone()).unwrap();
         let Value::Object(seal) = serde_json::to_value(seal).unwrap() else {
             panic!("a seal is an object");
@@ -114,7 +114,8 @@ fn kept<T: serde::de::DeserializeOwned + serde::Serialize>(example: &Value) -> b
 
 #[test]
 fn examples_keep_to_their_schema_and_to_their_type() {
-    let mut listed = BTreeSet::from(["index.json", "stations.keys"].map(str::to_owned));
+    let mut listed =
+        BTreeSet::from(["index.json", "stations.keys", "platform.key"].map(str::to_owned));
     for (schema, examples) in index() {
         let found = schemas().into_iter().find(|(name, _)| *name == schema);
         let validator = jsonschema::validator_for(&found.unwrap().1).unwrap();
@@ -125,6 +126,9 @@ fn examples_keep_to_their_schema_and_to_their_type() {
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
             let kept = match &*schema {
                 "alert.json" => kept::<CloudEvent<AlertData>>(&example),
+                "answer.json" => kept::<CloudEvent<Answer>>(&example),
+                "command.json" => kept::<Command>(&example),
+                "inbox.json" => kept::<Inbox>(&example),
                 "clock.json" => kept::<CloudEvent<ClockRecord>>(&example),
                 "gap.json" => kept::<CloudEvent<Gap>>(&example),
                 "telemetry.json" => kept::<CloudEvent<Telemetry<Value>>>(&example),

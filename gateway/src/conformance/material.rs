@@ -8,18 +8,17 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wangge_protocol::{
-    AlertData, AlertMeasurement, AlertState, ClockQuality, ClockRecord, CloudEvent, EventKind,
-    EvidenceRef, Gap, Place, PlatformCodes, Reading, SCHEMA_ALERT, SCHEMA_CLOCK, SCHEMA_GAP,
-    SCHEMA_TELEMETRY, Seal, Severity, SourceKind, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED,
-    TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Text,
+    AlertData, AlertMeasurement, AlertState, Answer, AnswerAbout, AnswerResult, ClockQuality,
+    ClockRecord, CloudEvent, EventKind, EvidenceRef, Gap, Place, PlatformCodes, Reading,
+    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, Severity,
+    SourceKind, TYPE_ANSWER, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY,
+    TYPE_UPDATED, Telemetry, Text,
 };
 
 use super::peer::{Content, Parcel};
 
 /// The device that all messages are about: whoever sees one of them knows what it is.
 const DEVICE: &str = "conformance-test";
-/// `type` of a station's answer to a verdict or a command.
-pub const TYPE_ANSWER: &str = "cn.wangge.answer.v1";
 
 /// Makes messages for one station.
 #[derive(Debug)]
@@ -141,17 +140,18 @@ impl Maker {
     }
 
     /// The answer to a verdict that nobody sent.
-    pub fn answer(&self) -> CloudEvent<Value> {
-        let verdict = format!("conformance-{}", new_id());
-        let data = json!({
-            "in_reply_to": verdict,
-            "about": "verdict",
-            "alert_id": new_id(),
-            "result": "unknown_alert",
-            "reason": "a test of the receiver, please ignore",
-            "at": Timestamp::now().to_string(),
-        });
-        self.event(TYPE_ANSWER, "urn:wangge:schema:answer:1", &verdict, data)
+    pub fn answer(&self) -> CloudEvent<Answer> {
+        let verdict = new_id();
+        let data = Answer {
+            in_reply_to: verdict.clone(),
+            about: AnswerAbout::Verdict,
+            alert_id: Some(new_id()),
+            result: AnswerResult::UnknownAlert,
+            reason: Some("a test of the receiver, please ignore".to_owned()),
+            evidence: Vec::new(),
+            at: Timestamp::now().to_string(),
+        };
+        self.event(TYPE_ANSWER, SCHEMA_ANSWER, &verdict, data)
     }
 
     fn event<T>(&self, event_type: &str, schema: &str, subject: &str, data: T) -> CloudEvent<T> {

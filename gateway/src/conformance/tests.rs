@@ -41,6 +41,7 @@ fn every_message_keeps_to_its_schema() {
     keeps("telemetry.json", &parcel(&maker.readings()));
     keeps("gap.json", &parcel(&maker.gap()));
     keeps("clock.json", &parcel(&maker.clock()));
+    keeps("answer.json", &parcel(&maker.answer()));
     let alert = maker.alert(&[]);
     keeps("alert.json", &stranger(&alert));
     keeps("alert.json", &rewritten(&alert));
@@ -105,6 +106,22 @@ fn the_sealed_example_verifies_with_the_key_beside_it() {
     let mut altered = EXAMPLE.to_vec();
     altered[20] ^= 1;
     assert!(!crate::proof::message::is_signed_by(&altered, &key));
+}
+
+#[test]
+fn the_example_of_a_command_is_signed_as_the_contract_says() {
+    const COMMAND: &str = include_str!("../../../protocol/examples/command.json");
+    const KEY: &str = include_str!("../../../protocol/examples/platform.key");
+    let command: wangge_protocol::Command = serde_json::from_str(COMMAND).unwrap();
+    let line = KEY.lines().find(|l| !l.starts_with('#')).unwrap();
+    let key: crate::proof::PublicKey = line.parse().unwrap();
+    assert_eq!(key.id(), command.keyid);
+    assert!(key.verifies(command.signed_text().as_bytes(), &command.signature));
+    let other = wangge_protocol::Command {
+        station: "other".to_owned(),
+        ..command.clone()
+    };
+    assert!(!key.verifies(other.signed_text().as_bytes(), &command.signature));
 }
 
 #[test]
