@@ -454,27 +454,53 @@ fn what_the_openapi_document_says_is_what_is_answered() {
     let token = dir.path().join("token");
     std::fs::write(&token, "secret\n").unwrap();
     let store = dir.path().join("store");
-    let receiver = Receiver::start(&store, &["--json", "--token-file", token.to_str().unwrap()]);
+    // Into a file: a pipe that nobody reads would hold the receiver up.
+    let said = dir.path().join("said");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wangge-platform"))
+        .arg("--store")
+        .arg(&store)
+        .args(["--http", "127.0.0.1:0", "--json", "--token-file"])
+        .arg(&token)
+        .stdout(std::fs::File::create(&said).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let address = loop {
+        let text = std::fs::read_to_string(&said).unwrap();
+        if let Some(line) = text.lines().next().filter(|_| text.contains('\n')) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            break line["address"].as_str().unwrap().to_owned();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/openapi.yaml");
     let output = Command::new(Path::new(&python).with_file_name("schemathesis"))
         .current_dir(dir.path())
-        .args(["run", document, "--url"])
-        .arg(format!("http://{}", receiver.address))
+        .args(["run", document, "--url", &address])
         .args(["--header", "Authorization: Bearer secret"])
-        .args(["--phases", "examples,coverage,fuzzing"])
-        .args(["--max-examples", "25", "--seed", "7", "--no-color"])
-        .args(["--generation-database", "none", "--request-timeout", "20"])
+        // It cannot write the media type of pieces, and would wait as long as an inbox lets it.
+        .args(["--exclude-operation-id", "patchPicture"])
+        .args(["--exclude-operation-id", "getInbox"])
+        .args(["--phases", "coverage,fuzzing", "--max-examples", "10"])
+        .args(["--seed", "7", "--no-color", "--generation-database", "none"])
+        .args(["--request-timeout", "60", "--suppress-health-check", "all"])
         .args([
             "--checks",
             "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth",
         ])
         .output()
         .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
     assert!(
         output.status.success(),
-        "{said}{}",
+        "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    println!("{said}");
+    assert!(
+        said.contains("3 selected / 5 total"),
+        "the document lost operations"
+    );
 }

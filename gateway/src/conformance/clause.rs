@@ -100,6 +100,14 @@ clauses! {
         "gap records are taken",
         "接收缺失记录",
         "status \"stored\" for a message of type cn.wangge.gap.v1";
+    Clock = "C-18", Must,
+        "clock messages are taken",
+        "接收校时消息",
+        "status \"stored\" for a message of type cn.wangge.clock.v1, which comes where alerts do";
+    Sealed = "C-62", Must,
+        "a seal is no reason to refuse",
+        "不因签名而拒收",
+        "status \"stored\" for an alert whose key is not registered: mark it, but keep it, because the station drops what is refused";
     UnknownKeys = "C-13", Must,
         "keys that are not known are ignored",
         "忽略未知字段",
@@ -140,6 +148,10 @@ clauses! {
         "a picture may come in pieces, and go on where it broke off",
         "图片可分片续传",
         "HTTPS: HEAD and PATCH with Upload-Offset as the contract says; MQTT: a \"partial\" receipt with the offset for each piece and \"stored\" for the last";
+    Thumbnail = "C-25", Must,
+        "an alert whose small picture is there does not wait for the large one",
+        "已有缩略图时告警不等待原图",
+        "status \"stored\" for an alert whose `thumbnail` is there, although the picture itself is not";
     Token = "C-30", Must,
         "without the right token nothing is taken",
         "令牌错误时拒绝且不产生任何影响",

@@ -46,6 +46,8 @@ pub struct Exam {
     pub station: String,
     /// For the run after the restart.
     pub notes: Notes,
+    /// Anything was answered so far.
+    pub heard: bool,
     trail: Vec<Step>,
 }
 
@@ -56,6 +58,7 @@ impl Exam {
             maker: Maker::new(station),
             station: station.to_owned(),
             notes: Notes::new(station),
+            heard: false,
             trail: Vec::new(),
         }
     }
@@ -68,6 +71,7 @@ impl Exam {
     /// Sends it; `what` says what it is.
     pub async fn send(&mut self, what: &str, parcel: &Parcel) -> Reply {
         let reply = self.peer.deliver(parcel).await;
+        self.heard |= !matches!(reply, Reply::Silence(_));
         self.log(self.sent(what, parcel), reply.text());
         reply
     }

@@ -8,17 +8,17 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wangge_protocol::{
-    AlertData, AlertMeasurement, AlertState, CloudEvent, EventKind, EvidenceRef, Gap, Place,
-    PlatformCodes, Reading, SCHEMA_ALERT, SCHEMA_GAP, SCHEMA_TELEMETRY, Severity, SourceKind,
-    TYPE_CLEARED, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Text,
+    AlertData, AlertMeasurement, AlertState, Answer, AnswerAbout, AnswerResult, ClockQuality,
+    ClockRecord, CloudEvent, EventKind, EvidenceRef, Gap, Place, PlatformCodes, Reading,
+    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, Severity,
+    SourceKind, TYPE_ANSWER, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY,
+    TYPE_UPDATED, Telemetry, Text,
 };
 
 use super::peer::{Content, Parcel};
 
 /// The device that all messages are about: whoever sees one of them knows what it is.
 const DEVICE: &str = "conformance-test";
-/// `type` of a station's answer to a verdict or a command.
-pub const TYPE_ANSWER: &str = "cn.wangge.answer.v1";
 
 /// Makes messages for one station.
 #[derive(Debug)]
@@ -130,18 +130,31 @@ impl Maker {
         self.event(TYPE_GAP, SCHEMA_GAP, "conformance", data)
     }
 
+    /// The clock is known now.
+    pub fn clock(&self) -> CloudEvent<ClockRecord> {
+        let boot = new_id();
+        let data = ClockRecord {
+            boot: boot.clone(),
+            booted_at: Timestamp::now().to_string(),
+            offset_ms: 0,
+            quality: ClockQuality::Synchronised,
+        };
+        self.event(TYPE_CLOCK, SCHEMA_CLOCK, &boot, data)
+    }
+
     /// The answer to a verdict that nobody sent.
-    pub fn answer(&self) -> CloudEvent<Value> {
-        let verdict = format!("conformance-{}", new_id());
-        let data = json!({
-            "in_reply_to": verdict,
-            "about": "verdict",
-            "alert_id": new_id(),
-            "result": "unknown_alert",
-            "reason": "a test of the receiver, please ignore",
-            "at": Timestamp::now().to_string(),
-        });
-        self.event(TYPE_ANSWER, "urn:wangge:schema:answer:1", &verdict, data)
+    pub fn answer(&self) -> CloudEvent<Answer> {
+        let verdict = new_id();
+        let data = Answer {
+            in_reply_to: verdict.clone(),
+            about: AnswerAbout::Verdict,
+            alert_id: Some(new_id()),
+            result: AnswerResult::UnknownAlert,
+            reason: Some("a test of the receiver, please ignore".to_owned()),
+            evidence: Vec::new(),
+            at: Timestamp::now().to_string(),
+        };
+        self.event(TYPE_ANSWER, SCHEMA_ANSWER, &verdict, data)
     }
 
     fn event<T>(&self, event_type: &str, schema: &str, subject: &str, data: T) -> CloudEvent<T> {
@@ -189,6 +202,28 @@ pub fn changed<T: serde::Serialize>(
         channel(&event.event_type),
         value.to_string().into_bytes(),
     )
+}
+
+/// A message with a seal that is whole, by a key that nobody knows.
+pub fn stranger<T: serde::Serialize>(event: &CloudEvent<T>) -> Parcel {
+    let seal = Seal {
+        clock: ClockQuality::Synchronised,
+        bootid: new_id(),
+        uptimems: "1000".to_owned(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        confighash: "0".repeat(16),
+        sequence: "1".to_owned(),
+        previous: "0".repeat(64),
+        keyid: "0".repeat(16),
+        signature: "A".repeat(86),
+    };
+    let mut body = serde_json::to_vec(event).unwrap_or_default();
+    let seal = serde_json::to_vec(&seal).unwrap_or_default();
+    // Two objects become one; the signature stays last.
+    body.pop();
+    body.push(b',');
+    body.extend(seal.iter().skip(1));
+    raw(&event.id, channel(&event.event_type), body)
 }
 
 /// Any bytes in a message's place.

@@ -191,6 +191,10 @@ pub async fn run(
                 ),
                 None => "give --notes FILE, kill the receiver and start it again, then run this with --after-restart FILE".to_owned(),
             })),
+            // Each would wait as long in vain.
+            _ if !findings.is_empty() && !exam.heard => Err(Miss::Skipped(
+                "the first message was not answered at all".to_owned(),
+            )),
             _ => check(&mut exam, clause).await,
         };
         let finding = Finding {

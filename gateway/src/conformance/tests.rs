@@ -4,7 +4,7 @@ use wangge_protocol::AlertState;
 
 use super::{
     Clause, ConformanceError, Target,
-    material::{Maker, Picture, changed, new_id, padded, parcel, rewritten},
+    material::{Maker, Picture, changed, new_id, padded, parcel, rewritten, stranger},
     peer::{Parcel, receipts, shown},
 };
 use crate::{config::Tls, uplink::MAX_PICTURE};
@@ -40,7 +40,10 @@ fn every_message_keeps_to_its_schema() {
     }
     keeps("telemetry.json", &parcel(&maker.readings()));
     keeps("gap.json", &parcel(&maker.gap()));
+    keeps("clock.json", &parcel(&maker.clock()));
+    keeps("answer.json", &parcel(&maker.answer()));
     let alert = maker.alert(&[]);
+    keeps("alert.json", &stranger(&alert));
     keeps("alert.json", &rewritten(&alert));
     let full = padded(&alert, 3_584);
     keeps("alert.json", &full);
@@ -90,6 +93,35 @@ fn every_clause_stands_in_the_contract_with_its_duty() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), Clause::ALL.len());
+}
+
+/// What the contract shows as sealed is: whoever tries their verifier on it can rely on it.
+#[test]
+fn the_sealed_example_verifies_with_the_key_beside_it() {
+    const EXAMPLE: &[u8] = include_bytes!("../../../protocol/examples/alert-sealed.json");
+    const KEYS: &str = include_str!("../../../protocol/examples/stations.keys");
+    let line = KEYS.lines().find(|l| !l.starts_with('#')).unwrap();
+    let key = line.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(crate::proof::message::is_signed_by(EXAMPLE, &key));
+    let mut altered = EXAMPLE.to_vec();
+    altered[20] ^= 1;
+    assert!(!crate::proof::message::is_signed_by(&altered, &key));
+}
+
+#[test]
+fn the_example_of_a_command_is_signed_as_the_contract_says() {
+    const COMMAND: &str = include_str!("../../../protocol/examples/command.json");
+    const KEY: &str = include_str!("../../../protocol/examples/platform.key");
+    let command: wangge_protocol::Command = serde_json::from_str(COMMAND).unwrap();
+    let line = KEY.lines().find(|l| !l.starts_with('#')).unwrap();
+    let key: crate::proof::PublicKey = line.parse().unwrap();
+    assert_eq!(key.id(), command.keyid);
+    assert!(key.verifies(command.signed_text().as_bytes(), &command.signature));
+    let other = wangge_protocol::Command {
+        station: "other".to_owned(),
+        ..command.clone()
+    };
+    assert!(!key.verifies(other.signed_text().as_bytes(), &command.signature));
 }
 
 #[test]

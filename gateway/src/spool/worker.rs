@@ -375,8 +375,8 @@ impl Worker {
         let step = self.quota.all / 50;
         let over = used.saturating_sub(self.quota.watermark());
         // New pictures come without asking, so there is always room for some.
-        let crowded =
-            (pictures + step.min(self.quota.pictures / 10)).saturating_sub(self.quota.pictures);
+        let crowded = (pictures + step.min(self.quota.pictures / 10))
+            .saturating_sub(self.quota.pictures);
         let wanted = over.max(crowded);
         if wanted == 0 || now < self.relieve_after {
             return;
@@ -528,12 +528,7 @@ impl Worker {
             };
             stats.classes.insert(name.to_owned(), class);
         };
-        class(
-            "picture",
-            self.evidence.files(),
-            pictures,
-            self.quota.pictures,
-        );
+        class("picture", self.evidence.files(), pictures, self.quota.pictures);
         match &self.store {
             Ok(store) => {
                 for of in Class::ALL {

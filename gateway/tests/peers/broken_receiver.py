@@ -56,6 +56,11 @@ class NeverMissing(good.Store):
     def read(self, body):
         return super().read(body)[0], []
 
+class Insists(good.Store):
+    """Wants the large picture although it has the small one."""
+    def here(self, picture):
+        return (self.evidence / picture["sha256"]).exists()
+
 class Lax(good.Store):
     """Stores whatever is JSON with an id."""
     def __init__(self, folder, schemas=None):
@@ -66,10 +71,19 @@ class Strict(good.Store):
     def read(self, body):
         result = super().read(body)
         known = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype",
-                 "dataschema", "data", "padding", "extra"}
+                 "dataschema", "data", "padding", "extra", "clock", "bootid", "uptimems", "software",
+                 "confighash", "sequence", "previous", "keyid", "signature"}
         unknown = set(json.loads(body)) - known
         if unknown:
             raise good.Unfit(result[0], f"unknown keys {unknown}")
+        return result
+
+class Distrusts(good.Store):
+    """Refuses what is sealed with a key that it does not know."""
+    def read(self, body):
+        result = super().read(body)
+        if "signature" in json.loads(body):
+            raise good.Unfit(result[0], "the key is not registered")
         return result
 
 class InOrder(good.Store):
@@ -118,9 +132,9 @@ class ErrorBody(good.Receiver):
         super().answer(200, {"code": 0, "msg": "ok"} if status == 200 else {"code": status})
 
 class Crashes(good.Receiver):
-    """500 for what it cannot read."""
+    """500 for whatever it will not take."""
     def answer(self, status, body=None):
-        refused = body and body["status"] == "refused" and "known" not in body.get("reason", "")
+        refused = body and body["status"] == "refused"
         super().answer(500 if refused else status, None if refused else body)
 
 class Open(good.Receiver):
@@ -150,20 +164,23 @@ class Redirects(good.Receiver):
     def answer(self, status, body=None):
         super().answer(307, None)
 
-class Array(good.Receiver):
-    """An array of receipts, as over MQTT."""
+class Behind(good.Receiver):
+    """An array of receipts, in which the message's own is not the first."""
     def answer(self, status, body=None):
-        super().answer(status, [body] if body else None)
+        other = good.receipt("01936b2a-7c4e-7a10-8b1c-0123456789ab", "0" * 64, "stored")
+        super().answer(status, [other, body] if body else None)
 
 FAULTS = {
     "none": {}, "rehashes": {"store": Rehashes}, "echoes-name": {"store": EchoesName},
     "forgets-repeats": {"store": ForgetsRepeats}, "careless": {"store": Careless},
     "overwrites": {"store": Overwrites}, "never-missing": {"store": NeverMissing},
     "lax": {"store": Lax}, "strict": {"store": Strict}, "in-order": {"store": InOrder},
+    "distrusts": {"store": Distrusts},
     "racy": {"store": Racy}, "small-pictures": {"receiver": SmallPictures},
     "empty": {"receiver": Empty}, "error-body": {"receiver": ErrorBody},
     "crashes": {"receiver": Crashes}, "open": {"receiver": Open},
     "stores-first": {"receiver": StoresFirst}, "bad-request": {"receiver": BadRequest},
-    "redirects": {"receiver": Redirects}, "array": {"receiver": Array},
+    "redirects": {"receiver": Redirects}, "behind": {"receiver": Behind},
+    "insists": {"store": Insists},
 }
 good.main(**FAULTS[sys.argv.pop(1)])

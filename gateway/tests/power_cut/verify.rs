@@ -60,13 +60,7 @@ pub enum Opening {
 
 /// Checks and opens the spool in `dir`: nothing that was acknowledged is gone or changed, pictures
 /// are there, batches are whole, and the accounts add up.
-pub fn verify(
-    dir: &Path,
-    seed: u64,
-    plan: Plan,
-    told: &Told,
-    opening: Opening,
-) -> Result<String, Failure> {
+pub fn verify(dir: &Path, seed: u64, plan: Plan, told: &Told, opening: Opening) -> Result<String, Failure> {
     let report = check(&storage(dir, plan).path)?;
     if !report.is_sound() && opening == Opening::AtOnce {
         return Err(report.to_string().into());

@@ -5,7 +5,7 @@ use wangge_protocol::{AlertState, EvidenceRef};
 
 use super::super::{
     exam::{Exam, Outcome, fails, is_stored, is_too_large, receipt},
-    material::{changed, new_id, padded, parcel, raw},
+    material::{changed, new_id, padded, parcel, raw, stranger},
     peer::{Content, Reply},
 };
 use crate::spool::MAX_BODY;
@@ -38,6 +38,20 @@ pub(super) async fn readings(exam: &mut Exam) -> Outcome {
 pub(super) async fn gaps(exam: &mut Exam) -> Outcome {
     let message = parcel(&exam.maker.gap());
     exam.stored("a gap record", &message).await
+}
+
+pub(super) async fn clock(exam: &mut Exam) -> Outcome {
+    let message = parcel(&exam.maker.clock());
+    exam.stored("a clock message", &message).await
+}
+
+pub(super) async fn sealed(exam: &mut Exam) -> Outcome {
+    let message = stranger(&exam.maker.alert(&[]));
+    exam.stored(
+        "an alert sealed with a key that nobody registered",
+        &message,
+    )
+    .await
 }
 
 pub(super) async fn unknown_keys(exam: &mut Exam) -> Outcome {

@@ -64,6 +64,20 @@ pub(super) async fn largest(exam: &mut Exam) -> Outcome {
     exam.stored("a picture of the largest size", &picture).await
 }
 
+pub(super) async fn thumbnail(exam: &mut Exam) -> Outcome {
+    let (small, large) = (Picture::new(), Picture::new());
+    let mut named = large.evidence();
+    named.thumbnail = Some(small.sha256.clone());
+    let alert = parcel(&exam.maker.alert(&[named]));
+    let what = "an alert before its small picture and its large one";
+    let reply = exam.send(what, &alert).await;
+    has_status(what, receipt(what, &alert, &reply)?, "evidence_missing")?;
+    exam.stored("the small picture", &small.parcel()).await?;
+    exam.stored("the same alert", &alert).await?;
+    exam.stored("the large picture, later", &large.parcel())
+        .await
+}
+
 pub(super) async fn pieces(exam: &mut Exam) -> Outcome {
     let picture = Picture::sized(IN_PIECES);
     let [first, second] = CUTS;

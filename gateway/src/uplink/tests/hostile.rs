@@ -44,7 +44,7 @@ fn answer(head: &str, body: &str) -> String {
     )
 }
 
-/// Over HTTP; about every second request is answered as no receiver should.
+/// Over HTTP; every third request is answered as no receiver should.
 async fn erratic(seed: u64) -> (String, Arc<Mutex<Taken>>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -54,7 +54,7 @@ async fn erratic(seed: u64) -> (String, Arc<Mutex<Taken>>, JoinHandle<()>) {
         let mut rng = StdRng::seed_from_u64(seed);
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let fault: u8 = rng.random_range(0..24);
+            let fault: u8 = rng.random_range(0..48);
             let taken = shared.clone();
             tokio::spawn(async move {
                 let Some(body) = read_request(&mut socket).await else {
