@@ -151,6 +151,7 @@ impl Engine {
         let mut last_commit = Instant::now();
         self.look_at_clock();
         self.restored();
+        self.commit().await;
         loop {
             tokio::select! {
                 biased;
@@ -289,6 +290,10 @@ impl Engine {
             .cleared
             .into_iter()
             .for_each(|outbound| self.outbound(outbound));
+        if let Some(damage) = self.spool.damage() {
+            error!(%damage.en, "the storage is not as it was left");
+            self.storage_fault(damage);
+        }
         self.show_open();
     }
 
@@ -436,13 +441,16 @@ impl Engine {
         if let Some(reason) = since {
             info!("the spool takes records again");
             self.progress().refused = None;
-            self.storage_fault(reason);
+            self.storage_fault(Text {
+                zh: reason.clone(),
+                en: reason,
+            });
         }
         Ok(())
     }
 
     /// Reports a storage fault after the fact: while it lasted, nothing could be stored.
-    fn storage_fault(&mut self, reason: String) {
+    fn storage_fault(&mut self, reason: Text) {
         let now = self.clock.now();
         for what in [Transition::Began, Transition::Ended] {
             self.findings.push(Finding {
@@ -455,10 +463,7 @@ impl Engine {
                 measurement: None,
                 sighting: None,
                 evidence: Vec::new(),
-                reason: Some(Text {
-                    zh: reason.clone(),
-                    en: reason.clone(),
-                }),
+                reason: Some(reason.clone()),
             });
         }
         self.apply();
