@@ -158,6 +158,7 @@ impl Engine {
         }
         self.look_at_clock();
         self.restored();
+        self.commit().await;
         loop {
             tokio::select! {
                 biased;
@@ -339,6 +340,10 @@ impl Engine {
             .for_each(|outbound| self.outbound(outbound));
         let open = self.ledger.list().map(|alert| alert.alert_id.as_str());
         self.router.reconcile(open, self.clock.now());
+        if let Some(damage) = self.spool.damage() {
+            error!(%damage.en, "the storage is not as it was left");
+            self.storage_fault(damage);
+        }
         self.show_open();
     }
 
@@ -533,13 +538,16 @@ impl Engine {
         if let Some(reason) = since {
             info!("the spool takes records again");
             self.progress().refused = None;
-            self.storage_fault(reason);
+            self.storage_fault(Text {
+                zh: reason.clone(),
+                en: reason,
+            });
         }
         Ok(())
     }
 
     /// Reports a storage fault after the fact: while it lasted, nothing could be stored.
-    fn storage_fault(&mut self, reason: String) {
+    fn storage_fault(&mut self, reason: Text) {
         let now = self.clock.now();
         for what in [Transition::Began, Transition::Ended] {
             self.findings.push(Finding {
@@ -552,10 +560,7 @@ impl Engine {
                 measurement: None,
                 sighting: None,
                 evidence: Vec::new(),
-                reason: Some(Text {
-                    zh: reason.clone(),
-                    en: reason.clone(),
-                }),
+                reason: Some(reason.clone()),
             });
         }
         self.apply();

@@ -168,23 +168,13 @@ impl Gateway {
         fs::read_to_string(self.dir.join("wangge.log")).unwrap_or_default()
     }
 
-    /// The accounts of alerts and streams.
+    /// The accounts of alerts and streams, each of which adds up at every moment.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer, or an account does not add up.
     pub fn streams(&self) -> Result<BTreeMap<String, Account>> {
-        Ok(serde_json::from_value(self.status()?["streams"].take())?)
-    }
-
-    /// Waits until nothing is held; every account then adds up.
-    ///
-    /// # Errors
-    /// Something is still held after `within`, or an account does not add up.
-    pub fn drained(&self, within: Duration) -> Result<BTreeMap<String, Account>> {
-        let streams = until("nothing to be held", within, || {
-            let streams = self.streams()?;
-            Ok(streams.values().all(|s| s.held == 0).then_some(streams))
-        })?;
+        let streams: BTreeMap<String, Account> =
+            serde_json::from_value(self.status()?["streams"].take())?;
         for (name, s) in &streams {
             ensure!(
                 s.accepted == s.out + s.held + s.dropped,
@@ -192,6 +182,17 @@ impl Gateway {
             );
         }
         Ok(streams)
+    }
+
+    /// Waits until nothing is held.
+    ///
+    /// # Errors
+    /// Something is still held after `within`, or an account does not add up.
+    pub fn drained(&self, within: Duration) -> Result<BTreeMap<String, Account>> {
+        until("nothing to be held", within, || {
+            let streams = self.streams()?;
+            Ok(streams.values().all(|s| s.held == 0).then_some(streams))
+        })
     }
 
     /// The vision child's process id, if it is up.

@@ -11,6 +11,7 @@ mod isolation;
 mod offline;
 mod random_kills;
 mod readme;
+mod salvage;
 mod stopping;
 mod tiers;
 mod verdicts;

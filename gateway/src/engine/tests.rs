@@ -223,7 +223,10 @@ async fn what_the_spool_does_not_take_is_not_acknowledged() {
         SharedProgress::default(),
     );
     let (to, mut acknowledged) = unbounded_channel();
-    engine.storage_fault("a test".to_owned());
+    engine.storage_fault(Text {
+        zh: "测试".to_owned(),
+        en: "a test".to_owned(),
+    });
     engine.acks.push(Ack { to, token: 1 });
     engine.commit().await;
     assert_eq!(acknowledged.recv().await, None, "dropped, not acknowledged");
@@ -421,4 +424,21 @@ async fn copies_are_limited_and_found_again() {
         .unwrap();
     let stats = station.spool.stats().await.unwrap();
     assert_eq!(stats.streams[held::STREAM].held, 1);
+}
+
+#[tokio::test]
+async fn r11_a_damaged_storage_is_an_alert_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    station.run(&[95.0]).await;
+    station.spool.clone().close().await.unwrap();
+    drop(station);
+    std::fs::remove_dir_all(dir.path().join("spool/outbox")).unwrap();
+    let station = Station::open(&dir);
+    station.run(&[]).await;
+    let alerts = station.messages().await;
+    let fault = alerts.iter().find(|a| a.kind == EventKind::StorageFault);
+    let text = &fault.unwrap().text;
+    assert!(text.en.contains("records lost"), "{text:?}");
+    assert!(text.zh.contains("丢失记录"), "{text:?}");
 }

@@ -73,7 +73,7 @@ impl Accounts {
             account.accepted = account.receipted + account.dropped + account.held;
         }
         // The missing ones are under their own names now.
-        if !before.is_empty() {
+        if self.names.iter().any(|name| name == UNKNOWN_STREAM) && !before.is_empty() {
             let missing_before = before.get(UNKNOWN_STREAM).map_or(0, |a| a.dropped);
             let account = self.staged(UNKNOWN_STREAM);
             account.dropped = missing_before;

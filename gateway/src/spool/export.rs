@@ -12,6 +12,8 @@
 //! OUT/evidence/SHA256.jpg               each picture once
 //! ```
 
+mod words;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File},

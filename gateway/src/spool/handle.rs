@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
+use wangge_protocol::Text;
 
 use super::{
     Batch, Entry, Lane, Recovery, Seq, SpoolError, StateEntries, Stats,
@@ -35,6 +36,7 @@ pub struct Spool {
     durable: watch::Receiver<Seq>,
     evidence: Arc<EvidenceStore>,
     sealed: Arc<SealedStore>,
+    damage: Option<Arc<Text>>,
     audit: Arc<Mutex<Audit>>,
 }
 
@@ -130,6 +132,7 @@ impl Spool {
             durable,
             evidence,
             sealed,
+            damage: recovery.words().map(Arc::new),
             audit: noted,
         };
         Ok((spool, recovery))
@@ -209,6 +212,11 @@ impl Spool {
     /// The newest durable number; changes wake the uplinks.
     pub fn appended(&self) -> watch::Receiver<Seq> {
         self.durable.clone()
+    }
+
+    /// What was found damaged at the start, for the operator.
+    pub fn damage(&self) -> Option<Text> {
+        self.damage.as_deref().cloned()
     }
 
     /// The audit log of this storage.

@@ -29,6 +29,10 @@ const BALLAST: u64 = 16 << 20;
 /// Free space that a rotation needs beside twice what is live: sled's own least, and some.
 const ROTATION_ROOM: u64 = 6 << 20;
 
+/// Databases up to this size are copied before they are opened. The copy is not synced and seldom
+/// lives long enough to reach the disk.
+const COPIED_BEFORE: u64 = 128 << 20;
+
 /// What became of a rotation.
 pub enum Rotated {
     /// The store over the fresh database.
@@ -58,6 +62,8 @@ pub struct Home {
     _lock: File,
     mark: Mark,
     has_ballast: bool,
+    /// The last opening failed, so this one comes a second later.
+    is_retry: bool,
 }
 
 /// What an opening needs to know.
@@ -93,6 +99,7 @@ impl Home {
             _lock: lock,
             mark,
             has_ballast,
+            is_retry: false,
         };
         home.ensure_ballast();
         if let Some(parent) = root.parent() {
@@ -103,14 +110,15 @@ impl Home {
 
     /// Opens the database, going down the ladder as far as needed; a full disk gets its ballast.
     pub fn open(&mut self, plan: &Plan, rewrite: bool) -> Result<(Store, Recovery), SpoolError> {
-        let opened = self.climb(plan, rewrite);
-        match opened {
+        let opened = match self.climb(plan, rewrite) {
             Err(SpoolError::Io {
                 kind: io::ErrorKind::StorageFull,
                 ..
             }) if self.release_ballast() => self.climb(plan, false),
             other => other,
-        }
+        };
+        self.is_retry = opened.is_err();
+        opened
     }
 
     fn climb(&mut self, plan: &Plan, rewrite: bool) -> Result<(Store, Recovery), SpoolError> {
@@ -132,8 +140,12 @@ impl Home {
                 Err(error) => tracing::warn!(%error, "the spool could not be rewritten"),
             }
         }
+        self.copy_before(&outbox);
         match attempt(&outbox, plan, counters) {
-            Ok(opened) if opened.1.lost == 0 => Ok(opened),
+            Ok(opened) if opened.1.lost == 0 => {
+                self.remove(&self.root.join("outbox.before"))?;
+                Ok(opened)
+            }
             Ok(opened) => {
                 tracing::error!(
                     lost = opened.1.lost,
@@ -146,6 +158,22 @@ impl Home {
                 self.recover(plan, counters, None)
             }
             Err(error) => Err(self.refused(&outbox, error)),
+        }
+    }
+
+    /// Keeps the files as they are: sled cuts off what it cannot read when it opens them, and
+    /// then neither the lower rungs nor an export would find it any more.
+    fn copy_before(&self, outbox: &Path) {
+        let size = fs::metadata(outbox.join("db")).map_or(0, |meta| meta.len());
+        let before = self.root.join("outbox.before");
+        let has_room = |(free, total)| free > size * 2 + ballast_size(total);
+        let room = self.space().is_some_and(has_room);
+        if size == 0 || size > COPIED_BEFORE || !room || self.is_retry {
+            return;
+        }
+        if let Err(error) = copy_files(outbox, &before, true) {
+            tracing::warn!(%error, "the database could not be copied before it is opened");
+            let _ = fs::remove_dir_all(&before);
         }
     }
 
@@ -163,7 +191,9 @@ impl Home {
         // One process, one open database: sled's lock.
         close(as_it_was);
 
-        let without_snapshot = copy_files(&outbox, &new, false)
+        let before = self.root.join("outbox.before");
+        let untouched = if before.is_dir() { &before } else { &outbox };
+        let without_snapshot = copy_files(untouched, &new, false)
             .ok()
             .and_then(|()| attempt(&new, plan, counters).ok());
         let found = held(&without_snapshot);
@@ -173,7 +203,24 @@ impl Home {
             return self.settle_on(plan, counters, Rung::WithoutSnapshot, quarantined);
         }
         self.remove(&new)?;
-        if best.is_some() {
+        if let Some(held) = best {
+            // It goes on in a fresh one, so that what is missing can still be looked for in the
+            // file of this one (`export`): sled would write over it.
+            let copied = salvage(&outbox, &new)
+                .ok()
+                .and_then(|_| attempt(&new, plan, counters).ok());
+            let is_whole = copied.as_ref().is_some_and(|(_, r)| r.held == held);
+            close(copied);
+            if is_whole {
+                let rung = if held > 0 {
+                    Rung::Salvaged
+                } else {
+                    Rung::Fresh
+                };
+                let quarantined = self.swap(Old::Quarantine)?;
+                return self.settle_on(plan, counters, rung, quarantined);
+            }
+            self.remove(&new)?;
             return self.settle_on(plan, counters, Rung::AsItWas, None);
         }
         let copied = salvage(&outbox, &new).unwrap_or(0);
@@ -196,6 +243,15 @@ impl Home {
         quarantined: Option<PathBuf>,
     ) -> Result<(Store, Recovery), SpoolError> {
         let outbox = self.root.join("outbox");
+        let before = self.root.join("outbox.before");
+        match &quarantined {
+            // What sled has not touched is worth more than what it has.
+            Some(kept) if before.is_dir() => {
+                let exchanged = fs::remove_dir_all(kept).and_then(|()| fs::rename(&before, kept));
+                exchanged.map_err(|e| SpoolError::io(kept, "keep the old database", &e))?;
+            }
+            _ => self.remove(&before)?,
+        }
         let (store, recovery) =
             attempt(&outbox, plan, counters).map_err(|error| self.refused(&outbox, error))?;
         let recovery = Recovery {
@@ -231,7 +287,7 @@ impl Home {
     /// Ends what a crash stopped.
     fn finish(&self) -> Result<(), SpoolError> {
         match rotate::finish(&self.root, Old::Quarantine) {
-            Ok(_) => Ok(()),
+            Ok(_) => self.remove(&self.root.join("outbox.before")),
             Err(error) => Err(SpoolError::io(
                 &self.root,
                 "put a new database in place",

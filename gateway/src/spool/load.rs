@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use wangge_protocol::Text;
 
 use super::{
     Class, Rung, SpoolError, UNKNOWN_STREAM,
@@ -53,6 +54,34 @@ impl Recovery {
             && self.unreadable == 0
             && self.lost == 0
             && self.evidence_missing == 0
+    }
+
+    /// What an operator must know, if it is not clean.
+    pub fn words(&self) -> Option<Text> {
+        if self.is_clean() {
+            return None;
+        }
+        let Recovery {
+            lost,
+            unreadable,
+            evidence_missing,
+            ..
+        } = self;
+        let kept = self.quarantined.as_ref().map(|path| path.display());
+        let (zh, en) = kept.map_or_else(Default::default, |path| {
+            (
+                format!("；原数据库保存在 {path}"),
+                format!("; the old database is kept in {path}"),
+            )
+        });
+        Some(Text {
+            zh: format!(
+                "存储启动时发现损坏：丢失记录 {lost} 条，无法读取 {unreadable} 条，缺少图片 {evidence_missing} 张{zh}"
+            ),
+            en: format!(
+                "the storage was damaged at the start: {lost} records lost, {unreadable} unreadable, {evidence_missing} pictures missing{en}"
+            ),
+        })
     }
 }
 

@@ -48,7 +48,8 @@
 //! `rotate.rs`). Nobody is answered meanwhile; numbers, counters and the mark go on.
 //!
 //! # Recovery
-//! [`Spool::open`] tries, each step guarded against errors and panics, and each including a read
+//! [`Spool::open`] copies the files, if they are few, because sled cuts off what it cannot read; it
+//! then tries, each step guarded against errors and panics, and each including a read
 //! of every record (R11): the database as it is; a copy without sled's snapshot; what can be read,
 //! copied into a new one; an empty one. What is replaced goes to `quarantine/`. What the counters
 //! or the mark say was there and is not is counted and becomes a gap record. A full or read-only
@@ -76,6 +77,7 @@ mod lanes;
 mod load;
 mod mark;
 mod quota;
+mod read;
 mod record;
 mod redo;
 mod retention;
@@ -86,6 +88,7 @@ mod sled_pool;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod worker;
 
 pub use check::{CheckReport, LaneReport, check};

@@ -9,6 +9,7 @@
 //! outbox.new    a copy in the making: thrown away
 //! outbox.next   a whole copy, synced, while nothing is written to outbox/ any more: takes its place
 //! outbox.old    a database that has been replaced: thrown away
+//! outbox.before a copy of the files as they were, while they are opened: thrown away
 //! ```
 //! [`swap`] goes from one to the next; every opening begins with [`finish`], which goes on where a
 //! crash stopped it. At no point is the only whole copy under a name that is thrown away.
@@ -37,8 +38,8 @@ const TIGHT_BLOAT: u64 = 2;
 const TIGHT_SMALL: u64 = 8 << 20;
 
 /// With more than this live there is no quiet moment: copying it would keep senders waiting for
-/// seconds. A backlog of this size is drained first.
-pub const QUIET: u64 = 64 << 20;
+/// seconds on a small machine. A backlog of this size is drained first.
+pub const QUIET: u64 = 16 << 20;
 
 /// Databases in quarantine that are kept for a look.
 const QUARANTINE_KEEP: usize = 3;

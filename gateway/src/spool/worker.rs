@@ -19,10 +19,9 @@ use super::{
     buffer::BufferGauge,
     command::{Answer, Command, Keeper, refuse},
     evidence::EvidenceStore,
-    home::{Rotated, close},
+    home::close,
     quota::Disk,
     retention::Keeping,
-    rotate::Wear,
     store::Store,
 };
 use crate::config::Quota;
@@ -42,15 +41,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 /// How often the database's wear and the rate of filling are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// After looking for pictures to delete in vain, and after a rotation that failed.
-const FAILED_PAUSE: Duration = Duration::from_secs(600);
 
 /// Why the store is closed.
-struct Outage {
-    why: String,
-    rewrite: bool,
-    accounts: BTreeMap<String, StreamAccount>,
-    retry: Instant,
+pub(super) struct Outage {
+    pub(super) why: String,
+    pub(super) rewrite: bool,
+    pub(super) accounts: BTreeMap<String, StreamAccount>,
+    pub(super) retry: Instant,
 }
 
 pub struct Worker {
@@ -60,24 +57,24 @@ pub struct Worker {
     pub quota: Quota,
     pub interval: Duration,
     pub durable: watch::Sender<Seq>,
-    store: Result<Store, Outage>,
+    pub(super) store: Result<Store, Outage>,
     waiting: Vec<(Answer<Vec<Seq>>, Vec<Seq>)>,
     receipts_since: Option<Instant>,
     /// Settled since the last sync: who passed them on has forgotten them, so they are kept here
     /// until they can no longer be lost with an outage.
     receipts: Vec<Seq>,
-    disk: Disk,
+    pub(super) disk: Disk,
     syncs: u64,
     mark_due: Option<Instant>,
     sweep_due: Instant,
     look_due: Instant,
-    rotate_after: Instant,
-    relieve_after: Instant,
-    rotations: u64,
-    began: Instant,
-    gauge: BufferGauge,
+    pub(super) rotate_after: Instant,
+    pub(super) relieve_after: Instant,
+    pub(super) rotations: u64,
+    pub(super) began: Instant,
+    pub(super) gauge: BufferGauge,
     /// Bytes of records taken since the start.
-    taken: u64,
+    pub(super) taken: u64,
 }
 
 impl Worker {
@@ -289,117 +286,8 @@ impl Worker {
         }
     }
 
-    /// How fast it fills, and whether the database has to be replaced.
-    fn look(&mut self, now: Instant) {
-        let taken = self.taken + self.evidence.taken();
-        self.gauge.sample(now - self.began, taken);
-        let Ok(store) = &mut self.store else { return };
-        let age = self.keeping.age(Uptime::now());
-        let Some(born) = store.born(age) else {
-            // Made by an earlier version, or the station's age began anew.
-            if let Err(error) = store.stage_born(age) {
-                self.fail(error);
-            }
-            return;
-        };
-        let wear = Wear {
-            age: age.saturating_sub(born),
-            disk: store.disk_bytes(),
-            live: store.live_bytes(),
-            is_tight: self.disk != Disk::Roomy,
-        };
-        if now >= self.rotate_after
-            && let Some(why) = wear.is_due()
-            && !matches!(self.rotate(why), Ok(true))
-        {
-            self.rotate_after = now + FAILED_PAUSE;
-        }
-    }
-
-    /// Moves what is live into a fresh database (R10); false if there is no room for it.
-    fn rotate(&mut self, why: &str) -> Result<bool, SpoolError> {
-        let began = Instant::now();
-        // Nothing is staged and nobody waits while it is done.
-        self.commit()?;
-        let age = self.keeping.age(Uptime::now());
-        let Ok(store) = &self.store else {
-            return Ok(false);
-        };
-        let before = store.disk_bytes();
-        let outage = Outage {
-            why: "the database is being replaced".into(),
-            rewrite: false,
-            accounts: store.accounts(),
-            retry: Instant::now(),
-        };
-        let accounts = outage.accounts.clone();
-        let Ok(store) = std::mem::replace(&mut self.store, Err(outage)) else {
-            return Ok(false);
-        };
-        let rotated = self.keeper.rotate(store, age).and_then(|rotated| {
-            Ok(match rotated {
-                Rotated::NoRoom(store) => (store, false),
-                Rotated::Done(mut store) => {
-                    store.resume(&accounts)?;
-                    (store, true)
-                }
-            })
-        });
-        match rotated {
-            Ok((store, is_done)) => {
-                let (after, took) = (store.disk_bytes(), began.elapsed());
-                match is_done {
-                    true => tracing::info!(why, before, after, ?took, "the database was replaced"),
-                    false => tracing::warn!(why, before, "no room to replace the database"),
-                }
-                self.rotations += u64::from(is_done);
-                self.disk = self.keeper.disk();
-                self.store = Ok(*store);
-                Ok(is_done)
-            }
-            Err(error) => {
-                // The old one or the new one is whole; opening again finds out which.
-                tracing::error!(why, %error, "the database could not be replaced");
-                Err(error)
-            }
-        }
-    }
-
-    /// Deletes pictures of delivered alerts before their term, where undelivered records or new
-    /// pictures need the room.
-    fn relieve(&mut self, incoming: u64) {
-        let now = Instant::now();
-        let Ok(store) = &self.store else { return };
-        let pictures = self.evidence.bytes();
-        let used = store.live_bytes() + pictures + incoming;
-        let step = self.quota.all / 50;
-        let over = used.saturating_sub(self.quota.watermark());
-        // New pictures come without asking, so there is always room for some.
-        let crowded = (pictures + step.min(self.quota.pictures / 10))
-            .saturating_sub(self.quota.pictures);
-        let wanted = over.max(crowded);
-        if wanted == 0 || now < self.relieve_after {
-            return;
-        }
-        let named = |hash: &[u8; 32]| store.names_picture(hash);
-        let freed = self
-            .keeping
-            .make_room(&self.evidence, named, wanted + step, Uptime::now());
-        match freed {
-            Ok(0) => self.relieve_after = now + FAILED_PAUSE,
-            Ok(freed) => tracing::warn!(
-                freed,
-                "pictures of delivered alerts were deleted before their term to make room"
-            ),
-            Err(error) => {
-                self.relieve_after = now + FAILED_PAUSE;
-                tracing::warn!(%error, "no room could be made among the pictures");
-            }
-        }
-    }
-
     /// One write, one sync, then all the answers (R1).
-    fn commit(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
         let store = match &mut self.store {
             Ok(store) => store,
             Err(outage) => return Err(SpoolError::Refusing(outage.why.clone())),
@@ -414,6 +302,8 @@ impl Worker {
         let counters = store.counters();
         let released = store.take_released();
         if !released.is_empty() {
+            // There may be something to delete now.
+            self.relieve_after = Instant::now();
             self.keeping
                 .released(&self.evidence, released, Uptime::now());
         }
@@ -442,7 +332,7 @@ impl Worker {
     }
 
     /// Closes the store after an error and tells everyone who waits; returns the error they get.
-    fn fail(&mut self, error: SpoolError) -> SpoolError {
+    pub(super) fn fail(&mut self, error: SpoolError) -> SpoolError {
         let why = reason(error);
         let refusal = SpoolError::Refusing(why.clone());
         tracing::error!(

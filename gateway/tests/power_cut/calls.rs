@@ -27,7 +27,7 @@ const fn call(name: &'static str, error: &'static str) -> Call {
 }
 
 /// What the spool asks of the kernel when it writes.
-pub const CALLS: [Call; 9] = [
+pub const CALLS: [Call; 11] = [
     call("fdatasync", "EIO"),
     call("fsync", "EIO"),
     call("pwrite64", "EIO"),
@@ -37,6 +37,8 @@ pub const CALLS: [Call; 9] = [
     call("rename", "EIO"),
     call("mkdir", "ENOSPC"),
     call("fallocate", "ENOSPC"),
+    call("unlinkat", "EIO"),
+    call("openat", "EMFILE"),
 ];
 
 /// Runs of one kind of call in a plain `cargo test`; `NTH_CALLS=1000` has no end in practice.

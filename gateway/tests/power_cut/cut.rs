@@ -28,7 +28,12 @@ fn broken(
     let mut child = role.start(dir, seed)?;
     let out = child.stdout.take().ok_or("no output")?;
     let (first, started) = mpsc::channel();
-    let reader = thread::spawn(move || Told::read(out, || drop(first.send(()))));
+    let reader = thread::spawn(move || {
+        Told::read(out, || {
+            // After the first word nobody listens for more.
+            let _ = first.send(());
+        })
+    });
     let started = started.recv_timeout(Duration::from_secs(60));
     thread::sleep(pause);
     let stopped = stop();

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use wangge::spool::{Entry, Lane, Rung, Spool, check};
+use wangge::spool::{Entry, Lane, Rung, Spool, SpoolError, check};
 use wangge_protocol::{CloudEvent, Gap};
 
 use crate::{
@@ -33,7 +33,7 @@ impl Told {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
             each();
             let mut words = line.split(' ');
-            let mut number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
+            let number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
             match words.next() {
                 Some("a") => {
                     let (at, seq) = (number(words.next()), number(words.next()));
@@ -60,10 +60,20 @@ pub enum Opening {
 
 /// Checks and opens the spool in `dir`: nothing that was acknowledged is gone or changed, pictures
 /// are there, batches are whole, and the accounts add up.
-pub fn verify(dir: &Path, seed: u64, plan: Plan, told: &Told, opening: Opening) -> Result<String, Failure> {
-    let report = check(&storage(dir, plan).path)?;
-    if !report.is_sound() && opening == Opening::AtOnce {
-        return Err(report.to_string().into());
+pub fn verify(
+    dir: &Path,
+    seed: u64,
+    plan: Plan,
+    told: &Told,
+    opening: Opening,
+) -> Result<String, Failure> {
+    match check(&storage(dir, plan).path) {
+        Ok(report) if report.is_sound() => {}
+        Ok(report) if opening == Opening::AtOnce => return Err(report.to_string().into()),
+        Ok(_) => {}
+        // It failed before there was anything.
+        Err(SpoolError::Missing(_)) if told.appended.is_empty() => {}
+        Err(error) => return Err(error.into()),
     }
     let (spool, recovery) = open(dir, plan)?;
     if recovery.lost > 0 || recovery.unreadable > 0 || recovery.evidence_missing > 0 {

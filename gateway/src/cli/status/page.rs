@@ -68,7 +68,7 @@ const EN: Words = Words {
     classes: ["kept", "number", "MB", "at most MB", "%"],
     class_names: [
         ("alert", "alerts"),
-        ("gap", "gap records"),
+        ("gap", "gaps, answers"),
         ("telemetry", "readings"),
         ("picture", "pictures"),
     ],
@@ -111,7 +111,7 @@ const ZH: Words = Words {
     classes: ["留存", "数量", "MB", "上限 MB", "%"],
     class_names: [
         ("alert", "告警"),
-        ("gap", "缺失记录"),
+        ("gap", "缺失与答复"),
         ("telemetry", "读数"),
         ("picture", "图片"),
     ],

@@ -126,11 +126,11 @@ fn quota(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawStorage) -> Quota {
     let mut class = |key, text: Option<&SizeText>, usual| {
         let bytes = cx.size(at.key(key), text, usual, &limits::CLASS_QUOTA);
         if bytes > most {
+            let [is, low, high] = [bytes, *limits::CLASS_QUOTA.start(), most].map(show_size);
             let message = format!(
-                "`{key}` is more than 85 % of `quota`, {}; the rest is for alerts alone",
-                show_size(most)
+                "`{key}` is {is}, it must be from {low} to {high}, which is 85 % of `quota`"
             );
-            cx.error(at.key(key), message, "make it smaller, or `quota` larger");
+            cx.error(at.key(key), message, "the rest is for alerts alone");
         }
         bytes
     };

@@ -95,7 +95,7 @@ fn assert_balanced(stats: &Stats) {
 
 /// The accounts, against what is there: they add up, what they call held is held, and what they
 /// call dropped is told by gap records, as long as none of those was settled. Called at the end of
-/// each test that breaks something.
+/// each test that breaks something. A gap record outlives the process that counted it.
 async fn assert_accounted(spool: &Spool) {
     let stats = spool.stats().await.unwrap();
     assert_balanced(&stats);
@@ -127,7 +127,10 @@ async fn assert_accounted(spool: &Spool) {
         let counted = held.get(stream).copied().unwrap_or(0);
         assert_eq!(account.held, counted, "{stream} is held");
         let counted = told.get(stream).copied().unwrap_or(0);
-        assert_eq!(account.dropped, counted, "{stream} is told as a gap");
+        assert!(
+            account.dropped <= counted,
+            "{stream}: {account:?}, gaps tell of {counted}"
+        );
     }
     for class in Class::ALL {
         let counted = records.get(class.name()).copied().unwrap_or(0);
