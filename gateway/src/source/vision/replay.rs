@@ -111,7 +111,7 @@ pub async fn replay(
             }
             Ok(Some(Ok(message))) => message,
         };
-        if watch.heard(&message, Instant::now()) {
+        if watch.heard(&message, &child.suspects(), Instant::now()) {
             child.kill().await;
             return Err(failed("it hangs: frames wait and none is looked at"));
         }
