@@ -359,6 +359,8 @@ fn anonymous(permits: &[Permit]) -> Vec<Permit> {
 /// Whether a child makes progress; pure but for the moment it is given.
 struct Watch {
     last: Instant,
+    /// See [`STUCK`].
+    patience: Duration,
     ready: bool,
     /// Per camera: frames done with, and since when that number stands although frames wait.
     done: Vec<(u64, Instant)>,
@@ -372,10 +374,19 @@ impl Watch {
     fn new(now: Instant) -> Self {
         Watch {
             last: now,
+            patience: STUCK,
             ready: false,
             done: Vec::new(),
             work: Vec::new(),
             worked: now,
+        }
+    }
+
+    /// Nobody waits for what is recorded, and machines on which recordings are tried do much else.
+    fn of_recording(self) -> Self {
+        Watch {
+            patience: STUCK * 6,
+            ..self
         }
     }
 
@@ -406,7 +417,7 @@ impl Watch {
                 if !self.work.is_empty() {
                     self.worked = now;
                 }
-                let long = |since: Instant| now.duration_since(since) > STUCK;
+                let long = |since: Instant| now.duration_since(since) > self.patience;
                 self.done.resize(cameras.len(), (0, now));
                 let mut stuck = false;
                 let places = cameras.iter().zip(&mut self.done).enumerate();

@@ -94,7 +94,7 @@ pub async fn replay(
     let mut child = Child::start(&launch.program, &setup, &launch.feed)
         .await
         .map_err(ReplayError::Start)?;
-    let mut watch = Watch::new(Instant::now());
+    let mut watch = Watch::new(Instant::now()).of_recording();
     let failed = |reason: &str| ReplayError::Failed(reason.to_owned());
     // The counts of the last frames come after the end.
     let mut ended = false;
