@@ -153,7 +153,7 @@ async fn a_camera_that_was_knocked_measures_nothing_and_says_so() {
         knocked: 0.012,
         ..Part::of(seconds, blocks)
     };
-    let (metres, fault) = told(&[Part::of(8, &[]), knocked(40, &[]), knocked(22, over)]).await;
+    let (metres, fault) = told(&[Part::of(8, &[]), knocked(34, &[]), knocked(14, over)]).await;
     let fault = fault.expect("the knock is told");
     assert!(
         fault.contains("knocked a little") && fault.contains("画面轻微偏移"),
@@ -161,7 +161,7 @@ async fn a_camera_that_was_knocked_measures_nothing_and_says_so() {
     );
     assert!(!metres, "metres of a view that was not surveyed");
     // The same without the knock.
-    let (metres, fault) = told(&[Part::of(8, &[]), Part::of(22, over)]).await;
+    let (metres, fault) = told(&[Part::of(8, &[]), Part::of(14, over)]).await;
     assert!(metres && fault.is_none(), "{metres} {fault:?}");
 }
 
@@ -172,7 +172,7 @@ async fn a_camera_that_was_turned_away_measures_nothing_and_says_so() {
         knocked: 0.12,
         ..Part::of(seconds, blocks)
     };
-    let (metres, fault) = told(&[Part::of(12, &[]), turned(30, &[]), turned(20, over)]).await;
+    let (metres, fault) = told(&[Part::of(12, &[]), turned(26, &[]), turned(14, over)]).await;
     let fault = fault.expect("the turn is told");
     assert!(fault.contains("画面偏移"), "{fault}");
     assert!(!metres, "metres of a view that was not surveyed");

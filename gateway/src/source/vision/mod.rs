@@ -76,7 +76,9 @@ impl std::fmt::Debug for Sinks {
 pub const SILENT: Duration = Duration::from_secs(10);
 /// Loading a model on a slow disk and a small processor takes time.
 pub const STARTUP: Duration = Duration::from_secs(60);
-/// Frames wait and none is looked at for longer: the decoder or the detector hangs.
+/// Frames wait and none is looked at for longer, while nothing or one and the same frame is worked
+/// on: the decoder or the detector hangs. Where other work goes on the machine is too slow, which
+/// a new child would only make worse.
 pub const STUCK: Duration = Duration::from_secs(20);
 /// First and longest wait before a new child is started.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -315,7 +317,7 @@ async fn life(
             Ok(Some(Ok(message))) => {
                 let memory = child.resident();
                 state.running(child.pid(), memory);
-                let stuck = watch.heard(&message, Instant::now());
+                let stuck = watch.heard(&message, &child.suspects(), Instant::now());
                 if let Some(weaknesses) = report::weaknesses(&message) {
                     state.weakened(weaknesses);
                 }
@@ -357,17 +359,34 @@ fn anonymous(permits: &[Permit]) -> Vec<Permit> {
 /// Whether a child makes progress; pure but for the moment it is given.
 struct Watch {
     last: Instant,
+    /// See [`STUCK`].
+    patience: Duration,
     ready: bool,
     /// Per camera: frames done with, and since when that number stands although frames wait.
     done: Vec<(u64, Instant)>,
+    /// What it works on, and since when.
+    work: Vec<(Suspect, Instant)>,
+    /// When it was last seen to work.
+    worked: Instant,
 }
 
 impl Watch {
     fn new(now: Instant) -> Self {
         Watch {
             last: now,
+            patience: STUCK,
             ready: false,
             done: Vec::new(),
+            work: Vec::new(),
+            worked: now,
+        }
+    }
+
+    /// Nobody waits for what is recorded, and machines on which recordings are tried do much else.
+    fn of_recording(self) -> Self {
+        Watch {
+            patience: STUCK * 6,
+            ..self
         }
     }
 
@@ -375,8 +394,13 @@ impl Watch {
         self.last + if self.ready { SILENT } else { STARTUP }
     }
 
-    /// Takes a message; true when a camera is stuck.
-    fn heard(&mut self, message: &crate::vision::wire::Report, now: Instant) -> bool {
+    /// Takes a message and what is being worked on; true when a camera is stuck.
+    fn heard(
+        &mut self,
+        message: &crate::vision::wire::Report,
+        work: &[Suspect],
+        now: Instant,
+    ) -> bool {
         use crate::vision::wire::Report;
         self.last = now;
         match message {
@@ -385,15 +409,28 @@ impl Watch {
                 false
             }
             Report::Progress(cameras) => {
+                let begun = |work: &Suspect| {
+                    let known = self.work.iter().find(|(known, _)| known == work);
+                    known.map_or(now, |(_, begun)| *begun)
+                };
+                self.work = work.iter().map(|work| (*work, begun(work))).collect();
+                if !self.work.is_empty() {
+                    self.worked = now;
+                }
+                let long = |since: Instant| now.duration_since(since) > self.patience;
                 self.done.resize(cameras.len(), (0, now));
                 let mut stuck = false;
-                for (camera, (done, since)) in cameras.iter().zip(&mut self.done) {
+                let places = cameras.iter().zip(&mut self.done).enumerate();
+                for (index, (camera, (done, since))) in places {
                     // Dropping is no progress: a lane overflows while its worker hangs.
                     let now_done = camera.decoded + camera.skipped;
                     if now_done != *done || camera.waiting == 0 {
                         (*done, *since) = (now_done, now);
                     }
-                    stuck |= now.duration_since(*since) > STUCK;
+                    let mut its = self.work.iter();
+                    let hangs =
+                        its.any(|(work, begun)| usize::from(work.camera) == index && long(*begun));
+                    stuck |= long(*since) && (hangs || long(self.worked));
                 }
                 stuck
             }
@@ -433,10 +470,34 @@ mod tests {
         ] {
             let now = start + Duration::from_secs(seconds);
             assert_eq!(
-                watch.heard(&progress(done, waiting), now),
+                watch.heard(&progress(done, waiting), &[], now),
                 stuck,
                 "{seconds} s"
             );
+        }
+    }
+
+    #[test]
+    fn a_camera_that_gets_no_turn_is_not_stuck_and_one_whose_frame_is_never_done_is() {
+        let start = Instant::now();
+        let work = |camera, fingerprint| Suspect {
+            camera,
+            fingerprint,
+        };
+        for (same, stuck_after) in [(false, None), (true, Some(21))] {
+            let mut watch = Watch::new(start);
+            let stuck = (0..200).find(|second| {
+                let fingerprint = if same { 7 } else { *second };
+                let now = start + Duration::from_secs(*second);
+                watch.heard(&progress(10, 5), &[work(0, fingerprint)], now)
+            });
+            assert_eq!(stuck, stuck_after);
+            // Another camera's frame that is never done is not this one's.
+            let mut watch = Watch::new(start);
+            assert!((0..200).all(|second| {
+                let now = start + Duration::from_secs(second);
+                !watch.heard(&progress(10, 5), &[work(1, 7)], now)
+            }));
         }
     }
 
@@ -450,7 +511,7 @@ mod tests {
             model_hash: "0".into(),
             weaknesses: vec![],
         };
-        watch.heard(&ready, start);
+        watch.heard(&ready, &[], start);
         assert_eq!(watch.deadline(), start + SILENT);
     }
 }

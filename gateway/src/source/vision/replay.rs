@@ -94,7 +94,7 @@ pub async fn replay(
     let mut child = Child::start(&launch.program, &setup, &launch.feed)
         .await
         .map_err(ReplayError::Start)?;
-    let mut watch = Watch::new(Instant::now());
+    let mut watch = Watch::new(Instant::now()).of_recording();
     let failed = |reason: &str| ReplayError::Failed(reason.to_owned());
     // The counts of the last frames come after the end.
     let mut ended = false;
@@ -111,7 +111,7 @@ pub async fn replay(
             }
             Ok(Some(Ok(message))) => message,
         };
-        if watch.heard(&message, Instant::now()) {
+        if watch.heard(&message, &child.suspects(), Instant::now()) {
             child.kill().await;
             return Err(failed("it hangs: frames wait and none is looked at"));
         }

@@ -187,8 +187,8 @@ fn steps(luma: &Luma) -> Steps {
 mod tests {
     use super::*;
 
-    const W: usize = 138;
-    const H: usize = 78;
+    const W: usize = 80;
+    const H: usize = 46;
 
     /// A street of smooth shapes, so that parts of a cell mean something, with noise.
     fn street(shift: [f32; 2], light: f32, random: &mut u64) -> Luma {
