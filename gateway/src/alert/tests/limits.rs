@@ -69,7 +69,7 @@ fn huge(evidence: u8) -> (Config, Finding) {
     };
     let pictures = (0..evidence).map(|n| EvidenceRef {
         bytes: 20_000_000,
-        thumbnail: Some(long('f', 16)),
+        thumbnail: Some("f".repeat(64)),
         taken_at: "2026-11-22T06:00:00.123456789Z".into(),
         ..picture(n)
     });
