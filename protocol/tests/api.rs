@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, CloudEvent, DeviceReading, Gap, Receipt, Telemetry, Verdict, schemas,
+    AlertData, ClockRecord, CloudEvent, DeviceReading, Gap, Receipt, Telemetry, Verdict, schemas,
 };
 
 fn folder() -> PathBuf {
@@ -116,6 +116,7 @@ fn examples_keep_to_their_schema_and_to_their_type() {
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
             let kept = match &*schema {
                 "alert.json" => kept::<CloudEvent<AlertData>>(&example),
+                "clock.json" => kept::<CloudEvent<ClockRecord>>(&example),
                 "gap.json" => kept::<CloudEvent<Gap>>(&example),
                 "telemetry.json" => kept::<CloudEvent<Telemetry<Value>>>(&example),
                 "receipt.json" => kept::<Receipt>(&example),

@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
-    AlertTotal, BudgetStatus, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status,
+    AlertTotal, BudgetStatus, CameraStatus, OpenAlert, ProofStatus, SourceStatus, StationStatus, Status,
     StorageStatus, UplinkStatus, VisionStatus,
 };
 pub use verdicts::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus};

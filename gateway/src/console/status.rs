@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wangge_protocol::{EventKind, Severity, SourceKind};
+use wangge_protocol::{ClockQuality, EventKind, Severity, SourceKind};
 
 use super::VerdictsStatus;
 use crate::{
@@ -26,6 +26,8 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision: Option<VisionStatus>,
     pub storage: StorageStatus,
+    #[serde(default)]
+    pub proof: ProofStatus,
     /// What somebody must see to, a sentence each: permits, holidays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
@@ -39,6 +41,15 @@ pub struct Status {
     pub alerts: Vec<OpenAlert>,
     /// Alert messages made since the start.
     pub totals: Vec<AlertTotal>,
+}
+
+/// What alerts are proved with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofStatus {
+    /// How far the clock is believed.
+    pub clock: ClockQuality,
+    /// Name of the key that alerts are signed with; `None` when they are not signed.
+    pub key: Option<String>,
 }
 
 /// What became of alerts of one kind and source since the start.
