@@ -1,6 +1,7 @@
 //! `wangge verify` and `wangge identity`.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     str::FromStr as _,
 };
@@ -11,7 +12,9 @@ use super::{FAILED, OK, USAGE, complain, print};
 use crate::{
     config,
     proof::{
-        Identity, PublicKey, read,
+        Identity, PublicKey,
+        key::KeyError,
+        read,
         verify::{Keys, Report, Verifier},
     },
 };
@@ -173,9 +176,14 @@ pub(super) fn identity(config_file: &Path, json: bool, pem: bool) -> u8 {
     let identity = match Identity::read(&config.storage.path) {
         Ok(identity) => identity,
         Err(error) => {
-            return complain(&format!(
-                "{error}\nthe key is made when the station first starts"
-            ));
+            let hint = match &error {
+                KeyError::Io { error, .. } if error.kind() == ErrorKind::NotFound => {
+                    "\nthe key is made when the station first starts"
+                }
+                KeyError::Io { .. } => "\nrun this as the user that the station runs as",
+                _ => "",
+            };
+            return complain(&format!("{error}{hint}"));
         }
     };
     let (station, public) = (&config.station.id, identity.public());
