@@ -157,6 +157,12 @@ fn show(report: &Report, pictures: Option<&Path>) -> String {
         ),
         None => "pictures were not looked at: give --pictures DIR\n".to_owned(),
     };
+    if report.small_only > 0 {
+        text += &format!(
+            "{} pictures are here as their small ones alone: the line did not bring the full ones, or they were removed\n",
+            report.small_only
+        );
+    }
     let verdict = match report.faults.first() {
         None => "whole".to_owned(),
         Some(first) => format!("NOT WHOLE, first at {}", first.place),
