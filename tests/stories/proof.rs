@@ -20,13 +20,20 @@ use crate::words::{PATIENT, bins};
 pub fn verify(gateway: &Gateway, store: &Path) -> Result<(bool, String)> {
     let config = gateway.config().display().to_string();
     let keys = gateway::wangge(&["identity", "--config", &config])?;
-    ensure!(keys.status.success(), "no key: {}", String::from_utf8_lossy(&keys.stderr));
+    ensure!(
+        keys.status.success(),
+        "no key: {}",
+        String::from_utf8_lossy(&keys.stderr)
+    );
     let file = gateway.storage().with_extension("keys");
     fs::write(&file, keys.stdout)?;
     let (file, store) = (file.display().to_string(), store.display().to_string());
     let output = gateway::wangge(&["verify", "--keys", &file, &store])?;
     let said = [output.stdout, output.stderr].concat();
-    Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
 }
 
 /// Fails unless everything sealed is there, in one chain from its beginning.
@@ -41,7 +48,10 @@ pub fn whole(gateway: &Gateway, platform: &Platform) -> Result<()> {
         .collect();
     sequences.sort_unstable();
     ensure!(!sequences.is_empty(), "nothing is sealed");
-    ensure!(sequences.iter().copied().eq(1..=sequences.len() as u64), "{sequences:?}");
+    ensure!(
+        sequences.iter().copied().eq(1..=sequences.len() as u64),
+        "{sequences:?}"
+    );
     Ok(())
 }
 
