@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 use wangge_protocol::{
-    AlertData, AlertState, ClockQuality, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
+    AlertData, AlertState, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
 };
 
 mod pictures;
@@ -24,7 +24,7 @@ use crate::{
     alert::{self, Ledger, Outbound},
     clock::{Change, Clock, Reading},
     config::{Config, line::Pictures},
-    console::{OpenAlert, VerdictsStatus},
+    console::{OpenAlert, ProofStatus, VerdictsStatus},
     observation::{Ack, Arrival, Health, Value},
     proof::{self, Notary},
     routing::{self, DayRow, Router, held::Held},
@@ -66,8 +66,8 @@ pub struct Progress {
     pub unforwardable: u64,
     /// Why the last commit failed, while it does.
     pub refused: Option<String>,
-    /// How far the clock is believed.
-    pub clock: ClockQuality,
+    /// What alerts are proved with.
+    pub proof: ProofStatus,
     /// What the platform decided.
     pub verdicts: VerdictsStatus,
     /// Figures of each day, kind and tier.
@@ -156,6 +156,7 @@ impl Engine {
         if let Err(fault) = self.held.load(&self.spool).await {
             error!(%fault, "copies that an earlier run held cannot be read; they stay until the next start");
         }
+        self.progress().proof.key = self.notary.key().map(str::to_owned);
         self.look_at_clock();
         self.restored();
         self.commit().await;
@@ -250,7 +251,7 @@ impl Engine {
     /// Asks how far the clock can be believed; the platform hears of what changed.
     fn look_at_clock(&mut self) {
         let change = self.notary.observe(Reading::now(), &mut self.batch.state);
-        self.progress().clock = self.notary.quality();
+        self.progress().proof.clock = self.notary.quality();
         let doubt = self.notary.doubt();
         self.rules.set_clock(doubt.is_none());
         self.ledger.set_clock(doubt);

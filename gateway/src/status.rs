@@ -25,14 +25,21 @@ pub fn reader(running: Running) -> console::StatusSource {
     })
 }
 
-/// A clock that nobody believes must be seen to.
-fn clock_notice(quality: ClockQuality) -> Option<String> {
+/// A clock that nobody believes, and alerts that nobody can prove, must be seen to.
+fn proof_notices(proof: &console::ProofStatus) -> Vec<String> {
     let now = jiff::Timestamp::now();
-    (quality == ClockQuality::Unknown).then(|| {
-        format!(
+    let mut notices = Vec::new();
+    if proof.clock == ClockQuality::Unknown {
+        notices.push(format!(
             "时钟不可信，显示为 {now:.0}，请检查校时服务 | the clock is not to be believed, it says {now:.0}: check the time service (`timedatectl`)"
-        )
-    })
+        ));
+    }
+    if proof.key.is_none() {
+        notices.push(
+            "告警未签名：密钥不可用，见日志 | alerts are not signed: the key cannot be used, see the log".to_owned(),
+        );
+    }
+    notices
 }
 
 async fn read(running: &Running) -> Status {
@@ -93,10 +100,11 @@ async fn read(running: &Running) -> Status {
             hours_left: stats.hours_left,
             refusing: stats.refusing.or(progress.refused).or(silent),
         },
+        proof: progress.proof.clone(),
         notices: source::vision::CALENDAR_PARTS
             .iter()
             .filter_map(|part| Some(format!("{part}: {}", progress.faults.get(*part)?)))
-            .chain(clock_notice(progress.clock))
+            .chain(proof_notices(&progress.proof))
             .collect(),
         streams: stats.streams,
         digest: console::DigestPage {

@@ -9,6 +9,7 @@ mod clock;
 mod fleet;
 mod isolation;
 mod offline;
+mod proof;
 mod random_kills;
 mod readme;
 mod salvage;

@@ -1,6 +1,7 @@
 //! `wangge verify` and `wangge identity`.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     str::FromStr as _,
 };
@@ -11,7 +12,9 @@ use super::{FAILED, OK, USAGE, complain, print};
 use crate::{
     config,
     proof::{
-        Identity, PublicKey, read,
+        Identity, PublicKey,
+        key::KeyError,
+        read,
         verify::{Keys, Report, Verifier},
     },
 };
@@ -154,6 +157,12 @@ fn show(report: &Report, pictures: Option<&Path>) -> String {
         ),
         None => "pictures were not looked at: give --pictures DIR\n".to_owned(),
     };
+    if report.small_only > 0 {
+        text += &format!(
+            "{} pictures are here as their small ones alone: the line did not bring the full ones, or they were removed\n",
+            report.small_only
+        );
+    }
     let verdict = match report.faults.first() {
         None => "whole".to_owned(),
         Some(first) => format!("NOT WHOLE, first at {}", first.place),
@@ -173,9 +182,14 @@ pub(super) fn identity(config_file: &Path, json: bool, pem: bool) -> u8 {
     let identity = match Identity::read(&config.storage.path) {
         Ok(identity) => identity,
         Err(error) => {
-            return complain(&format!(
-                "{error}\nthe key is made when the station first starts"
-            ));
+            let hint = match &error {
+                KeyError::Io { error, .. } if error.kind() == ErrorKind::NotFound => {
+                    "\nthe key is made when the station first starts"
+                }
+                KeyError::Io { .. } => "\nrun this as the user that the station runs as",
+                _ => "",
+            };
+            return complain(&format!("{error}{hint}"));
         }
     };
     let (station, public) = (&config.station.id, identity.public());

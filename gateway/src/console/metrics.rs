@@ -8,7 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use wangge_protocol::{EventKind, Severity, SourceKind};
+use wangge_protocol::{ClockQuality, EventKind, Severity, SourceKind};
 
 use super::{Status, VerdictsStatus};
 
@@ -115,6 +115,12 @@ impl Collector for Snapshot {
         family(e, Gauge, ("build", "The running version"), build)?;
         let uptime = [(vec![], s.uptime_s as f64)];
         family(e, Gauge, ("uptime_seconds", "Since the start"), uptime)?;
+
+        let known = flag(s.proof.clock != ClockQuality::Unknown);
+        let m = ("clock_known", "Whether the time of day is believed");
+        family(e, Gauge, m, [(vec![], known)])?;
+        let m = ("alerts_signed", "Whether alerts are signed");
+        family(e, Gauge, m, [(vec![], flag(s.proof.key.is_some()))])?;
 
         let sources = |value: fn(&super::SourceStatus) -> u64| {
             s.sources.iter().map(move |source| {

@@ -30,7 +30,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
-    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, SourceStatus, StationStatus,
+    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, ProofStatus, SourceStatus,
+    StationStatus,
     Status, StorageStatus, UplinkStatus, VisionStatus,
 };
 pub use verdicts::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use wangge_protocol::{EventKind, Severity, SourceKind, Tier};
+use wangge_protocol::{ClockQuality, EventKind, Severity, SourceKind, Tier};
 
 use super::VerdictsStatus;
 use crate::{
@@ -28,6 +28,8 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision: Option<VisionStatus>,
     pub storage: StorageStatus,
+    #[serde(default)]
+    pub proof: ProofStatus,
     /// What somebody must see to, a sentence each: permits, holidays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
@@ -57,6 +59,15 @@ pub struct DigestPage {
     /// Of those, past their deadline at the last tier.
     pub overdue: usize,
     pub rows: Vec<DayRow>,
+}
+
+/// What alerts are proved with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofStatus {
+    /// How far the clock is believed.
+    pub clock: ClockQuality,
+    /// Name of the key that alerts are signed with; `None` when they are not signed.
+    pub key: Option<String>,
 }
 
 /// What became of alerts of one kind and source since the start.

@@ -96,6 +96,11 @@ impl Sealer {
         }
     }
 
+    /// Name of the key, if there is one.
+    pub fn key(&self) -> Option<&str> {
+        self.identity.as_deref().map(Identity::id)
+    }
+
     /// Seals `body` as the next message of an uplink. `again` for the second and further uplinks
     /// that get it: their copy has bytes, and so an id, of its own.
     pub fn seal(

@@ -20,6 +20,8 @@ use crate::{
 pub struct Notary {
     sealer: Sealer,
     trust: Trust,
+    /// Whether the log says that the clock is believed.
+    told: Option<bool>,
     station: Arc<str>,
     /// By their index.
     uplinks: Vec<Arc<str>>,
@@ -39,9 +41,15 @@ impl Notary {
         Notary {
             sealer: Sealer::restore(identity, made, state),
             trust: Trust::restore(&Uptime::now().boot, state),
+            told: None,
             station: config.station.id.clone(),
             uplinks: config.uplinks.iter().map(|u| u.name.clone()).collect(),
         }
+    }
+
+    /// Name of the key, if there is one.
+    pub fn key(&self) -> Option<&str> {
+        self.sealer.key()
     }
 
     /// How far the clock is believed.
@@ -62,16 +70,16 @@ impl Notary {
 
     /// Looks at the clocks. What must be stored is appended to `state`.
     pub fn observe(&mut self, reading: Reading, state: &mut Vec<StateChange>) -> Option<Change> {
-        let was = self.trust.quality();
         let change = self.trust.observe(reading, state);
-        let is = self.trust.quality();
-        if (was == ClockQuality::Unknown) != (is == ClockQuality::Unknown) {
-            match is {
-                ClockQuality::Unknown => {
-                    tracing::error!(clock = %reading.wall, "the clock is not believed any more: it leapt, or says a time before this program was built; alerts say so, and what depends on the time of day raises none");
-                }
-                _ => tracing::info!(clock = %reading.wall, quality = ?is, "the clock is believed"),
-            }
+        let (clock, quality) = (reading.wall, self.trust.quality());
+        let known = quality != ClockQuality::Unknown;
+        if self.told.replace(known) == Some(known) {
+            return change;
+        }
+        if known {
+            tracing::info!(%clock, ?quality, "the clock is believed");
+        } else {
+            tracing::error!(%clock, "the clock is not believed: it leapt, or says a time before this program was built or before one that was right; alerts say so, and what depends on the time of day raises none");
         }
         change
     }

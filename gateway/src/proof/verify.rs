@@ -112,8 +112,10 @@ pub struct Report {
     pub sealed: u64,
     /// Of other kinds, which are not sealed.
     pub others: u64,
-    /// Pictures looked at; none if they were not asked for.
+    /// Pictures found and looked at, small ones included; none if they were not asked for.
     pub pictures: u64,
+    /// Of those that messages name, how many are there as their small picture alone.
+    pub small_only: u64,
     pub chains: Vec<Chain>,
     /// The first broken link first.
     pub faults: Vec<Fault>,
@@ -366,23 +368,35 @@ impl<'a> Verifier<'a> {
         let evidence = serde_json::from_slice::<Alert>(&stored.bytes)
             .map_or_else(|_| Vec::new(), |alert| alert.data.evidence);
         let mut bad = Vec::new();
-        for EvidenceRef { sha256, role, .. } in evidence {
-            let found = *self.looked.entry(sha256.clone()).or_insert_with(|| {
-                self.report.pictures += 1;
-                look(&sha256)
-            });
-            match found {
-                Picture::Sound => {}
-                Picture::Missing => bad.push((
+        let (looked, pictures) = (&mut self.looked, &mut self.report.pictures);
+        let mut find = |sha256: &str| {
+            *looked.entry(sha256.to_owned()).or_insert_with(|| {
+                let found = look(sha256);
+                *pictures += u64::from(found != Picture::Missing);
+                found
+            })
+        };
+        for picture in evidence {
+            let (full, small) = (
+                find(&picture.sha256),
+                picture.thumbnail.as_deref().map(&mut find),
+            );
+            let (sha256, role) = (&picture.sha256, &picture.role);
+            match (full, small) {
+                (Picture::Changed, _) => bad.push((
+                    What::PictureChanged,
+                    format!("its picture {sha256} ({role}) has other bytes: it was altered or swapped"),
+                )),
+                (_, Some(Picture::Changed)) => bad.push((
+                    What::PictureChanged,
+                    format!("the small one of its picture {sha256} ({role}) has other bytes: it was altered or swapped"),
+                )),
+                (Picture::Missing, Some(Picture::Sound)) => self.report.small_only += 1,
+                (Picture::Missing, _) => bad.push((
                     What::PictureMissing,
                     format!("its picture {sha256} ({role}) is not there"),
                 )),
-                Picture::Changed => bad.push((
-                    What::PictureChanged,
-                    format!(
-                        "its picture {sha256} ({role}) has other bytes: it was altered or swapped"
-                    ),
-                )),
+                (Picture::Sound, _) => {}
             }
         }
         for (what, text) in bad {

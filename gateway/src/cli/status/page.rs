@@ -1,5 +1,7 @@
 //! The status as people read it, in Chinese or English.
 
+use wangge_protocol::ClockQuality;
+
 use crate::{cli::table::table, console::Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub(in crate::cli) fn language() -> Language {
 
 struct Words {
     running: &'static str,
+    clock: [&'static str; 3],
+    key: &'static str,
+    unsigned: &'static str,
     sources: [&'static str; 5],
     cameras: &'static str,
     usable: &'static str,
@@ -55,6 +60,9 @@ struct Words {
 
 const EN: Words = Words {
     running: "running for",
+    clock: ["clock synchronised", "clock held", "CLOCK NOT BELIEVED"],
+    key: "key",
+    unsigned: "ALERTS NOT SIGNED",
     sources: ["source", "received", "accepted", "refused", "faults"],
     cameras: "cameras",
     usable: "good",
@@ -98,6 +106,9 @@ const EN: Words = Words {
 
 const ZH: Words = Words {
     running: "已运行",
+    clock: ["时钟已同步", "时钟未同步", "时钟不可信"],
+    key: "密钥",
+    unsigned: "告警未签名",
     sources: ["来源", "收到", "接受", "拒绝", "故障"],
     cameras: "摄像头",
     usable: "正常",
@@ -141,12 +152,21 @@ pub(super) fn show(status: &Status, language: Language) -> String {
         Language::Chinese => &ZH,
     };
     let mut page = format!(
-        "{} ({}), wangge {}, {} {}\n",
+        "{} ({}), wangge {}, {} {}, {}, {}\n",
         status.station.name,
         status.station.id,
         status.version,
         w.running,
-        duration(status.uptime_s)
+        duration(status.uptime_s),
+        w.clock[match status.proof.clock {
+            ClockQuality::Synchronised => 0,
+            ClockQuality::Held => 1,
+            ClockQuality::Unknown => 2,
+        }],
+        match &status.proof.key {
+            Some(key) => format!("{} {key}", w.key),
+            None => w.unsigned.to_owned(),
+        }
     );
     storage(&mut page, status, w);
     section(

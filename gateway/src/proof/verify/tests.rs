@@ -187,6 +187,36 @@ fn every_flipped_byte_of_a_picture_is_found() {
     assert_eq!(swapped.first(), at(1, What::PictureChanged));
 }
 
+/// A thin line brings the small picture, and the full one only when somebody asks for it.
+#[test]
+fn a_small_picture_alone_is_told_and_an_altered_one_is_found() {
+    let (full, small) = (b"a full picture".to_vec(), b"a small one".to_vec());
+    let mut shop = Shop::new(0);
+    let mut body: serde_json::Value =
+        serde_json::from_slice(&body("haitang", 0, std::slice::from_ref(&full))).unwrap();
+    body["data"]["evidence"][0]["thumbnail"] = sha256(&small).into();
+    let body = serde_json::to_vec(&body).unwrap();
+    let mut sealer = Sealer::restore(Some(KEYS[0].clone()), made(), &[]);
+    let sealed = sealer.seal("city", ("id-0", &body), false, &stamp());
+    shop.messages.push(sealed.body);
+    assert_eq!(shop.first(), at(1, What::PictureMissing));
+    shop.pictures.insert(sha256(&small), small.clone());
+    let report = shop.report();
+    assert_eq!(
+        (report.is_whole(), report.small_only),
+        (true, 1),
+        "{report:?}"
+    );
+    shop.pictures.insert(sha256(&full), full);
+    let report = shop.report();
+    assert_eq!(
+        (report.is_whole(), report.small_only, report.pictures),
+        (true, 0, 2)
+    );
+    shop.pictures.insert(sha256(&small), b"another".to_vec());
+    assert_eq!(shop.first(), at(1, What::PictureChanged));
+}
+
 #[test]
 fn removed_messages_are_named_by_their_numbers() {
     let mut shop = Shop::new(6);
