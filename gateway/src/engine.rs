@@ -21,12 +21,13 @@ mod pictures;
 
 use self::pictures::Share;
 use crate::{
-    alert::{Ledger, Outbound},
+    alert::{self, Ledger, Outbound},
     clock::{Change, Clock, Reading},
     config::{Config, line::Pictures},
     console::{OpenAlert, VerdictsStatus},
     observation::{Ack, Arrival, Health, Value},
     proof::{self, Notary},
+    routing::{self, DayRow, Router, held::Held},
     rules::{self, Finding, Transition},
     spool::{Batch, Class, Lane, Record, Spool, SpoolError},
     telemetry::Streams,
@@ -69,6 +70,8 @@ pub struct Progress {
     pub clock: ClockQuality,
     /// What the platform decided.
     pub verdicts: VerdictsStatus,
+    /// Figures of each day, kind and tier.
+    pub days: Arc<Vec<DayRow>>,
     /// When the loop last came round: the watchdog's proof of progress.
     pub alive: Option<Instant>,
 }
@@ -82,11 +85,15 @@ pub struct Engine {
     rules: rules::Engine,
     ledger: Ledger,
     notary: Notary,
+    router: Router,
+    /// Copies for alerts that may go on to another tier.
+    held: Held,
+    station: Arc<str>,
     streams: Streams,
     spool: Spool,
     clock: Clock,
-    /// Uplinks that carry alerts, and which pictures.
-    alert_lanes: Vec<(Lane, Pictures)>,
+    /// Which pictures each uplink gets.
+    pictures: Vec<Pictures>,
     commit_interval: Duration,
     progress: SharedProgress,
     /// Devices whose readings were found too large, to say so once.
@@ -96,38 +103,35 @@ pub struct Engine {
     acks: Vec<Ack>,
     /// Whether the console shows the alerts that are open now.
     shown: bool,
-    station: Arc<str>,
     /// Verdicts and commands, if anybody may give any.
     way: Option<Box<Wayback>>,
+    /// The version of the days' figures that it shows.
+    days_shown: u64,
 }
 
 impl Engine {
-    /// Puts the parts together; `ledger` already knows the alerts that are open.
+    /// Puts the parts together; `ledger` and `router` already know the alerts that are open.
     pub fn new(
         config: &Config,
         rules: rules::Engine,
-        ledger: Ledger,
+        (ledger, router): (Ledger, Router),
         notary: Notary,
         spool: Spool,
         clock: Clock,
         progress: SharedProgress,
     ) -> Self {
-        let alert_lanes = (0u8..)
-            .zip(&config.uplinks)
-            .filter(|(_, u)| u.alerts)
-            .map(|(uplink, u)| {
-                let class = Class::Alert;
-                (Lane { uplink, class }, u.line.pictures)
-            })
-            .collect();
         Engine {
             rules,
             ledger,
             notary,
+            router,
+            pictures: config.uplinks.iter().map(|u| u.line.pictures).collect(),
+            // Behind the uplinks; the configuration has at most eight.
+            held: Held::new(config.uplinks.len() as u8),
+            station: config.station.id.clone(),
             streams: Streams::new(config),
             spool,
             clock,
-            alert_lanes,
             commit_interval: config.storage.commit_interval,
             progress,
             told: HashSet::new(),
@@ -135,8 +139,8 @@ impl Engine {
             batch: Batch::default(),
             acks: Vec::new(),
             shown: false,
-            station: config.station.id.clone(),
             way: None,
+            days_shown: 0,
         }
     }
 
@@ -149,6 +153,9 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_commit = Instant::now();
+        if let Err(fault) = self.held.load(&self.spool).await {
+            error!(%fault, "copies that an earlier run held cannot be read; they stay until the next start");
+        }
         self.look_at_clock();
         self.restored();
         loop {
@@ -230,6 +237,11 @@ impl Engine {
         self.ledger.tick(now, &mut due);
         due.into_iter().for_each(|outbound| self.outbound(outbound));
         self.batch.state.extend(self.ledger.take_changes());
+        // By a clock that is not believed nothing is overdue.
+        if self.notary.doubt().is_none() {
+            self.escalate();
+            self.digest();
+        }
         self.show_open();
         self.show_verdicts();
     }
@@ -256,25 +268,61 @@ impl Engine {
         self.batch.state.extend(self.ledger.correct(change, wall));
         self.ledger.recount_silences(self.clock.now());
         let (id, body) = self.notary.clock_message(change, wall);
-        self.seal(&id, &body, &[]);
+        let uplinks = self.router.uplinks();
+        self.seal(&uplinks, (&id, &body), &[]);
     }
 
-    /// Puts a message into the batch for every uplink that carries alerts.
-    fn seal(&mut self, id: &str, body: &[u8], evidence: &[EvidenceRef]) {
+    /// Puts a message into the batch for these uplinks.
+    fn seal(&mut self, uplinks: &[u8], message: (&str, &[u8]), evidence: &[EvidenceRef]) {
         let store = self.spool.evidence();
         let Batch { records, state } = &mut self.batch;
-        for (at, (lane, pictures)) in self.alert_lanes.iter().enumerate() {
-            let (id, body) = self.notary.seal(lane.uplink, (id, body), at > 0, state);
-            let share = Share::of(*pictures, evidence, &store);
+        for (at, &uplink) in uplinks.iter().enumerate() {
+            let (id, body) = self.notary.seal(uplink, message, at > 0, state);
+            let pictures = self.pictures.get(usize::from(uplink));
+            let share = Share::of(pictures.copied().unwrap_or_default(), evidence, &store);
             records.push(Record {
-                lane: *lane,
+                lane: lane(uplink),
                 stream: "alerts".to_owned(),
                 id: id.clone(),
                 count: 1,
                 evidence: share.with_alert.clone(),
                 body,
             });
-            records.extend(share.later_record(lane.uplink, &id));
+            records.extend(share.later_record(uplink, &id));
+        }
+    }
+
+    /// Alerts that nobody settled in time go on to the next tier.
+    fn escalate(&mut self) {
+        let now = self.clock.now();
+        for alert in self.router.tick(now) {
+            let tiers = (alert.from, alert.to);
+            let made =
+                self.ledger
+                    .escalate(&alert.alert_id, tiers, alert.late, alert.evidence, now);
+            match made {
+                Some(outbound) => self.outbound(outbound),
+                None => self.router.forget(&alert.alert_id, now),
+            }
+        }
+    }
+
+    /// Figures of the days before, when they are due.
+    fn digest(&mut self) {
+        let now = self.clock.now();
+        let (parts, uplinks) = self.router.digest(now, &self.station);
+        for part in parts {
+            let (id, body) = alert::digest_message(part, now.wall);
+            for &uplink in &uplinks {
+                self.batch.records.push(Record {
+                    lane: lane(uplink),
+                    stream: "digest".to_owned(),
+                    id: id.clone(),
+                    count: 1,
+                    evidence: Vec::new(),
+                    body: body.clone(),
+                });
+            }
         }
     }
 
@@ -289,6 +337,8 @@ impl Engine {
             .cleared
             .into_iter()
             .for_each(|outbound| self.outbound(outbound));
+        let open = self.ledger.list().map(|alert| alert.alert_id.as_str());
+        self.router.reconcile(open, self.clock.now());
         self.show_open();
     }
 
@@ -317,7 +367,25 @@ impl Engine {
             }
         }
         info!(kind = %outbound.kind, state = ?outbound.state, alert = %outbound.alert_id, text = %outbound.text.en, "alert");
-        self.seal(&outbound.event_id, &outbound.body, &outbound.evidence);
+        let change = routing::Change {
+            alert_id: &outbound.alert_id,
+            kind: outbound.kind,
+            severity: outbound.severity,
+            state: outbound.state,
+            evidence: &outbound.evidence,
+        };
+        let routed = self.router.step(change, self.clock.now());
+        if let Some(routing) = routed.routing
+            && let Some(body) = alert::with_routing(&outbound.body, routing)
+        {
+            outbound.body = body;
+        }
+        let message = (outbound.event_id.as_str(), outbound.body.as_slice());
+        self.seal(&routed.uplinks, message, &outbound.evidence);
+        if routed.hold {
+            let copy = self.held.copy(&outbound);
+            self.batch.records.push(copy);
+        }
         self.batch.state.push(outbound.state_change);
         if outbound.state == AlertState::Raised {
             self.known(&outbound.device, &outbound.alert_id);
@@ -344,7 +412,8 @@ impl Engine {
 
     /// Renews what the console shows of open alerts; once a tick, however many changed.
     fn show_open(&mut self) {
-        if std::mem::replace(&mut self.shown, true) {
+        let counted = self.router.days_version() != self.days_shown;
+        if std::mem::replace(&mut self.shown, true) && !counted {
             return;
         }
         let open = self.ledger.list().map(|a| OpenAlert {
@@ -354,20 +423,45 @@ impl Engine {
             kind: a.kind,
             severity: a.severity,
             since: a.raised_at.clone(),
+            tier: None,
+            deadline: None,
+            overdue: false,
         });
-        self.progress().open = open.collect();
+        let mut open: Vec<OpenAlert> = open.collect();
+        for alert in &mut open {
+            if let Some(place) = self.router.whereabouts(&alert.id) {
+                alert.tier = Some(place.tier);
+                alert.deadline = place.deadline.map(|at| at.to_string());
+                alert.overdue = place.late;
+            }
+        }
+        let days = counted.then(|| self.router.days());
+        self.days_shown = self.router.days_version();
+        let mut progress = self.progress();
+        progress.open = open;
+        if let Some(days) = days {
+            progress.days = Arc::new(days);
+        }
     }
 
     /// Makes the batch durable, then acknowledges what it came from.
     async fn commit(&mut self) {
         self.streams
             .flush(self.clock.now(), &mut self.batch.records);
+        self.batch.state.extend(self.router.take_state());
         if !self.batch.records.is_empty() || !self.batch.state.is_empty() {
             let batch = std::mem::take(&mut self.batch);
             self.append(batch).await;
         }
         for ack in self.acks.drain(..) {
             ack.done();
+        }
+        if self.router.take_released() {
+            let router = &self.router;
+            let released = self.held.release(&self.spool, |alert| router.holds(alert));
+            if let Err(fault) = released.await {
+                debug!(%fault, "copies are released later");
+            }
         }
     }
 
@@ -416,7 +510,10 @@ impl Engine {
         let mut since: Option<String> = None;
         loop {
             match self.spool.append(batch.clone()).await {
-                Ok(_) => break,
+                Ok(seqs) => {
+                    self.held.appended(&batch.records, &seqs);
+                    break;
+                }
                 Err(fault) if fault == SpoolError::Closed || fault.is_of_the_record() => {
                     return Err(fault);
                 }
@@ -467,6 +564,14 @@ impl Engine {
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where alerts wait for an uplink.
+fn lane(uplink: u8) -> Lane {
+    Lane {
+        uplink,
+        class: Class::Alert,
     }
 }
 

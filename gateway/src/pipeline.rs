@@ -8,6 +8,7 @@
 //! them has gone, uplinks deliver what they can, the spool closes last.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -35,9 +36,10 @@ use crate::{
     observation::Arrival,
     proof::{Identity, Notary},
     reload::Reloader,
+    routing::{Router, held},
     rules, shadow,
     source::{self, mqtt::pictures::Pictures},
-    spool::{Spool, evidence::EvidenceStore},
+    spool::{Spool, StreamAccount, evidence::EvidenceStore},
     status, uplink,
 };
 
@@ -75,6 +77,10 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
     let (spool, evidence, identity) = open_storage(&config).await?;
     let state = spool.state().await.context("reading the open alerts")?;
     let ledger = Ledger::restore(&config, &state, clock.now())?;
+    let (router, unreadable) = Router::restore(&config, &state);
+    for reason in unreadable {
+        error!("where an alert was is not known any more: {reason}");
+    }
     let open: Vec<_> = ledger.open().collect();
     let notary = Notary::restore(&config, identity, &state);
     info!(open_alerts = open.len(), "storage is open");
@@ -155,7 +161,7 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
         Engine::new(
             &config,
             rules,
-            ledger,
+            (ledger, router),
             notary,
             spool.clone(),
             clock,
@@ -355,7 +361,8 @@ async fn open_storage(
         ..config.storage.clone()
     };
     let station = config.station.id.clone();
-    let uplinks: Vec<_> = config.uplinks.iter().map(|u| u.name.clone()).collect();
+    let uplinks = config.uplinks.iter().map(|u| u.name.clone());
+    let uplinks: Vec<_> = uplinks.chain([held::LANE.into()]).collect();
     let opened = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&storage.path)?;
         let (spool, recovery) = Spool::open(&storage, &station, &uplinks)?;
@@ -405,12 +412,19 @@ async fn drain(spool: &Spool, deadline: Instant, whole: Duration) {
     let until = until.min(deadline);
     while Instant::now() < until {
         match spool.stats().await {
-            Ok(stats) if stats.streams.values().all(|s| s.held == 0) => return,
+            Ok(stats) if delivered(&stats.streams) => return,
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(_) => return,
         }
     }
     info!("not everything could be delivered in time; it stays on disk for the next start");
+}
+
+/// Whether nothing waits for an uplink.
+fn delivered(streams: &BTreeMap<String, StreamAccount>) -> bool {
+    let waits =
+        |(name, account): (&String, &StreamAccount)| name != held::STREAM && account.held > 0;
+    !streams.iter().any(waits)
 }
 
 /// Tells systemd that the engine comes round; when it does not, says nothing, and is restarted.

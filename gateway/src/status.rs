@@ -99,6 +99,18 @@ async fn read(running: &Running) -> Status {
             .chain(clock_notice(progress.clock))
             .collect(),
         streams: stats.streams,
+        digest: console::DigestPage {
+            station: running.config.station.name.clone(),
+            today: running
+                .config
+                .station
+                .time_zone
+                .to_datetime(running.clock.now().wall)
+                .date(),
+            open: progress.open.len(),
+            overdue: progress.open.iter().filter(|alert| alert.overdue).count(),
+            rows: progress.days.to_vec(),
+        },
         uplinks: running
             .uplinks
             .iter()

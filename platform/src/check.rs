@@ -3,8 +3,8 @@
 use jsonschema::Validator;
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, Answer, ClockRecord, CloudEvent, EvidenceRef, Gap, SCHEMA_ALERT, SCHEMA_ANSWER,
-    SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY,
+    AlertData, Answer, ClockRecord, CloudEvent, Digest, EvidenceRef, Gap, SCHEMA_ALERT,
+    SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_DIGEST, SCHEMA_GAP, SCHEMA_TELEMETRY,
 };
 
 use crate::MAX_EVENT;
@@ -30,6 +30,7 @@ pub enum Body {
     },
     Gap(Gap),
     Clock(ClockRecord),
+    Digest(Digest),
     /// To a verdict or a command.
     Answer(Answer),
 }
@@ -40,7 +41,7 @@ impl Event {
         match &self.body {
             Body::Alert(alert) => &alert.data.evidence,
             Body::Answer(answer) => &answer.evidence,
-            Body::Telemetry { .. } | Body::Gap(_) | Body::Clock(_) => &[],
+            Body::Telemetry { .. } | Body::Gap(_) | Body::Clock(_) | Body::Digest(_) => &[],
         }
     }
 }
@@ -61,6 +62,7 @@ pub struct Checker {
     gap: Validator,
     clock: Validator,
     answer: Validator,
+    digest: Validator,
 }
 
 impl Checker {
@@ -90,6 +92,10 @@ impl Checker {
                 "answer.json",
                 include_str!("../../protocol/schema/answer.json"),
             )?,
+            digest: compile(
+                "digest.json",
+                include_str!("../../protocol/schema/digest.json"),
+            )?,
         })
     }
 
@@ -117,6 +123,7 @@ impl Checker {
             Some(SCHEMA_GAP) => &self.gap,
             Some(SCHEMA_CLOCK) => &self.clock,
             Some(SCHEMA_ANSWER) => &self.answer,
+            Some(SCHEMA_DIGEST) => &self.digest,
             other => return Err(unfit(id, format!("dataschema {other:?} is not known here"))),
         };
         if let Some(error) = schema.iter_errors(&value).next() {
@@ -137,6 +144,11 @@ impl Checker {
             ),
             Some(SCHEMA_CLOCK) => Body::Clock(
                 serde_json::from_slice::<CloudEvent<ClockRecord>>(bytes)
+                    .map_err(read)?
+                    .data,
+            ),
+            Some(SCHEMA_DIGEST) => Body::Digest(
+                serde_json::from_slice::<CloudEvent<Digest>>(bytes)
                     .map_err(read)?
                     .data,
             ),

@@ -46,10 +46,11 @@ const AGAIN: Duration = Duration::from_secs(30);
 const REQUESTS: usize = 10;
 
 /// What stations publish, under their prefixes.
-const TOPICS: [&str; 6] = [
+const TOPICS: [&str; 7] = [
     "alerts",
     "gaps",
     "answers",
+    "digest",
     "telemetry/+",
     "evidence/+",
     // Picture, offset of the piece, bytes of the whole.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use wangge_protocol::{AlertData, AlertState, CloudEvent, Gap, Receipt, Severity};
+use wangge_protocol::{AlertData, AlertState, CloudEvent, Counts, Digest, Receipt, Severity};
 
 use crate::check::{Body, Event};
 
@@ -110,7 +110,7 @@ impl Show {
                 },
             ),
             Body::Gap(gap) => self.line(
-                || gap_json(&event.id, gap),
+                || tagged("gap", &event.id, json!(gap)),
                 |_| {
                     Some(format!(
                         "缺失 gap: {} × {} ({})  {}",
@@ -126,6 +126,10 @@ impl Show {
                         clock.booted_at, clock.offset_ms, event.source
                     ))
                 },
+            ),
+            Body::Digest(digest) => self.line(
+                || tagged("digest", &event.id, json!(digest)),
+                |_| Some(digest_text(digest)),
             ),
         }
     }
@@ -178,13 +182,30 @@ fn alert_json(alert: &CloudEvent<AlertData>, paths: &[&Path]) -> Value {
     })
 }
 
-fn gap_json(id: &str, gap: &Gap) -> Value {
-    let mut value = json!(gap);
+fn tagged(event: &str, id: &str, mut value: Value) -> Value {
     if let Value::Object(map) = &mut value {
-        map.insert("event".to_owned(), "gap".into());
+        map.insert("event".to_owned(), event.into());
         map.insert("id".to_owned(), id.into());
     }
     value
+}
+
+fn digest_text(digest: &Digest) -> String {
+    let mut sum = Counts::default();
+    for row in &digest.rows {
+        sum.add(&row.counts);
+    }
+    format!(
+        "汇总 digest: {} {}..{}  新增 received {}  按期 in time {}  超期 late {}  升级 escalated {}  未结 open {}",
+        digest.station,
+        digest.from,
+        digest.to,
+        sum.received,
+        sum.in_time,
+        sum.late,
+        sum.escalated,
+        digest.open
+    )
 }
 
 fn alert_text(alert: &CloudEvent<AlertData>, paths: &[&Path], colour: bool) -> String {

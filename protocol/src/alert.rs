@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::{EventKind, Severity, VerdictStatus};
+use crate::{EventKind, Routing, Severity, VerdictStatus};
 #[cfg(feature = "schema")]
 use crate::{pattern, schema::ToString as _};
 
@@ -50,6 +50,8 @@ pub const TYPE_UPDATED: &str = "cn.wangge.alert.updated.v1";
 pub const TYPE_CLEARED: &str = "cn.wangge.alert.cleared.v1";
 /// A batch of forwarded readings.
 pub const TYPE_TELEMETRY: &str = "cn.wangge.telemetry.v1";
+/// What became of a station's alerts in some days, in figures.
+pub const TYPE_DIGEST: &str = "cn.wangge.digest.v1";
 /// Records that the gateway had to drop; never silently.
 pub const TYPE_GAP: &str = "cn.wangge.gap.v1";
 
@@ -57,6 +59,8 @@ pub const TYPE_GAP: &str = "cn.wangge.gap.v1";
 pub const SCHEMA_ALERT: &str = "urn:wangge:schema:alert:1";
 /// `dataschema` of telemetry.
 pub const SCHEMA_TELEMETRY: &str = "urn:wangge:schema:telemetry:1";
+/// `dataschema` of digests.
+pub const SCHEMA_DIGEST: &str = "urn:wangge:schema:digest:1";
 /// `dataschema` of gap records.
 pub const SCHEMA_GAP: &str = "urn:wangge:schema:gap:1";
 
@@ -162,6 +166,9 @@ pub struct AlertData {
     pub verdict: Option<VerdictStatus>,
     /// Pictures, each delivered under its hash before this message.
     pub evidence: Vec<EvidenceRef>,
+    /// Who has the alert, at stations whose uplinks have tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
 }
 
 /// The same sentence in two languages.
@@ -343,9 +350,16 @@ pub struct PlatformCodes {
     /// Name of the subclass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Condition for filing (立案条件), where the platform has several for a subclass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Where the report comes from (问题来源).
     pub source_name: String,
-    /// Coordinate reference system of `x` and `y`: `wgs84`, `gcj02` or `epsg3857`.
+    /// The platform's own id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// Coordinate reference system of `x` and `y`: `wgs84`, `gcj02`, `epsg3857`, or `grid` for
+    /// the city's own in metres.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::CRS)))]
     pub crs: String,
     /// Easting or longitude in `crs`.

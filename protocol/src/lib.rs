@@ -23,6 +23,8 @@ mod pattern;
 mod proof;
 #[cfg(feature = "alloc")]
 mod reading;
+#[cfg(feature = "alloc")]
+mod routing;
 #[cfg(feature = "schema")]
 mod schema;
 
@@ -37,5 +39,7 @@ pub use kind::{EventKind, Severity, UnknownKind};
 pub use proof::*;
 #[cfg(feature = "alloc")]
 pub use reading::DeviceReading;
+#[cfg(feature = "alloc")]
+pub use routing::*;
 #[cfg(feature = "schema")]
 pub use schema::schemas;

@@ -7,6 +7,8 @@ pub const UUID_V7: &str = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]
 /// RFC 3339 in UTC.
 pub const TIMESTAMP: &str =
     r"^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{1,9})?Z$";
+/// A day of the calendar.
+pub const DATE: &str = r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$";
 /// `/stations/<station id>`
 pub const STATION_SOURCE: &str = r"^/stations/.+$";
 /// The only content type of `data`.
@@ -18,7 +20,7 @@ pub const MODEL_HASH: &str = r"^[0-9a-f]{16}$";
 /// Unit grid: 6 division + 3 street + 3 community + 3 sequence.
 pub const UNIT_GRID: &str = r"^[0-9]{15}$";
 /// Coordinate systems that a platform profile may ask for.
-pub const CRS: &str = r"^(wgs84|gcj02|epsg3857)$";
+pub const CRS: &str = r"^(wgs84|gcj02|epsg3857|grid)$";
 /// Lanes whose records can be dropped.
 pub const GAP_CLASS: &str = r"^(alert|gap|telemetry|unknown)$";
 /// A message's id or a picture's hash.

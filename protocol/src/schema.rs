@@ -7,10 +7,10 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AlertData, Answer, ClockRecord, CloudEvent, Command, DeviceReading, Gap, Inbox, Receipt,
-    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, TYPE_ANSWER,
-    TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry,
-    Verdict, pattern,
+    AlertData, Answer, ClockRecord, CloudEvent, Command, DeviceReading, Digest, Gap, Inbox,
+    Receipt, SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_DIGEST, SCHEMA_GAP,
+    SCHEMA_TELEMETRY, Seal, TYPE_ANSWER, TYPE_CLEARED, TYPE_CLOCK, TYPE_DIGEST, TYPE_GAP,
+    TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Verdict, pattern,
 };
 
 /// File name under `protocol/schema/` and content of every schema.
@@ -61,6 +61,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "gap.json",
             envelope::<Gap>("Wangge gap record", SCHEMA_GAP, &[TYPE_GAP]),
+        ),
+        (
+            "digest.json",
+            envelope::<Digest>("Wangge digest", SCHEMA_DIGEST, &[TYPE_DIGEST]),
         ),
         (
             "receipt.json",

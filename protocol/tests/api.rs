@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 use wangge_protocol::{
-    AlertData, CloudEvent, DeviceReading, Gap, Receipt, Telemetry, Verdict, schemas,
+    AlertData, CloudEvent, DeviceReading, Digest, Gap, Receipt, Telemetry, Verdict, schemas,
 };
 
 fn folder() -> PathBuf {
@@ -61,6 +61,7 @@ fn documents_name_the_paths_and_topics_of_the_contract() {
     for topic in [
         "alerts",
         "gaps",
+        "digest",
         "answers",
         "receipts",
         "verdicts",
@@ -116,6 +117,7 @@ fn examples_keep_to_their_schema_and_to_their_type() {
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
             let kept = match &*schema {
                 "alert.json" => kept::<CloudEvent<AlertData>>(&example),
+                "digest.json" => kept::<CloudEvent<Digest>>(&example),
                 "gap.json" => kept::<CloudEvent<Gap>>(&example),
                 "telemetry.json" => kept::<CloudEvent<Telemetry<Value>>>(&example),
                 "receipt.json" => kept::<Receipt>(&example),

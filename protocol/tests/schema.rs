@@ -335,3 +335,50 @@ fn telemetry_gap_receipt_and_reading_are_checked() {
         ],
     );
 }
+
+#[test]
+fn routing_and_digest_are_checked() {
+    let routing = json!({
+        "tier": "street", "escalated_from": "community", "deadline": "2026-11-22T06:00:00Z"
+    });
+    refuses(
+        "alert.json",
+        with(alert(), "/data/routing", routing),
+        &[
+            ("/data/routing/tier", json!("county")),
+            ("/data/routing/tier", Value::Null),
+            ("/data/routing/escalated_from", json!("nobody")),
+            ("/data/routing/deadline", json!("soon")),
+        ],
+    );
+    let digest = json!({
+        "specversion": "1.0",
+        "id": "01936b2a-7c4e-7a10-8b1c-0123456789ab",
+        "source": "/stations/haitang",
+        "type": "cn.wangge.digest.v1",
+        "subject": "2026-11-21",
+        "time": "2026-11-22T00:00:00Z",
+        "datacontenttype": "application/json",
+        "dataschema": "urn:wangge:schema:digest:1",
+        "data": {
+            "station": "haitang", "from": "2026-11-21", "to": "2026-11-21", "part": 1, "parts": 1,
+            "open": 2, "rows": [{
+                "kind": "bin_overflow", "tier": "community",
+                "received": 5, "in_time": 3, "late": 1, "escalated": 1
+            }]
+        }
+    });
+    refuses(
+        "digest.json",
+        digest,
+        &[
+            ("/type", json!("cn.wangge.gap.v1")),
+            ("/data/from", json!("2026-11-21T00:00:00Z")),
+            ("/data/part", json!(0)),
+            ("/data/rows/0/kind", json!("aliens")),
+            ("/data/rows/0/tier", Value::Null),
+            ("/data/rows/0/received", json!(-1)),
+            ("/data/rows/0/late", Value::Null),
+        ],
+    );
+}

@@ -12,6 +12,7 @@ mod offline;
 mod random_kills;
 mod readme;
 mod stopping;
+mod tiers;
 mod verdicts;
 mod whole_station;
 mod words;

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
-use wangge_protocol::{AlertData, AlertState, SourceKind, Text};
+use wangge_protocol::{AlertData, AlertState, EvidenceRef, SourceKind, Text, Tier};
 
 use super::{
     AlertError, Outbound, REOPEN, Restored, UPDATES_PER_MINUTE,
@@ -308,6 +308,31 @@ impl Ledger {
         self.alerts.retain(|_, alerts| !alerts.is_empty());
     }
 
+    /// The message that brings an open alert, with these pictures, from one tier to another;
+    /// `late` says whether because its deadline passed. `None` if it is not open.
+    pub fn escalate(
+        &mut self,
+        alert_id: &str,
+        (from, to): (Tier, Tier),
+        late: bool,
+        evidence: Vec<EvidenceRef>,
+        now: Now,
+    ) -> Option<Outbound> {
+        let alerts = self.alerts.values_mut().flatten();
+        let mut open =
+            alerts.filter(|alert| matches!(alert.phase, Phase::Open | Phase::Ending { .. }));
+        let alert = open.find(|alert| alert.data.alert_id == alert_id)?;
+        // What waits to be told stays waiting: it may have newer pictures.
+        let waiting = alert.waiting.take();
+        let told = alert.told;
+        alert.data.evidence = evidence;
+        let cause = Cause::Escalated { from, to, late };
+        let outbound = self.desk.message(alert, AlertState::Updated, cause, now);
+        alert.waiting = waiting;
+        alert.told = told;
+        Some(outbound)
+    }
+
     /// (subject, rule) of every alert whose condition holds, whatever the platform decided.
     pub fn open(&self) -> impl Iterator<Item = (Arc<str>, String)> {
         let over = |alert: &&Alert| match alert.phase {
@@ -467,9 +492,12 @@ impl Desk {
             measurement: None,
             sighting: None,
             place: subject.place.clone(),
-            platform: self.platform.codes(finding.kind, subject, &mut series),
+            platform: self
+                .platform
+                .codes(finding.kind, finding.severity, subject, &mut series),
             verdict: None,
             evidence: Vec::new(),
+            routing: None,
         };
         let mut alert = Alert {
             data,
@@ -569,7 +597,7 @@ impl Desk {
 }
 
 /// A UUIDv7 of that moment; before 1970 of its first millisecond.
-fn uuid(wall: Timestamp) -> String {
+pub(super) fn uuid(wall: Timestamp) -> String {
     let seconds = u64::try_from(wall.as_second()).unwrap_or(0);
     let nanos = u32::try_from(wall.subsec_nanosecond()).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos)).to_string()

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use wangge_protocol::{
-    AlertData, AlertState, CloudEvent, SCHEMA_ALERT, TYPE_CLEARED, TYPE_RAISED, TYPE_UPDATED,
+    AlertData, AlertState, CloudEvent, Digest, Routing, SCHEMA_ALERT, SCHEMA_DIGEST, TYPE_CLEARED,
+    TYPE_DIGEST, TYPE_RAISED, TYPE_UPDATED,
 };
 
 use crate::{proof::SEAL_ROOM, spool::MAX_BODY};
@@ -12,6 +13,9 @@ pub const MAX_EVIDENCE: usize = 4;
 
 /// Longest message, bytes: what is sealed for an uplink must still fit a record.
 const MAX_MESSAGE: usize = MAX_BODY - SEAL_ROOM;
+
+/// Bytes that are left for [`with_routing`].
+const ROUTING: usize = 128;
 
 /// What may be how long, bytes as JSON.
 struct Budget {
@@ -72,7 +76,7 @@ pub(super) fn encode(event_id: &str, made: Timestamp, data: &mut AlertData) -> V
     for budget in BUDGETS {
         budget.apply(data);
         body = write(event_id, made, data);
-        if body.len() <= MAX_MESSAGE {
+        if body.len() + ROUTING <= MAX_MESSAGE {
             break;
         }
     }
@@ -105,6 +109,31 @@ fn shorten(data: &mut AlertData) {
             *time = format!("{at:.3}");
         }
     }
+}
+
+/// The same message with what is known of its routing.
+pub fn with_routing(body: &[u8], routing: Routing) -> Option<Vec<u8>> {
+    let mut event: CloudEvent<AlertData> = serde_json::from_slice(body).ok()?;
+    event.data.routing = Some(routing);
+    serde_json::to_vec(&event).ok()
+}
+
+/// A digest as a message: its id and its bytes.
+pub fn digest_message(digest: Digest, made: Timestamp) -> (String, Vec<u8>) {
+    let id = super::ledger::uuid(made);
+    let event = CloudEvent {
+        specversion: "1.0".into(),
+        id: id.clone(),
+        source: format!("/stations/{}", digest.station),
+        event_type: TYPE_DIGEST.into(),
+        subject: digest.to.clone(),
+        time: made.to_string(),
+        datacontenttype: "application/json".into(),
+        dataschema: SCHEMA_DIGEST.into(),
+        data: digest,
+    };
+    // Strings and numbers: this cannot fail.
+    (id, serde_json::to_vec(&event).unwrap_or_default())
 }
 
 fn write(event_id: &str, made: Timestamp, data: &AlertData) -> Vec<u8> {

@@ -33,7 +33,7 @@ use wangge_protocol::{AlertState, EventKind, EvidenceRef, Severity, SourceKind, 
 use crate::config::code::TemplateError;
 
 pub use ledger::Ledger;
-pub use message::MAX_EVIDENCE;
+pub use message::{MAX_EVIDENCE, digest_message, with_routing};
 pub use verdict::Silenced;
 
 /// A condition that begins again within this time of its end belongs to the same alert.

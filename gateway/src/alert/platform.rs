@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use wangge_protocol::{EventKind, PlatformCodes};
+use wangge_protocol::{EventKind, PlatformCodes, Severity};
 
 use super::directory::Listed;
 use crate::{
     config::{
-        Crs, Profile,
+        Profile,
         code::{CodeTemplate, TemplateError},
     },
     geo,
@@ -48,17 +48,16 @@ impl Platform {
     pub(super) fn codes(
         &mut self,
         kind: EventKind,
+        severity: Severity,
         subject: Listed<'_>,
         series: &mut BTreeMap<String, u64>,
     ) -> PlatformCodes {
         let entry = self.profile.codes.get(&kind);
         let code = entry.and_then(|code| {
-            self.template.code(
-                &subject.place.unit_grid,
-                &code.class,
-                &code.subclass,
-                |series| self.last.get(series).copied(),
-            )
+            self.template
+                .code(&subject.place.unit_grid, code.words(), |series| {
+                    self.last.get(series).copied()
+                })
         });
         let mut codes = PlatformCodes {
             profile: self.profile.id.clone(),
@@ -66,7 +65,12 @@ impl Platform {
             class: entry.map(|code| code.class.clone()),
             subclass: entry.map(|code| code.subclass.clone()),
             name: entry.map(|code| code.name.clone()),
+            condition: self
+                .profile
+                .condition(kind, severity)
+                .map(|condition| condition.name.clone()),
             source_name: String::new(),
+            source_id: None,
             crs: String::new(),
             x: 0.0,
             y: 0.0,
@@ -81,14 +85,11 @@ impl Platform {
 
     /// Source and coordinates as they are configured now; codes stay as they were given.
     pub(super) fn locate(&self, codes: &mut PlatformCodes, subject: Listed<'_>) {
-        let source = self.profile.sources.get(&subject.source);
-        codes.source_name = source.cloned().unwrap_or_default();
-        codes.crs = match self.profile.crs {
-            Crs::Wgs84 => "wgs84",
-            Crs::Gcj02 => "gcj02",
-            Crs::Epsg3857 => "epsg3857",
+        if let Some(source) = self.profile.sources.get(&subject.source) {
+            codes.source_name = source.name.clone();
+            codes.source_id = source.id.clone();
         }
-        .into();
+        codes.crs = self.profile.crs.slug().into();
         (codes.x, codes.y) =
             geo::from_wgs84(subject.place.lon, subject.place.lat, self.profile.crs);
     }

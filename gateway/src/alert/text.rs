@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wangge_protocol::{
-    AlertMeasurement, AlertSighting, AlertState, EventKind, Overrun, SourceKind, Text,
+    AlertMeasurement, AlertSighting, AlertState, EventKind, Overrun, SourceKind, Text, Tier,
     VerdictStatus,
 };
 
@@ -23,6 +23,9 @@ pub(super) enum Cause<'a> {
     Judged(VerdictStatus),
     /// It holds although the platform was done with it.
     Reopened(VerdictStatus),
+    /// It goes on to another tier, because the one that had it let the deadline pass, or is no
+    /// longer served.
+    Escalated { from: Tier, to: Tier, late: bool },
 }
 
 /// "海棠路12号“3号垃圾箱”垃圾箱满溢:满溢度93%,限值90%。" and
@@ -63,6 +66,26 @@ pub(super) fn compose(
             "{}{en_state} at {name} ({where_}){}.",
             name_en(kind),
             clause(detail.en.trim_end_matches('.'), ": ")
+        ),
+    }
+}
+
+fn escalated(from: Tier, to: Tier, late: bool) -> Text {
+    let (from_zh, to_zh) = (from.name_zh(), to.name_zh());
+    let name = |tier| match tier {
+        Tier::Community => "the community",
+        Tier::Street => "the street office",
+        Tier::City => "the city",
+    };
+    let (from, to) = (name(from), name(to));
+    match late {
+        true => text(
+            format!("{from_zh}逾期未处置,转{to_zh}"),
+            format!("not settled by {from} in time, now with {to}"),
+        ),
+        false => text(
+            format!("{from_zh}不再受理,转{to_zh}"),
+            format!("{from} no longer takes alerts, now with {to}"),
         ),
     }
 }
@@ -142,6 +165,7 @@ fn detail(state: AlertState, cause: Cause<'_>) -> Text {
                 format!("{}, but it is still there", before.en),
             );
         }
+        Cause::Escalated { from, to, late } => return escalated(from, to, late),
     };
     let over = state == AlertState::Cleared;
     if let Some(measurement) = &finding.measurement {

@@ -4,7 +4,9 @@ mod audit;
 mod calendar;
 mod check;
 mod conformance;
+mod digest;
 mod ground;
+mod profile;
 mod replay;
 mod run;
 mod seal;
@@ -181,6 +183,22 @@ enum Command {
     /// keys. Names the first broken link.
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::Verified),
+    /// What became of the alerts of the last days, by kind and tier.
+    ///
+    /// Asks the running gateway, which keeps the figures of two months.
+    #[command(after_help = EXIT_CODES)]
+    Digest {
+        #[command(flatten)]
+        file: File,
+        /// First day, e.g. 2026-11-20; a week back when left out.
+        #[arg(long, value_name = "DATE")]
+        since: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: digest::Format,
+    },
+    /// Look at a platform profile: the receiving platform's words and requests.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Compare what is only tried with what alerts.
     #[command(subcommand)]
     Shadow(ShadowCommand),
@@ -313,6 +331,35 @@ enum AuditCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Say everything that is wrong with a profile, with lines.
+    ///
+    /// Its requests are tried on sample alerts of every kind.
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// The profile's file, or the name of one that ships with the gateway.
+        profile: PathBuf,
+    },
+    /// Show what a profile's `[push]` would send for a sample alert.
+    ///
+    /// For example: wangge profile render our-city.toml --kind illegal_dumping
+    #[command(after_help = EXIT_CODES)]
+    Render {
+        /// The profile's file, or the name of one that ships with the gateway.
+        profile: PathBuf,
+        /// Kind of the sample alert, e.g. illegal_dumping.
+        #[arg(long)]
+        kind: String,
+        /// What the sample says.
+        #[arg(long, value_enum, default_value = "raised")]
+        state: profile::State,
+        /// The platform's address, to see whole URLs.
+        #[arg(long, default_value = "https://platform.example")]
+        url: String,
+    },
+}
+
 #[derive(Debug, Args)]
 struct Storage {
     /// The storage directory, instead of a station's file.
@@ -381,6 +428,18 @@ impl Cli {
             Command::Unseal { key, picture, out } => seal::unseal(&key, &picture, out.as_deref()),
             Command::Identity { file, json, pem } => verify::identity(&file.config, json, pem),
             Command::Verify(args) => verify::verify(&args),
+            Command::Digest {
+                file,
+                since,
+                format,
+            } => digest::digest(&file.config, since.as_deref(), format),
+            Command::Profile(ProfileCommand::Check { profile }) => profile::check(&profile),
+            Command::Profile(ProfileCommand::Render {
+                profile,
+                kind,
+                state,
+                url,
+            }) => profile::render(&profile, &kind, state, &url),
             Command::Shadow(ShadowCommand::Report { file, days, json }) => {
                 shadow::report(&file.config, days, json)
             }

@@ -50,10 +50,11 @@ pub(super) fn ask(file: Option<&Path>, url: Option<&str>) -> Result<(String, Sta
             return Err(USAGE);
         }
     };
-    let answer = fetch(address).and_then(|body| match serde_json::from_str::<Status>(&body) {
-        Ok(status) => Ok((body, status)),
-        Err(error) => Err(format!("what answers is no Wangge gateway ({error})")),
-    });
+    let answer =
+        fetch(address, "/status").and_then(|body| match serde_json::from_str::<Status>(&body) {
+            Ok(status) => Ok((body, status)),
+            Err(error) => Err(format!("what answers is no Wangge gateway ({error})")),
+        });
     answer.map_err(|reason| {
         complain(&format!(
             "no gateway at {address}: {reason}; does `wangge run` run?"
@@ -79,12 +80,12 @@ fn address(url: &str) -> Result<SocketAddr, String> {
 }
 
 /// One request; HTTP/1.0, so the answer is plain and ends with the connection.
-fn fetch(address: SocketAddr) -> Result<String, String> {
+pub(super) fn fetch(address: SocketAddr, path: &str) -> Result<String, String> {
     let text = |e: std::io::Error| e.to_string();
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(text)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(text)?;
     stream.set_write_timeout(Some(TIMEOUT)).map_err(text)?;
-    let request = format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(text)?;
     let mut answer = Vec::new();
     stream.take(MOST).read_to_end(&mut answer).map_err(text)?;

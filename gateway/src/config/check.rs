@@ -81,10 +81,10 @@ pub(super) fn config(
         station: &station,
         days: &calendars.days,
     };
-    let uplinks = uplink::uplinks(&mut cx, raw, local, &streams);
+    let profile = station::platform(&mut cx, raw.platform.as_ref()).map(Arc::new);
+    let uplinks = uplink::uplinks(&mut cx, raw, local, &streams, profile.as_ref());
     let verdicts = commands::verdicts(&mut cx, raw.verdicts.as_ref());
     let commands = commands::commands(&mut cx, raw.commands.as_ref());
-    let profile = station::platform(&mut cx, raw.platform.as_ref());
     let console = station::console(&mut cx, raw.console.as_ref(), listener.as_ref());
     let stop_deadline = station::stop(&mut cx, raw.stop.as_ref());
     Some(Config {
@@ -104,7 +104,7 @@ pub(super) fn config(
         uplinks,
         verdicts,
         commands,
-        profile: Arc::new(profile?),
+        profile: profile?,
         console,
         stop_deadline,
         hash: document.hash(),

@@ -17,6 +17,8 @@ enum Part {
     /// The first six digits of the unit grid (GB/T 2260).
     Division,
     Class,
+    /// 中类, between class and subclass.
+    Middle,
     Subclass,
     Sequence(usize),
 }
@@ -31,7 +33,7 @@ pub enum TemplateError {
     Brace,
     /// A name that means nothing.
     #[error(
-        "event_code: {{{0}}} is unknown; use division, class, subclass or sequence:N (N from 1 to 9)"
+        "event_code: {{{0}}} is unknown; use division, class, middle, subclass or sequence:N (N from 1 to 9)"
     )]
     Unknown(String),
     /// Two sequence numbers.
@@ -65,6 +67,7 @@ impl CodeTemplate {
             parts.push(match name {
                 "division" => Part::Division,
                 "class" => Part::Class,
+                "middle" => Part::Middle,
                 "subclass" => Part::Subclass,
                 _ => name
                     .strip_prefix("sequence:")
@@ -85,13 +88,17 @@ impl CodeTemplate {
         Ok(CodeTemplate { parts })
     }
 
+    /// Whether it has a 中类 in it.
+    pub fn has_middle(&self) -> bool {
+        self.parts.contains(&Part::Middle)
+    }
+
     /// The code of one event; `last` gives the number that a series used last. After all
     /// digits are nines the series starts again at 1. `None` if the template is empty.
     pub fn code(
         &self,
         unit_grid: &str,
-        class: &str,
-        subclass: &str,
+        [class, middle, subclass]: [&str; 3],
         last: impl Fn(&str) -> Option<u64>,
     ) -> Option<Code> {
         if self.parts.is_empty() {
@@ -104,6 +111,7 @@ impl CodeTemplate {
                     Part::Literal(text) => text.clone(),
                     Part::Division => unit_grid.chars().take(6).collect(),
                     Part::Class => class.into(),
+                    Part::Middle => middle.into(),
                     Part::Subclass => subclass.into(),
                     Part::Sequence(width) => {
                         sequence.map_or(String::new(), |n| format!("{n:0width$}"))
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn templates_make_codes() {
         let classic = CodeTemplate::parse("{division}{class}{subclass}").unwrap();
-        let code = classic.code(GRID, "01", "02", |_| None).unwrap();
+        let code = classic.code(GRID, ["01", "", "02"], |_| None).unwrap();
         assert_eq!(code.text, "5301020102");
         assert_eq!(code.series, None);
         let newer = CodeTemplate::parse("{division}{class}-{subclass}{sequence:5}").unwrap();
@@ -155,7 +163,7 @@ mod tests {
             (Some(u64::MAX - 1), "53010201-08000001", 1),
         ] {
             let code = newer
-                .code(GRID, "01", "080", |series| {
+                .code(GRID, ["01", "", "080"], |series| {
                     assert_eq!(series, "53010201-080");
                     last
                 })
@@ -163,8 +171,30 @@ mod tests {
             assert_eq!(code.text, text);
             assert_eq!(code.series, Some(("53010201-080".into(), number)));
         }
+        // The shapes that deployed platforms have: 16 = 6+2+2+6, 16 = 6+2+3+5, 18 = 6+2+2+2+6.
+        for (template, words, text) in [
+            (
+                "{division}{class}{subclass}{sequence:6}",
+                ["01", "", "02"],
+                "5301020102000007",
+            ),
+            (
+                "{division}{class}{subclass}{sequence:5}",
+                ["01", "", "080"],
+                "5301020108000007",
+            ),
+            (
+                "{division}{class}{middle}{subclass}{sequence:6}",
+                ["01", "03", "02"],
+                "530102010302000007",
+            ),
+        ] {
+            let template = CodeTemplate::parse(template).unwrap();
+            let code = template.code(GRID, words, |_| Some(6)).unwrap();
+            assert_eq!(code.text, text);
+        }
         let none = CodeTemplate::parse("").unwrap();
-        assert_eq!(none.code(GRID, "01", "02", |_| None), None);
+        assert_eq!(none.code(GRID, ["01", "", "02"], |_| None), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod units;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use wangge_protocol::{EventKind, Severity, SourceKind};
+use wangge_protocol::{EventKind, Severity, SourceKind, Tier};
 
 use crate::{
     calendar::Calendar,
@@ -36,6 +36,7 @@ pub use commands::{CommandKey, Commands, Verdicts};
 pub use faults::{Fault, Faults, Level};
 pub use line::Line;
 pub use load::{Inspection, console_address, inspect, load, parse, sample, schema};
+pub use platform::{Crs, EventCode, FilingCondition, Profile, PushTarget, ReportSource, Working};
 pub use storage::Quota;
 
 /// A whole station, valid.
@@ -591,6 +592,8 @@ pub struct Uplink {
     pub alerts: bool,
     /// Whether verdicts and commands are taken from there.
     pub verdicts: bool,
+    /// Who is at the other end; none gets the alerts of all tiers.
+    pub tiers: Vec<Tier>,
     /// Names of streams it carries.
     pub streams: Vec<Arc<str>>,
     pub line: Line,
@@ -605,6 +608,8 @@ pub enum UplinkLink {
         tls: Tls,
         token: Option<String>,
     },
+    /// A platform's own case interface, as a profile describes it.
+    Push(Box<PushTarget>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -613,30 +618,4 @@ pub enum Border {
     Receipt,
     /// The broker's PUBACK: only where the broker is durable and known to say no when it drops.
     Broker,
-}
-
-/// Receiving platform's words; `protocol/profiles/*.toml`, read by [`platform::parse`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    pub id: String,
-    /// 问题来源 by how the subject speaks to us; has every [`SourceKind`].
-    pub sources: BTreeMap<SourceKind, String>,
-    pub crs: Crs,
-    /// e.g. `{division}{class}{subclass}`; empty where the platform makes its own codes.
-    pub event_code: String,
-    pub codes: BTreeMap<EventKind, EventCode>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crs {
-    Wgs84,
-    Gcj02,
-    Epsg3857,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventCode {
-    pub class: String,
-    pub subclass: String,
-    pub name: String,
 }

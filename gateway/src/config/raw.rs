@@ -511,13 +511,21 @@ pub struct RawUplink {
     /// `mqtts://host:8883`, `mqtt://host:1883` or `https://host/path`.
     #[schemars(required, example = &"https://platform.example/wangge")]
     pub url: Option<String>,
+    /// `push` for a platform's own case interface, as `[push]` of its profile describes it; when
+    /// left out, a receiver of our messages.
+    #[serde(rename = "type")]
+    pub kind: Option<RawUplinkType>,
+    /// `push`: a platform profile that ships with the gateway; the station's own when left out.
+    pub profile: Option<String>,
+    /// `push`: a platform profile file instead.
+    pub profile_file: Option<String>,
     /// MQTT: start of all topics; `wangge/v1/STATION` when left out.
     pub topic_prefix: Option<String>,
-    /// MQTT: user name.
+    /// MQTT and `push`: user name.
     pub username: Option<String>,
-    /// MQTT: password, for trials only; prefer `password_file`.
+    /// MQTT and `push`: password, for trials only; prefer `password_file`.
     pub password: Option<String>,
-    /// MQTT: file with the password, readable by the gateway alone.
+    /// MQTT and `push`: file with the password, readable by the gateway alone.
     pub password_file: Option<String>,
     /// HTTPS: file with the bearer token, readable by the gateway alone.
     pub token_file: Option<String>,
@@ -536,6 +544,11 @@ pub struct RawUplink {
     pub alerts: Option<bool>,
     /// Whether verdicts on alerts and commands are taken from there; as `alerts` when left out.
     pub verdicts: Option<bool>,
+    /// Who is at the other end: `community`, `street`, `city`, or several of them. An uplink with
+    /// a tier gets the alerts that the platform profile's `[routing]` sends there; one without
+    /// gets all.
+    #[schemars(example = &"street")]
+    pub tier: Option<RawTiers>,
     /// Streams that go this way.
     #[serde(default)]
     #[schemars(example = ["bins"])]
@@ -571,6 +584,37 @@ pub enum RawPictures {
     ThumbnailFirst,
     /// A small one before the alert, the picture itself if the platform asks for it.
     ThumbnailOnly,
+}
+
+/// What is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawUplinkType {
+    /// A receiver of our messages, which answers with receipts.
+    Receiver,
+    /// A platform's own case interface.
+    Push,
+}
+
+/// One tier or several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum RawTiers {
+    One(RawTier),
+    Many(Vec<RawTier>),
+}
+
+/// Who deals with alerts.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawTier {
+    /// The station's own community: also gets what is kept at the station.
+    Community,
+    /// The street office (街道).
+    Street,
+    /// The city, or its district.
+    City,
 }
 
 /// What counts as delivered.

@@ -89,12 +89,15 @@ impl Maker {
                 class: None,
                 subclass: None,
                 name: None,
+                condition: None,
                 source_name: "一致性测试".to_owned(),
+                source_id: None,
                 crs: "wgs84".to_owned(),
                 x: 116.391_27,
                 y: 39.907_2,
             },
             evidence: evidence.to_vec(),
+            routing: None,
         };
         self.event(event_type, SCHEMA_ALERT, alert_id, data)
     }

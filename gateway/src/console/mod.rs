@@ -30,8 +30,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
-    AlertTotal, BudgetStatus, CameraStatus, OpenAlert, SourceStatus, StationStatus, Status,
-    StorageStatus, UplinkStatus, VisionStatus,
+    AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, SourceStatus, StationStatus,
+    Status, StorageStatus, UplinkStatus, VisionStatus,
 };
 pub use verdicts::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus};
 
@@ -110,6 +110,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
 fn router(status: StatusSource) -> Router {
     Router::new()
         .route("/status", get(status_page))
+        .route("/digest", get(digest_page))
         .route("/metrics", get(metrics_page))
         .layer(middleware::from_fn(own_name_only))
         .with_state(status)
@@ -141,6 +142,13 @@ async fn ask(source: &StatusSource) -> Result<Status, (StatusCode, &'static str)
 async fn status_page(State(source): State<StatusSource>) -> Response {
     match ask(&source).await {
         Ok(status) => Json(status).into_response(),
+        Err(busy) => busy.into_response(),
+    }
+}
+
+async fn digest_page(State(source): State<StatusSource>) -> Response {
+    match ask(&source).await {
+        Ok(status) => Json(status.digest).into_response(),
         Err(busy) => busy.into_response(),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use wangge_protocol::{EventKind, Severity, SourceKind};
+use wangge_protocol::{EventKind, Severity, SourceKind, Tier};
 
 use super::VerdictsStatus;
 use crate::{
     counters::{SourceCounters, UplinkCounters},
+    routing::DayRow,
     spool::{ClassUse, StreamAccount},
 };
 
@@ -39,6 +41,22 @@ pub struct Status {
     pub alerts: Vec<OpenAlert>,
     /// Alert messages made since the start.
     pub totals: Vec<AlertTotal>,
+    /// Figures of the days, which have a page of their own.
+    #[serde(skip)]
+    pub digest: DigestPage,
+}
+
+/// Figures of every day that is kept, as `GET /digest` tells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestPage {
+    pub station: String,
+    /// Local date of the station.
+    pub today: Date,
+    /// Alerts that have not ended.
+    pub open: usize,
+    /// Of those, past their deadline at the last tier.
+    pub overdue: usize,
+    pub rows: Vec<DayRow>,
 }
 
 /// What became of alerts of one kind and source since the start.
@@ -233,4 +251,13 @@ pub struct OpenAlert {
     pub severity: Severity,
     /// RFC 3339.
     pub since: String,
+    /// Who has it, at a station with tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// Without a verdict until then it goes on to the next tier, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// Past its deadline, and there is no tier above.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
 }

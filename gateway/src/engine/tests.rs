@@ -47,10 +47,11 @@ impl Station {
             border: Border::Receipt,
             alerts: true,
             verdicts: true,
+            tiers: Vec::new(),
             streams: Vec::new(),
             line: config::Line::default(),
         }];
-        let names = ["city".into()];
+        let names = ["city".into(), routing::held::LANE.into()];
         let (spool, _) = Spool::open(&config.storage, &config.station.id, &names).unwrap();
         Station {
             config,
@@ -76,7 +77,7 @@ impl Station {
         let engine = Engine::new(
             &self.config,
             rules,
-            ledger,
+            (ledger, Router::restore(&self.config, &state).0),
             self.notary().await,
             self.spool.clone(),
             clock,
@@ -119,6 +120,30 @@ impl Station {
     }
 
     /// With the key and the chain as they are on disk.
+    /// From a start to a stop after the clock was looked at, without any reading.
+    async fn come_round(&self) {
+        let clock = Clock::start();
+        let state = self.spool.state().await.unwrap();
+        let ledger = Ledger::restore(&self.config, &state, clock.now()).unwrap();
+        let zone = self.config.station.time_zone.clone();
+        let open: Vec<_> = ledger.open().collect();
+        let rules = rules::Engine::new(&self.config.devices, &[], zone, &open, clock.now());
+        let mut engine = Engine::new(
+            &self.config,
+            rules,
+            (ledger, Router::restore(&self.config, &state).0),
+            self.notary().await,
+            self.spool.clone(),
+            clock,
+            self.progress.clone(),
+        );
+        engine.held.load(&engine.spool).await.unwrap();
+        engine.look_at_clock();
+        engine.restored();
+        engine.tick();
+        engine.commit().await;
+    }
+
     async fn notary(&self) -> Notary {
         let (identity, _) = proof::Identity::open(&self.config.storage.path).unwrap();
         let state = self.spool.state().await.unwrap();
@@ -191,7 +216,7 @@ async fn what_the_spool_does_not_take_is_not_acknowledged() {
     let mut engine = Engine::new(
         &station.config,
         rules,
-        ledger,
+        (ledger, Router::restore(&station.config, &[]).0),
         Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
@@ -232,7 +257,7 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
     let mut engine = Engine::new(
         &station.config,
         rules,
-        ledger,
+        (ledger, Router::restore(&station.config, &[]).0),
         Notary::restore(&station.config, None, &[]),
         station.spool.clone(),
         clock,
@@ -248,5 +273,151 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].evidence, [kept]);
     assert_eq!(station.progress.lock().unwrap().unforwardable, 1);
-    assert_eq!(station.spool.state().await.unwrap().len(), 1);
+    let state = station.spool.state().await.unwrap();
+    let alerts = state.iter().filter(|(key, _)| key.starts_with(b"alert/"));
+    assert_eq!(alerts.count(), 1);
+}
+
+/// At a station whose one uplink is the street's.
+#[tokio::test]
+async fn what_the_community_does_not_settle_goes_up_with_its_pictures() {
+    use wangge_protocol::{Routing, Tier};
+    let dir = TempDir::new().unwrap();
+    let mut station = Station::open(&dir);
+    station.config.uplinks[0].tiers = vec![Tier::Street];
+    let clock = Clock::start();
+    let mut ledger = Ledger::restore(&station.config, &[], clock.now()).unwrap();
+    let picture = station
+        .spool
+        .evidence()
+        .put(b"before", "image/jpeg", "scene", clock.now().wall)
+        .unwrap();
+    let finding = Finding {
+        subject: "bin-1".into(),
+        rule: "overflow".to_owned(),
+        kind: EventKind::BinOverflow,
+        severity: wangge_protocol::Severity::Minor,
+        what: Transition::Began,
+        at: clock.now().wall,
+        measurement: None,
+        sighting: None,
+        evidence: vec![picture.clone()],
+        reason: None,
+    };
+    let outbound = ledger.apply(finding, clock.now()).unwrap();
+    let zone = station.config.station.time_zone.clone();
+    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
+    let mut engine = Engine::new(
+        &station.config,
+        rules,
+        (ledger, Router::restore(&station.config, &[]).0),
+        Notary::restore(&station.config, None, &[]),
+        station.spool.clone(),
+        clock,
+        station.progress.clone(),
+    );
+    engine.outbound(outbound);
+    engine.commit().await;
+    let held = Lane {
+        uplink: 1,
+        class: Class::Alert,
+    };
+    assert_eq!(station.messages().await, [], "kept here");
+    let copies = station.spool.peek(held, None, 9).await.unwrap();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(copies[0].record.evidence, [picture.clone()]);
+
+    // Its deadline passes while the station is off.
+    let mut state = station.spool.state().await.unwrap();
+    let route = state.iter_mut().find(|(key, _)| key.starts_with(b"route/"));
+    let (key, value) = route.unwrap().clone();
+    let mut entry: serde_json::Value = serde_json::from_slice(&value).unwrap();
+    entry["deadline"] = "2026-01-01T00:00:00Z".into();
+    let batch = Batch {
+        records: Vec::new(),
+        state: vec![(key, Some(serde_json::to_vec(&entry).unwrap()))],
+    };
+    station.spool.append(batch).await.unwrap();
+    station.come_round().await;
+
+    let messages = station.messages().await;
+    let [message] = &messages[..] else {
+        panic!("one message: {messages:?}");
+    };
+    assert_eq!(message.state, AlertState::Updated);
+    assert_eq!(message.evidence, [picture]);
+    let routing = message.routing.clone().unwrap();
+    assert_eq!(routing.escalated_from, Some(Tier::Community));
+    assert!(matches!(
+        routing,
+        Routing {
+            tier: Tier::Street,
+            deadline: Some(_),
+            ..
+        }
+    ));
+    assert!(
+        message.text.zh.contains("社区逾期未处置,转街道"),
+        "{}",
+        message.text.zh
+    );
+    let copies = station.spool.peek(held, None, 9).await.unwrap();
+    assert_eq!(copies.len(), 0, "nobody is above the street");
+    let open = station.progress.lock().unwrap().open.clone();
+    assert_eq!(open[0].tier, Some(Tier::Street));
+    // And only once.
+    station.come_round().await;
+    assert_eq!(station.messages().await.len(), 1);
+}
+
+#[tokio::test]
+async fn copies_are_limited_and_found_again() {
+    use crate::routing::held;
+    let dir = TempDir::new().unwrap();
+    let station = Station::open(&dir);
+    let mut held = Held::new(1);
+    let message = |n: usize| Outbound {
+        event_id: format!("message {n}"),
+        alert_id: format!("alert {n}"),
+        kind: EventKind::BinOverflow,
+        source: SourceKind::Mqtt,
+        state: AlertState::Raised,
+        severity: wangge_protocol::Severity::Minor,
+        text: Text {
+            zh: String::new(),
+            en: String::new(),
+        },
+        evidence: Vec::new(),
+        body: serde_json::to_vec(&serde_json::json!({
+            "specversion": "1.0", "id": "x", "source": "x", "type": "x", "time": "x",
+            "subject": format!("alert {n}"), "datacontenttype": "x", "dataschema": "x",
+            "data": {"deep": [1]},
+        }))
+        .unwrap(),
+        state_change: (Vec::new(), None),
+    };
+    let copies: Vec<_> = (0..held::MOST + 1)
+        .map(|n| held.copy(&message(n)))
+        .collect();
+    let batch = Batch {
+        records: copies.clone(),
+        state: Vec::new(),
+    };
+    let seqs = station.spool.append(batch).await.unwrap();
+    held.appended(&copies, &seqs);
+    held.release(&station.spool, |_| true).await.unwrap();
+    let stats = station.spool.stats().await.unwrap();
+    let account = stats.streams[held::STREAM];
+    assert_eq!(
+        (account.held, account.receipted),
+        (held::MOST as u64, 1),
+        "the oldest made way"
+    );
+    let mut held = Held::new(1);
+    held.load(&station.spool).await.unwrap();
+    held.release(&station.spool, |alert| alert == "alert 7")
+        .await
+        .unwrap();
+    let stats = station.spool.stats().await.unwrap();
+    assert_eq!(stats.streams[held::STREAM].held, 1);
 }

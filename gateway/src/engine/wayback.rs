@@ -243,6 +243,7 @@ impl Engine {
             *way.by_status.entry(status).or_default() += 1;
         }
         let now = self.clock.now();
+        self.router.verdict(alert_id, status, now);
         if let Some(outbound) = self.ledger.judge(device, alert_id, status, now) {
             self.outbound(outbound);
         }
@@ -402,6 +403,7 @@ impl Engine {
         let ended = ended.map_err(|fault| fault.to_string())?;
         let open: Vec<_> = self.ledger.open().collect();
         self.rules.reconfigure(config, &open, now);
+        self.router.reconfigure(config);
         if let Some(way) = &mut self.way {
             way.clerk.reconfigure(&config.commands);
         }

@@ -24,6 +24,7 @@ fn config(streams: Vec<config::Stream>, uplinks: &[&[&str]]) -> config::Config {
             border: Border::Receipt,
             alerts: true,
             verdicts: true,
+            tiers: Vec::new(),
             streams: carried.iter().map(|&s| s.into()).collect(),
             line: config::Line::default(),
         })

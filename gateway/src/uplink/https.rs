@@ -28,15 +28,15 @@ use crate::{config::Tls, tls};
 pub const CONCURRENT: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a reply, beyond the time that the body takes at [`SLOWEST_LINK`].
-const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes a second that a link must carry.
-const SLOWEST_LINK: u64 = 4_096;
+pub(super) const SLOWEST_LINK: u64 = 4_096;
 /// Larger than any receipt.
-const MAX_REPLY: usize = 64 * 1024;
+pub(super) const MAX_REPLY: usize = 64 * 1024;
 /// A refused token does not become right by asking often.
-const REFUSED_LOGIN: Duration = Duration::from_secs(60);
+pub(super) const REFUSED_LOGIN: Duration = Duration::from_secs(60);
 /// Reading the certificates again after they could not be used.
-const RETRY_TLS: Backoff = Backoff {
+pub(super) const RETRY_TLS: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(30),
 };
@@ -60,7 +60,7 @@ enum Word {
 
 /// Why a request brought no receipt.
 #[derive(Debug)]
-enum Problem {
+pub(super) enum Problem {
     /// Never, as it is.
     Refused(String),
     /// Not this time.
@@ -286,7 +286,7 @@ impl Https {
     }
 }
 
-fn client(tls: &Tls, agent: &str) -> Result<reqwest::Client, String> {
+pub(super) fn client(tls: &Tls, agent: &str) -> Result<reqwest::Client, String> {
     let tls = tls::client_config(tls).map_err(|e| e.to_string())?;
     reqwest::Client::builder()
         .tls_backend_preconfigured((*tls).clone())
@@ -371,7 +371,7 @@ fn about_pieces(piece: Piece, status: StatusCode, headers: &header::HeaderMap) -
     }
 }
 
-fn unanswered(error: &reqwest::Error) -> Fault {
+pub(super) fn unanswered(error: &reqwest::Error) -> Fault {
     let fault = Fault::of(error);
     match error.is_timeout() {
         true => Fault::new(FaultKind::Silent, "the platform does not answer in time"),
@@ -379,7 +379,7 @@ fn unanswered(error: &reqwest::Error) -> Fault {
     }
 }
 
-fn refusal(status: StatusCode, reply: &reqwest::Response) -> Problem {
+pub(super) fn refusal(status: StatusCode, reply: &reqwest::Response) -> Problem {
     let after = reply
         .headers()
         .get(header::RETRY_AFTER)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use wangge_protocol::Receipt;
 
-use super::{https::Https, lane::Token, mqtt::Mqtt};
+use super::{https::Https, lane::Token, mqtt::Mqtt, push::Push};
 use crate::{down::inbox::Parsed, spool::Class};
 
 /// Something to send.
@@ -72,11 +72,12 @@ pub enum Report {
     Unanswered(Token, Option<Duration>),
 }
 
-/// A transport. Both kinds drive themselves inside [`Link::next`], so that an uplink is one task.
+/// A transport. All kinds drive themselves inside [`Link::next`], so that an uplink is one task.
 #[derive(Debug)]
 pub enum Link {
     Mqtt(Box<Mqtt>),
     Https(Box<Https>),
+    Push(Box<Push>),
 }
 
 impl Link {
@@ -85,6 +86,7 @@ impl Link {
         match self {
             Link::Mqtt(link) => link.complaint(),
             Link::Https(link) => link.complaint(),
+            Link::Push(link) => link.complaint(),
         }
     }
 
@@ -93,6 +95,7 @@ impl Link {
         match self {
             Link::Mqtt(link) => link.room(),
             Link::Https(link) => link.room(),
+            Link::Push(link) => link.room(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Link {
     pub fn max_payload(&self) -> usize {
         match self {
             Link::Mqtt(link) => link.max_payload(),
-            Link::Https(_) => super::MAX_PICTURE,
+            Link::Https(_) | Link::Push(_) => super::MAX_PICTURE,
         }
     }
 
@@ -109,6 +112,7 @@ impl Link {
         match self {
             Link::Mqtt(link) => link.send(parcel),
             Link::Https(link) => link.send(parcel),
+            Link::Push(link) => link.send(parcel),
         }
     }
 
@@ -117,6 +121,7 @@ impl Link {
         match self {
             Link::Mqtt(link) => link.next().await,
             Link::Https(link) => link.next().await,
+            Link::Push(link) => link.next().await,
         }
     }
 

@@ -49,6 +49,7 @@ mod link;
 mod mqtt;
 mod pace;
 mod pictures;
+mod push;
 mod queue;
 mod tariff;
 mod wire;
@@ -106,6 +107,17 @@ pub async fn run(
             // There is no broker in between: the answer to the request is the receipt.
             (Link::Https(Box::new(link)), config::Border::Receipt, None)
         }
+        UplinkLink::Push(target) => {
+            let link = push::Push::new(
+                &uplink.name,
+                &station,
+                *target,
+                uplink.tiers,
+                evidence.clone(),
+                seed,
+            );
+            (Link::Push(Box::new(link)), config::Border::Receipt, None)
+        }
     };
     let Some(state) = stored_state(&spool, &uplink.name, &stop).await else {
         return;
@@ -118,9 +130,10 @@ pub async fn run(
         counters.clone(),
         clock.now().wall,
     );
-    let pieces = match border {
-        config::Border::Receipt => Pieces::of(uplink.line.chunk),
-        config::Border::Broker => Pieces::never(),
+    let pieces = match (border, &link) {
+        // A case platform gets each picture with its case.
+        (config::Border::Broker, _) | (_, Link::Push(_)) => Pieces::never(),
+        (config::Border::Receipt, _) => Pieces::of(uplink.line.chunk),
     };
     let carries_telemetry = !uplink.streams.is_empty() || uplink.line.pictures.come_later();
     let queue = Queue::new(border, carries_telemetry, pieces, counters.clone(), seed);
@@ -163,6 +176,10 @@ fn tariff(link: &UplinkLink) -> Tariff {
         },
         UplinkLink::Https { url, .. } => Tariff {
             tls: url.scheme() == "https",
+            kind: Kind::Https,
+        },
+        UplinkLink::Push(target) => Tariff {
+            tls: target.url.scheme() == "https",
             kind: Kind::Https,
         },
     }
@@ -326,7 +343,7 @@ impl Courier {
             let pooled = self
                 .last_sent
                 .is_some_and(|at| now.mono < at + gate::POOLED);
-            let connects = !pooled && matches!(self.link, Link::Https(_));
+            let connects = !pooled && matches!(self.link, Link::Https(_) | Link::Push(_));
             self.last_sent = Some(now.mono);
             self.gate.sent(bytes, connects, now);
             self.queue.allow(self.gate.allowance(now));

@@ -197,7 +197,8 @@ impl Mqtt {
                 }
             },
             Content::Event { class, stream } => match class {
-                Class::Alert => format!("{prefix}/alerts"),
+                // Alerts, and what is as precious: digests.
+                Class::Alert => format!("{prefix}/{stream}"),
                 Class::Gap if stream == ANSWERS => format!("{prefix}/{ANSWERS}"),
                 Class::Gap => format!("{prefix}/gaps"),
                 Class::Telemetry => format!("{prefix}/telemetry/{stream}"),

@@ -24,13 +24,22 @@ fn huge(evidence: u8) -> (Config, Finding) {
     profile.id = long('p', profile::MAX_ID);
     profile.event_code = format!("{}{{sequence:9}}", long('e', profile::MAX_TEMPLATE - 12));
     profile.crs = Crs::Epsg3857;
-    for name in profile.sources.values_mut() {
-        *name = long('"', profile::MAX_NAME);
+    for source in profile.sources.values_mut() {
+        source.name = long('"', profile::MAX_NAME);
+        source.id = Some(long('i', profile::MAX_CODE));
     }
+    profile.conditions = vec![crate::config::FilingCondition {
+        kind: EventKind::PublicSpaceEncroachment,
+        severity: None,
+        id: None,
+        name: long('"', profile::MAX_NAME),
+    }];
     profile.codes.insert(
         EventKind::PublicSpaceEncroachment,
         crate::config::EventCode {
             class: long('c', profile::MAX_CODE),
+            class_name: None,
+            middle: None,
             subclass: long('d', profile::MAX_CODE),
             name: long('\\', profile::MAX_NAME),
         },

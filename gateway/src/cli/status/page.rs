@@ -50,6 +50,7 @@ struct Words {
     verdicts: [&'static str; 4],
     silent: &'static str,
     reloaded: &'static str,
+    overdue: &'static str,
 }
 
 const EN: Words = Words {
@@ -92,6 +93,7 @@ const EN: Words = Words {
     ],
     silent: "silent by command",
     reloaded: "configuration read again",
+    overdue: "overdue",
 };
 
 const ZH: Words = Words {
@@ -129,6 +131,7 @@ const ZH: Words = Words {
     verdicts: ["平台结论", "个告警属实", "共", "详见 `wangge verdicts`"],
     silent: "按指令静默",
     reloaded: "配置重新读取",
+    overdue: "已逾期",
 };
 
 /// The whole status.
@@ -311,9 +314,23 @@ fn alerts(page: &mut String, status: &Status, w: &Words, language: Language) {
         // Whole seconds are enough for people.
         let since = alert.since.split('.').next().unwrap_or_default();
         let since = since.trim_end_matches('Z');
-        [since, &alert.subject, kind, &alert.id]
+        let mut cells = [since, &alert.subject, kind, &alert.id]
             .map(str::to_owned)
-            .to_vec()
+            .to_vec();
+        if let Some(tier) = alert.tier {
+            let name = match language {
+                Language::English => tier.slug(),
+                Language::Chinese => tier.name_zh(),
+            };
+            cells.push(name.to_owned());
+            let until = alert.deadline.as_deref().and_then(|at| at.get(..16));
+            cells.push(match until {
+                Some(until) => format!("≤ {until}Z"),
+                None if alert.overdue => w.overdue.to_owned(),
+                None => String::new(),
+            });
+        }
+        cells
     });
     page.push_str(&table(&rows.collect::<Vec<_>>()));
 }

@@ -14,9 +14,6 @@ use crate::{
     },
 };
 
-/// Platform profiles that ship with the gateway, by name.
-const PLATFORMS: &[(&str, &str)] = &[("default", profile::DEFAULT)];
-
 /// Province-level codes of GB/T 2260, the first two digits of every division.
 const PROVINCES: &[u8] = &[
     11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
@@ -244,24 +241,33 @@ pub(super) fn stop(cx: &mut Checker<'_, '_>, raw: Option<&RawStop>) -> Duration 
 
 pub(super) fn platform(cx: &mut Checker<'_, '_>, raw: Option<&RawPlatform>) -> Option<Profile> {
     let root = At::Root;
-    let at = root.key("platform");
-    let name = raw.and_then(|p| p.profile.as_deref());
-    let file = raw.and_then(|p| p.file.as_deref());
+    let named = raw.map_or((None, None), |p| (p.profile.as_deref(), p.file.as_deref()));
+    profile(cx, root.key("platform"), named, ["profile", "file"])
+}
+
+/// A platform profile by its name or its file, which stand in these keys of a table.
+pub(super) fn profile(
+    cx: &mut Checker<'_, '_>,
+    at: At<'_>,
+    (name, file): (Option<&str>, Option<&str>),
+    [name_key, file_key]: [&str; 2],
+) -> Option<Profile> {
     let (key, text, origin) = if let Some(file) = file {
-        let given = [("profile", name.is_some())];
-        cx.useless(at, &given, "`file` names the profile");
-        let text = cx.read_text(at.key("file"), file, limits::FILE_BYTES)?;
-        ("file", text, cx.path(file).display().to_string())
+        let given = [(name_key, name.is_some())];
+        cx.useless(at, &given, &format!("`{file_key}` names the profile"));
+        let text = cx.read_text(at.key(file_key), file, limits::FILE_BYTES)?;
+        (file_key, text, cx.path(file).display().to_string())
     } else {
         let name = name.unwrap_or("default");
-        let found = PLATFORMS.iter().find(|(known, _)| *known == name);
+        let found = profile::SHIPPED.iter().find(|(known, _)| *known == name);
         let Some((_, text)) = found else {
-            let known = PLATFORMS.iter().map(|(known, _)| *known);
-            cx.unknown(at.key("profile"), "platform profile", name, known, "`file`");
+            let known = profile::SHIPPED.iter().map(|(known, _)| *known);
+            let table = format!("`{file_key}`");
+            cx.unknown(at.key(name_key), "platform profile", name, known, &table);
             return None;
         };
         let origin = format!("platform profile {name}");
-        ("profile", (*text).to_owned(), origin)
+        (name_key, (*text).to_owned(), origin)
     };
     match profile::parse(&text, &origin) {
         Ok(profile) => Some(profile),

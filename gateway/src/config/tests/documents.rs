@@ -92,7 +92,7 @@ fn every_line_of_the_sample_can_be_switched_on() {
             config.uplinks.len(),
             config.buses.len()
         ),
-        (2, 3, 2)
+        (2, 4, 2)
     );
     let warnings: Vec<&str> = inspection
         .faults

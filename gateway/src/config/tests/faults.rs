@@ -10,6 +10,7 @@ mod privacy;
 mod rule;
 mod shape;
 mod station;
+mod tier;
 
 use super::{BIN, METER, STATION, Site};
 

@@ -275,6 +275,7 @@ impl Station {
             border,
             alerts: true,
             verdicts: listens,
+            tiers: Vec::new(),
             streams: vec!["all".into()],
             line: line.clone(),
         };
