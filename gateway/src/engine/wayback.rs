@@ -403,6 +403,7 @@ impl Engine {
         let ended = ended.map_err(|fault| fault.to_string())?;
         let open: Vec<_> = self.ledger.open().collect();
         self.rules.reconfigure(config, &open, now);
+        self.router.reconfigure(config);
         if let Some(way) = &mut self.way {
             way.clerk.reconfigure(&config.commands);
         }

@@ -132,6 +132,11 @@ impl Router {
         (router, unreadable)
     }
 
+    /// Holidays and make-up days are those of `config` from now on, for deadlines to come.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.work.days = config.calendars.days.clone();
+    }
+
     /// Every uplink that carries alerts.
     pub fn uplinks(&self) -> Vec<u8> {
         self.uplinks.iter().map(|(index, _)| *index).collect()
@@ -228,7 +233,7 @@ impl Router {
                 self.book.count(date, kind, tier, |c| &mut c.in_time);
             }
         }
-        entry.settled |= done;
+        entry.settled = done;
         self.dirty.insert(alert_id.to_owned());
         self.released = true;
         true

@@ -153,7 +153,8 @@ fn uplink(
         link,
         border,
         alerts,
-        verdicts: raw.verdicts.unwrap_or(alerts),
+        // A case platform answers in its own way.
+        verdicts: !push && raw.verdicts.unwrap_or(alerts),
         tiers: tiers(cx, at, raw, alerts),
         streams: carried,
         line,

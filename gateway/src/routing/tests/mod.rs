@@ -59,7 +59,7 @@ fn config(tiers: &[&[Tier]]) -> Config {
             },
             border: Border::Receipt,
             alerts: true,
-            verdicts: true,
+            verdicts: false,
             tiers: tiers.to_vec(),
             line: crate::config::Line::default(),
             streams: Vec::new(),
