@@ -168,3 +168,54 @@ fn a_lost_majority_costs_time_and_nothing_else() {
         all_arrived(&mut stations, &platform)
     });
 }
+
+#[test]
+fn accounts_change_while_the_cluster_runs_and_a_backup_is_whole() {
+    play("fleet_accounts", |dir| {
+        let mut cluster = Cluster::start(&dir.join("cluster"), &["A", "B"])?;
+        let gate = cluster.gate(0);
+        let publish = |user: &str, payload: &[&str]| -> Result<bool> {
+            let topic = format!("wangge/v1/{user}/alerts");
+            let more = [&["-i", user, "-t", &topic], payload].concat();
+            Ok(gate.publish(user, "mqttv311", &more)?.status.success())
+        };
+        let topic = ["-i", "b", "-t", "wangge/v1/B/receipts"];
+        let b = gate.listen("B", "mqttv311", &dir.join("b.log"), &topic)?;
+        ensure!(publish("A", &["-m", "x"])?, "A cannot publish");
+        // A goes, C comes; its password file goes with A, so a copy is tried.
+        let old = gate.passwords.join("A");
+        std::fs::copy(&old, dir.join("A"))?;
+        cluster.list(&["B", "C"])?;
+        cluster.tool("build", &[])?;
+        cluster.reload()?;
+        until("C to be let in", PATIENT, || {
+            Ok(publish("C", &["-m", "x"])?.then_some(()))
+        })?;
+        std::fs::copy(dir.join("A"), &old)?;
+        until("A to be shut out", PATIENT, || {
+            Ok((!publish("A", &["-m", "x"])?).then_some(()))
+        })?;
+        ensure!(
+            b.log().matches("sending CONNECT").count() == 1,
+            "B was disconnected by a change that is not its own"
+        );
+
+        // A picture of the largest size waits for a reader, is saved, and brought back.
+        cluster.tool("reader", &[])?;
+        let picture = dir.join("picture");
+        std::fs::write(&picture, vec![7; 2 << 20])?;
+        let picture = picture.display().to_string();
+        let topic = ["-i", "c", "-t", "wangge/v1/C/evidence/00", "-f", &picture];
+        let sent = gate.publish("C", "mqttv311", &topic)?;
+        ensure!(sent.status.success(), "a picture of 2 MiB does not pass");
+        ensure!(cluster.held()? == 1, "it is not kept for the reader");
+        let saved = cluster.tool("backup", &["saved"])?;
+        ensure!(saved.starts_with("1 messages"), "{saved}");
+        let refused = cluster.tool("restore", &["saved"]);
+        ensure!(refused.is_err(), "a stream that is there was overwritten");
+        cluster.tool("reader", &["--remove"])?;
+        until("the stream to be empty", PATIENT, || {
+            Ok((cluster.held()? == 0).then_some(()))
+        })
+    });
+}

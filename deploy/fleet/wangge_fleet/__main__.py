@@ -120,10 +120,16 @@ def main():
 
     arguments = parser.parse_args()
     try:
-        return arguments.run(plans.load(arguments.fleet), arguments) or 0
+        code = arguments.run(plans.load(arguments.fleet), arguments) or 0
+        sys.stdout.flush()
+        return code
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read this has seen enough.
+        sys.stderr.close()
+        return 0
 
 
 sys.exit(main())

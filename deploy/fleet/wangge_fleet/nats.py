@@ -4,8 +4,8 @@ import json
 
 from keys import write
 
-# A picture has 2 MiB at most; topic and headers come on top. The server allots this much to a
-# publisher at worst, so it is no larger than it must be.
+# A picture has 2 MiB at most; topic and headers come on top. Version 2.9 does not apply this to
+# what comes over MQTT (3.3 MB passed), but to what readers over NATS send and restore.
 MAX_PAYLOAD = 3 << 20
 # Messages that the platform may hold without a PUBACK; see docs/operator/fleet.md for what it
 # costs to have less.

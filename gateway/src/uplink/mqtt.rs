@@ -55,10 +55,17 @@ const RETRY: Backoff = Backoff {
     base: Duration::from_millis(200),
     cap: Duration::from_secs(30),
 };
-/// A broker in the same building that refuses connections is being restarted; asking it every
-/// two seconds costs one packet and lets the backlog drain promptly. A broker on the internet
-/// serves thousands of stations, which must not do so.
-const RETRY_LAN: Backoff = Backoff {
+/// A broker that takes the connection and does not answer may be overrun by stations that all
+/// come back: it spends its time on those that have given up meanwhile, and only their staying
+/// away longer gets it out of that (`tests/storm.rs`).
+const RETRY_SILENT: Backoff = Backoff {
+    base: Duration::from_millis(200),
+    cap: Duration::from_secs(120),
+};
+/// A broker on this machine that refuses connections is being restarted; asking it every two
+/// seconds costs one packet and lets the backlog drain promptly. One elsewhere may serve
+/// thousands of stations, which must not do so; a private address says nothing about that.
+const RETRY_HERE: Backoff = Backoff {
     base: Duration::from_millis(200),
     cap: Duration::from_millis(1_500),
 };
@@ -389,11 +396,7 @@ impl Mqtt {
     }
 
     fn fail(&mut self, fault: &Fault) {
-        let backoff = match fault.kind {
-            FaultKind::Login => RETRY_LOGIN,
-            FaultKind::Refused if nearby(&self.addr.host) => RETRY_LAN,
-            _ => RETRY,
-        };
+        let backoff = backoff(fault.kind, nearby(&self.addr.host));
         let wait = backoff.delay(self.failures, &mut self.rng);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Instant::now() + wait;
@@ -438,13 +441,21 @@ impl Mqtt {
     }
 }
 
-/// Whether a host is in the same building: loopback, private and link-local addresses.
+/// How to wait after a failure of this kind; `nearby` says that nobody else uses this broker.
+pub(super) fn backoff(kind: FaultKind, nearby: bool) -> Backoff {
+    match kind {
+        FaultKind::Login => RETRY_LOGIN,
+        FaultKind::Refused if nearby => RETRY_HERE,
+        FaultKind::Silent => RETRY_SILENT,
+        _ => RETRY,
+    }
+}
+
+/// Whether a host can only be this machine's or its immediate neighbour.
 fn nearby(host: &str) -> bool {
     match host.parse() {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        Ok(IpAddr::V6(ip)) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unicast_link_local(),
         Err(_) => host == "localhost" || host.ends_with(".local"),
     }
 }

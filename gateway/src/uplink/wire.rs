@@ -175,14 +175,15 @@ impl Connection {
         }
     }
 
-    /// QoS 1.
+    /// QoS 0: a receipt that is lost costs one repeat, and the broker keeps nothing for it. At
+    /// QoS 1 a NATS cluster makes a replicated consumer for each station (ADR 0022).
     pub fn subscribe(&self, topic: &str) -> Result<(), Ended> {
         match &self.client {
             Client::V4(client) => client
-                .try_subscribe(topic, QoS::AtLeastOnce)
+                .try_subscribe(topic, QoS::AtMostOnce)
                 .map_err(|_| Ended),
             Client::V5(client) => client
-                .try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce)
+                .try_subscribe(topic, v5::mqttbytes::QoS::AtMostOnce)
                 .map_err(|_| Ended),
         }
     }
