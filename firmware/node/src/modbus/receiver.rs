@@ -70,10 +70,9 @@ impl Receiver {
     pub fn poll(&self, unit: u8, now: u64) -> Option<Heard> {
         let first = *self.bytes.first()?;
         let ours = first == unit || first == 0;
-        if ours && !self.spoilt && expected(&self.bytes) == Some(self.bytes.len()) {
-            if is_whole(&self.bytes) {
-                return Some(Heard::Frame);
-            }
+        let complete = !self.spoilt && expected(&self.bytes) == Some(self.bytes.len());
+        if ours && complete && is_whole(&self.bytes) {
+            return Some(Heard::Frame);
         }
         if now.saturating_sub(self.last) < self.silence {
             return None;
