@@ -97,7 +97,9 @@ mod tests {
     #[test]
     fn silence_is_noticed_at_the_limit() {
         let mut sensor = SerialUltrasonic::default();
-        frame(900).map(|b| sensor.byte(b, 10_000));
+        for byte in frame(900) {
+            sensor.byte(byte, 10_000);
+        }
         assert!(!sensor.is_silent(10_000 + SILENT_AFTER - 1));
         assert!(sensor.is_silent(10_000 + SILENT_AFTER));
     }
