@@ -11,6 +11,7 @@ pub mod http;
 pub mod modbus;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod node;
 pub mod place;
 pub mod platform;
 pub mod process;

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod eval;
+mod firmware;
 mod setup;
 mod suites;
 
@@ -50,6 +51,8 @@ enum Command {
         #[command(flatten)]
         options: eval::Options,
     },
+    /// Build the images of all sensor boards and say whether they fit.
+    Firmware,
     /// Run the test suites (all, if none is named) and count what passed.
     Test {
         /// Suites to run.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             full,
         } => bench::run(&what, peers.as_deref(), seconds, full),
         Command::Eval { options } => eval::run(&options),
+        Command::Firmware => firmware::images().map(drop),
         Command::Test { suites, filter } => suites::run(&suites, filter.as_deref()),
     };
     match outcome {

@@ -33,7 +33,13 @@ const DEMO: &[&str] = &[
 ];
 
 /// Peers that the stories run against.
-const TEST: &[&str] = &["mosquitto", "mosquitto-clients", "mbpoll", "curl"];
+const TEST: &[&str] = &[
+    "mosquitto",
+    "mosquitto-clients",
+    "mbpoll",
+    "curl",
+    "qemu-system-arm",
+];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.
 pub fn ensure(purpose: Purpose) -> Result<()> {

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    build,
+    build, firmware,
     setup::{self, Kit, Purpose},
 };
 use tally::Tally;
@@ -26,16 +26,19 @@ pub enum Suite {
     Docs,
     /// The whole product as built, against real peers, with faults at random.
     Stories,
+    /// The sensor node's real image in an emulator, asked by other people's masters and by ours.
+    Firmware,
 }
 
 impl Suite {
-    const ALL: [Suite; 3] = [Suite::Unit, Suite::Docs, Suite::Stories];
+    const ALL: [Suite; 4] = [Suite::Unit, Suite::Docs, Suite::Stories, Suite::Firmware];
 
     fn name(self) -> &'static str {
         match self {
             Suite::Unit => "unit",
             Suite::Docs => "docs",
             Suite::Stories => "stories",
+            Suite::Firmware => "firmware",
         }
     }
 
@@ -45,6 +48,7 @@ impl Suite {
             Suite::Docs => &["--workspace", "--doc"],
             // All packages are named, so that features, and so what is built, stay the same.
             Suite::Stories => &["--workspace", "--test", "stories"],
+            Suite::Firmware => &["--workspace", "--test", "firmware"],
         }
     }
 }
@@ -100,8 +104,11 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>) -> Result<Tally> {
         .args(["--", "--show-output"])
         .envs(kit.env())
         .stdout(Stdio::piped());
-    if suite == Suite::Stories {
+    if matches!(suite, Suite::Stories | Suite::Firmware) {
         command.env("WANGGE_BIN_DIR", build::release()?);
+    }
+    if suite == Suite::Firmware {
+        command.env("WANGGE_FIRMWARE", firmware::images()?);
     }
     let logs = wangge_tests::place::root().join("target/xtask-test");
     fs::create_dir_all(&logs)?;
