@@ -17,6 +17,7 @@ mod delivery;
 #[cfg(feature = "alloc")]
 mod down;
 mod kind;
+pub mod node;
 #[cfg(feature = "schema")]
 mod pattern;
 #[cfg(feature = "alloc")]

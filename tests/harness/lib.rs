@@ -14,6 +14,7 @@ pub mod modbus;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod nats;
+pub mod node;
 pub mod place;
 pub mod platform;
 pub mod process;

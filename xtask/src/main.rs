@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod eval;
+mod firmware;
 mod fleet;
 mod setup;
 mod suites;
@@ -54,6 +55,8 @@ enum Command {
         #[command(flatten)]
         options: eval::Options,
     },
+    /// Build the images of all sensor boards and say whether they fit.
+    Firmware,
     /// Many simulated stations on the brokers of a city.
     Fleet {
         #[command(subcommand)]
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
             soak,
         } => bench::run(&what, peers.as_deref(), seconds, full, soak),
         Command::Eval { options } => eval::run(&options),
+        Command::Firmware => firmware::images().map(drop),
         Command::Fleet { task } => fleet::run(&task),
         Command::Test {
             suites,

@@ -32,7 +32,7 @@ const DEMO: &[&str] = &[
     "gstreamer1.0-plugins-bad",
 ];
 
-/// Peers that the stories run against, and what makes disks and system calls fail.
+/// Peers that the stories run against, what makes disks and system calls fail, and an emulator.
 const TEST: &[&str] = &[
     "mosquitto",
     "mosquitto-clients",
@@ -43,6 +43,7 @@ const TEST: &[&str] = &[
     "mount",
     "strace",
     "faketime",
+    "qemu-system-arm",
 ];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.

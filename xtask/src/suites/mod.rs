@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    build,
+    build, firmware,
     setup::{self, Kit, Purpose},
 };
 use tally::Tally;
@@ -29,10 +29,12 @@ pub enum Suite {
     /// The campaign against the spool: power cuts, kills, failing system calls, by the hundred.
     /// A few of each are in `unit`, so this one runs only when it is named.
     PowerCut,
+    /// The sensor node's real image in an emulator, asked by other people's masters and by ours.
+    Firmware,
 }
 
 impl Suite {
-    const ALL: [Suite; 3] = [Suite::Unit, Suite::Docs, Suite::Stories];
+    const ALL: [Suite; 4] = [Suite::Unit, Suite::Docs, Suite::Stories, Suite::Firmware];
 
     fn name(self) -> &'static str {
         match self {
@@ -40,6 +42,7 @@ impl Suite {
             Suite::Docs => "docs",
             Suite::Stories => "stories",
             Suite::PowerCut => "power-cut",
+            Suite::Firmware => "firmware",
         }
     }
 
@@ -50,6 +53,7 @@ impl Suite {
             // All packages are named, so that features, and so what is built, stay the same.
             Suite::Stories => &["--workspace", "--test", "stories"],
             Suite::PowerCut => &["--workspace", "--test", "power_cut"],
+            Suite::Firmware => &["--workspace", "--test", "firmware"],
         }
     }
 }
@@ -108,8 +112,11 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) ->
         .args(["--", "--show-output"])
         .envs(kit.env())
         .stdout(Stdio::piped());
-    if suite == Suite::Stories {
+    if matches!(suite, Suite::Stories | Suite::Firmware) {
         command.env("WANGGE_BIN_DIR", build::release()?);
+    }
+    if suite == Suite::Firmware {
+        command.env("WANGGE_FIRMWARE", firmware::images()?);
     }
     if suite == Suite::PowerCut {
         let seeds = seeds.unwrap_or(SEEDS).to_string();

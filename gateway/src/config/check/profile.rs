@@ -37,7 +37,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "electromagnetic-meter",
     "em400-tld",
     "tuf-2000m",
-    "wangge-bin"
+    "wangge-bin",
+    "wangge-bin-node"
 ];
 
 /// A profile, and what the device checks need of its raw form.

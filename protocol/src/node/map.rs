@@ -1,0 +1,189 @@
+//! The addresses. Units and ranges stand beside each.
+
+/// Input registers: who it is and how it fares.
+pub mod input {
+    /// [`super::super::MAP_VERSION`].
+    pub const MAP_VERSION: u16 = 0;
+    /// [`super::super::NodeKind`].
+    pub const KIND: u16 = 1;
+    /// Hardware: board family in the high byte, revision in the low one.
+    pub const HARDWARE: u16 = 2;
+    /// Firmware version, major in the high byte, minor in the low one.
+    pub const FIRMWARE: u16 = 3;
+    /// The image's counter, 32 bits; rises with every release and never goes back.
+    pub const IMAGE_COUNTER: u16 = 4;
+    /// Serial number, 64 bits, high word first; 0 before provisioning.
+    pub const SERIAL: u16 = 6;
+    /// Seconds since the start, 32 bits.
+    pub const UPTIME: u16 = 10;
+    /// How often it started, modulo 65,536.
+    pub const STARTS: u16 = 12;
+    /// Bits of [`super::status`].
+    pub const STATUS: u16 = 13;
+    /// Supply, mV, 0 to 6,000.
+    pub const SUPPLY: u16 = 14;
+    /// Bytes of stack that were never used, 0 to 65,534.
+    pub const STACK_LEFT: u16 = 15;
+    /// Frames for this unit with a wrong checksum or length, modulo 65,536.
+    pub const BAD_FRAMES: u16 = 16;
+    /// Requests that were answered with an exception, modulo 65,536.
+    pub const EXCEPTIONS: u16 = 17;
+    /// Number of the newest record that waits for a receipt, modulo 65,536; 0 is none yet.
+    pub const RECORD: u16 = 18;
+    /// Records that were overwritten before their receipt came, modulo 65,536.
+    pub const RECORDS_LOST: u16 = 19;
+    /// How many of the registers from 0 on exist.
+    pub const COMMON_END: u16 = 20;
+
+    /// Fill level, 0.1 %, 0 to 1,000.
+    pub const BIN_FILL: u16 = 32;
+    /// Distance from the sensor to the rubbish, mm, 0 to 8,000.
+    pub const BIN_DISTANCE: u16 = 33;
+    /// [`super::super::Quality`] of the two above.
+    pub const BIN_DISTANCE_QUALITY: u16 = 34;
+    /// Tilt from upright, 0.1°, 0 to 1,800.
+    pub const BIN_TILT: u16 = 35;
+    /// [`super::super::Quality`] of the tilt.
+    pub const BIN_TILT_QUALITY: u16 = 36;
+    /// Temperature, signed, 0.1 °C, −400 to 1,250.
+    pub const BIN_TEMPERATURE: u16 = 37;
+    /// How it rises, signed, 0.1 °C/min.
+    pub const BIN_TEMPERATURE_RATE: u16 = 38;
+    /// [`super::super::Quality`] of the two above.
+    pub const BIN_TEMPERATURE_QUALITY: u16 = 39;
+    /// Battery, mV, 0 to 6,000.
+    pub const BIN_BATTERY: u16 = 40;
+    /// 0 closed, 1 open, 0xFFFF no contact fitted.
+    pub const BIN_LID: u16 = 41;
+    /// Bits of [`super::bin_flags`].
+    pub const BIN_FLAGS: u16 = 42;
+    /// Seconds since the distance was measured, 0 to 65,534.
+    pub const BIN_AGE: u16 = 43;
+    /// Where the bin's registers end.
+    pub const BIN_END: u16 = 44;
+
+    /// Water that went through forwards, litres, 32 bits.
+    pub const METER_VOLUME: u16 = 64;
+    /// Backwards, litres, 32 bits.
+    pub const METER_REVERSE: u16 = 66;
+    /// Flow, signed, l/h, 32 bits.
+    pub const METER_FLOW: u16 = 68;
+    /// [`super::super::Quality`] of the three above.
+    pub const METER_QUALITY: u16 = 70;
+    /// Bits of [`super::meter_flags`].
+    pub const METER_FLAGS: u16 = 71;
+    /// For how many minutes water has run without a pause, 0 to 65,534.
+    pub const METER_RUNNING: u16 = 72;
+    /// Where the meter's registers end.
+    pub const METER_END: u16 = 73;
+
+    /// The record that waits longest for its receipt: number (0 is none), uptime in s (2), then
+    /// four figures. Of a bin: fill, distance, temperature, flags; of a meter: volume (2), flow
+    /// in l/h modulo 65,536, flags.
+    pub const OLDEST_RECORD: u16 = 96;
+    /// Where it ends.
+    pub const OLDEST_RECORD_END: u16 = 103;
+
+    /// The log: number of the newest entry, then [`super::LOG_ENTRIES`] entries of
+    /// [`super::LOG_WORDS`] registers, newest first.
+    pub const LOG: u16 = 0x100;
+}
+
+/// Entries of the log that can be read.
+pub const LOG_ENTRIES: usize = 16;
+/// Registers of one entry: uptime in s (2), code, argument.
+pub const LOG_WORDS: usize = 4;
+
+/// Holding registers: set-up. Written at once or not at all; a value out of range is refused
+/// with exception 03 and changes nothing.
+pub mod holding {
+    /// Unit id, 1 to 247. Takes effect after the answer.
+    pub const UNIT_ID: u16 = 0;
+    /// Line speed in 100 baud: 12, 24, 48, 96, 192, 384, 576 or 1,152.
+    pub const BAUD: u16 = 1;
+    /// 0 none, 1 odd, 2 even; one stop bit.
+    pub const PARITY: u16 = 2;
+    /// Seconds between measurements, 1 to 3,600.
+    pub const PERIOD: u16 = 3;
+    /// Write the number of the newest record that is safe with the gateway; it is then released.
+    pub const RECEIPT: u16 = 4;
+    /// Where the common registers end.
+    pub const COMMON_END: u16 = 5;
+
+    /// From the sensor to the empty bin's floor, mm, 200 to 8,000; 0 before calibration.
+    pub const BIN_HEIGHT: u16 = 16;
+    /// Distance at which the bin counts as full, mm, 0 to 7,900 and less than the height.
+    pub const BIN_FULL_AT: u16 = 17;
+    /// A record is made when the fill level changes by this much, 0.1 %, 1 to 1,000.
+    pub const BIN_CHANGE: u16 = 18;
+    /// Tilt from which the bin has fallen, 0.1°, 50 to 1,800.
+    pub const BIN_TILT_LIMIT: u16 = 19;
+    /// Temperature from which it burns, 0.1 °C, 300 to 1,200.
+    pub const BIN_FIRE_AT: u16 = 20;
+    /// Rise from which it burns, 0.1 °C/min, 10 to 1,000.
+    pub const BIN_FIRE_RATE: u16 = 21;
+    /// Where the bin's registers end.
+    pub const BIN_END: u16 = 22;
+
+    /// Pulses per m³, 1 to 10,000.
+    pub const METER_PULSES: u16 = 32;
+    /// Shortest pulse that counts, ms, 1 to 500.
+    pub const METER_DEBOUNCE: u16 = 33;
+    /// Flow above which a pipe has burst, l/h, 1 to 65,534.
+    pub const METER_BURST: u16 = 34;
+    /// Minutes without a pause after which it leaks, 1 to 10,080.
+    pub const METER_LEAK: u16 = 35;
+    /// Where the meter's registers end.
+    pub const METER_END: u16 = 36;
+}
+
+/// Bits of [`input::STATUS`].
+pub mod status {
+    /// The self-test failed; the log says which line.
+    pub const SELF_TEST: u16 = 1;
+    /// Non-volatile storage failed: set-up and totals will not survive a restart.
+    pub const STORAGE: u16 = 1 << 1;
+    /// The set-up was lost or is nonsense; defaults are in use.
+    pub const SET_UP: u16 = 1 << 2;
+    /// The watchdog restarted it.
+    pub const WATCHDOG: u16 = 1 << 3;
+    /// Not provisioned: no serial number.
+    pub const BARE: u16 = 1 << 4;
+    /// The image is on trial: it goes back unless the gateway confirms.
+    pub const TRIAL: u16 = 1 << 5;
+}
+
+/// Bits of [`input::BIN_FLAGS`].
+pub mod bin_flags {
+    /// Hot, or heating fast.
+    pub const FIRE: u16 = 1;
+    /// Fallen over.
+    pub const TILTED: u16 = 1 << 1;
+    /// At or above the full mark.
+    pub const FULL: u16 = 1 << 2;
+}
+
+/// Bits of [`input::METER_FLAGS`].
+pub mod meter_flags {
+    /// Water runs without a pause.
+    pub const LEAK: u16 = 1;
+    /// More than the pipe should carry.
+    pub const BURST: u16 = 1 << 1;
+    /// Water runs backwards.
+    pub const REVERSE: u16 = 1 << 2;
+}
+
+/// Codes of log entries.
+pub mod log {
+    /// It started; the argument is the reset cause.
+    pub const STARTED: u16 = 1;
+    /// A sensor's quality changed; the argument is the register of the quality and its value,
+    /// high and low byte.
+    pub const QUALITY: u16 = 2;
+    /// Set-up was written; the argument is the first register.
+    pub const SET_UP: u16 = 3;
+    /// Storage failed; the argument says what: 1 read, 2 write, 3 erase.
+    pub const STORAGE: u16 = 4;
+    /// A record was overwritten before its receipt; the argument is its number.
+    pub const RECORD_LOST: u16 = 5;
+}
