@@ -7,7 +7,8 @@ Without a certificate it serves plain HTTP on loopback; --schemas needs `pip ins
 import argparse, hashlib, hmac, http.server, json, os, pathlib, re, ssl, threading
 
 MAX_EVENT, MAX_PICTURE = 64 << 10, 2 << 20  # C-14, C-23: a station sends 3,584 bytes and 2 MiB
-NAMES = {f"urn:wangge:schema:{name}:1": name for name in ("alert", "clock", "gap", "telemetry", "answer")}
+NAMES = {f"urn:wangge:schema:{name}:1": name for name in (
+    "alert", "answer", "clock", "digest", "gap", "telemetry")}
 
 class Unfit(Exception):
     """Will never be taken as it is; the id, as far as it could be read, and why."""

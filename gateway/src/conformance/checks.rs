@@ -39,6 +39,7 @@ pub async fn check(exam: &mut Exam, clause: Clause) -> Outcome {
         Clause::Thumbnail => pictures::thumbnail(exam).await,
         Clause::Token => extras::token(exam).await,
         Clause::NotRetained => extras::not_retained(exam).await,
+        Clause::Digests => extras::digests(exam).await,
         Clause::Inbox => extras::inbox(exam).await,
         Clause::Answers => extras::answers(exam).await,
     }

@@ -164,6 +164,10 @@ clauses! {
         "receipts are not retained by the broker",
         "回执不得设置保留标志",
         "receipts published with the retain flag off: a retained one greets the station at every connection";
+    Digests = "C-9", May,
+        "digests are taken",
+        "接收统计摘要",
+        "status \"stored\" for a message of type cn.wangge.digest.v1";
     Inbox = "C-50", May,
         "verdicts and commands wait in an inbox",
         "研判结果与指令可从收件箱领取",

@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wangge_protocol::{
     AlertData, AlertMeasurement, AlertState, Answer, AnswerAbout, AnswerResult, ClockQuality,
-    ClockRecord, CloudEvent, EventKind, EvidenceRef, Gap, Place, PlatformCodes, Reading,
-    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal, Severity,
-    SourceKind, TYPE_ANSWER, TYPE_CLEARED, TYPE_CLOCK, TYPE_GAP, TYPE_RAISED, TYPE_TELEMETRY,
-    TYPE_UPDATED, Telemetry, Text,
+    ClockRecord, CloudEvent, Digest, EventKind, EvidenceRef, Gap, Place, PlatformCodes, Reading,
+    SCHEMA_ALERT, SCHEMA_ANSWER, SCHEMA_CLOCK, SCHEMA_DIGEST, SCHEMA_GAP, SCHEMA_TELEMETRY, Seal,
+    Severity, SourceKind, TYPE_ANSWER, TYPE_CLEARED, TYPE_CLOCK, TYPE_DIGEST, TYPE_GAP,
+    TYPE_RAISED, TYPE_TELEMETRY, TYPE_UPDATED, Telemetry, Text,
 };
 
 use super::peer::{Content, Parcel};
@@ -142,6 +142,21 @@ impl Maker {
         self.event(TYPE_CLOCK, SCHEMA_CLOCK, &boot, data)
     }
 
+    /// What became of the alerts of a day: nothing, there were none.
+    pub fn digest(&self) -> CloudEvent<Digest> {
+        let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
+        let data = Digest {
+            station: self.station.clone(),
+            from: day.clone(),
+            to: day.clone(),
+            part: 1,
+            parts: 1,
+            open: 0,
+            rows: Vec::new(),
+        };
+        self.event(TYPE_DIGEST, SCHEMA_DIGEST, &day, data)
+    }
+
     /// The answer to a verdict that nobody sent.
     pub fn answer(&self) -> CloudEvent<Answer> {
         let verdict = new_id();
@@ -269,6 +284,7 @@ fn channel(event_type: &str) -> Content {
         TYPE_GAP => Content::Gap,
         TYPE_TELEMETRY => Content::Telemetry,
         TYPE_ANSWER => Content::Answer,
+        TYPE_DIGEST => Content::Digest,
         _ => Content::Alert,
     }
 }

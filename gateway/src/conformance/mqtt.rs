@@ -128,6 +128,7 @@ impl Mqtt {
             Content::Alert => format!("{prefix}/alerts"),
             Content::Telemetry => format!("{prefix}/telemetry/conformance"),
             Content::Gap => format!("{prefix}/gaps"),
+            Content::Digest => format!("{prefix}/digest"),
             Content::Answer => format!("{prefix}/answers"),
             Content::Picture => format!("{prefix}/evidence/{name}"),
         }

@@ -27,6 +27,7 @@ pub enum Content {
     Telemetry,
     Gap,
     Answer,
+    Digest,
     Picture,
 }
 

@@ -137,14 +137,31 @@ pub(super) async fn answers(exam: &mut Exam) -> Outcome {
     let message = parcel(&exam.maker.answer());
     let what = "an answer to a verdict that nobody sent";
     let reply = exam.send(what, &message).await;
-    match &reply {
+    offered(
+        exam,
+        &reply,
+        "as long as no verdicts are sent, no answers are",
+    )?;
+    is_stored(what, &message, &reply)
+}
+
+pub(super) async fn digests(exam: &mut Exam) -> Outcome {
+    let message = parcel(&exam.maker.digest());
+    let what = "a digest";
+    let reply = exam.send(what, &message).await;
+    offered(exam, &reply, "as long as no station is told to send any")?;
+    is_stored(what, &message, &reply)
+}
+
+/// A refusal, or over MQTT nobody on that topic, where that is the receiver's choice.
+fn offered(exam: &Exam, reply: &Reply, fine: &str) -> Outcome {
+    match reply {
         Reply::Receipt(receipt, _) if receipt.status == "refused" => Err(Miss::NotOffered(
-            "answers are refused: nothing is lost, as long as no verdicts are sent".to_owned(),
+            format!("they are refused: nothing is lost, {fine}"),
         )),
-        Reply::Silence(_) if matches!(exam.peer, Peer::Mqtt(_)) => Err(Miss::NotOffered(
-            "nobody answers on that topic: as long as no verdicts are sent, no answers are"
-                .to_owned(),
-        )),
-        _ => is_stored(what, &message, &reply),
+        Reply::Silence(_) if matches!(exam.peer, Peer::Mqtt(_)) => Err(Miss::NotOffered(format!(
+            "nobody answers on that topic: nothing is lost, {fine}"
+        ))),
+        _ => Ok(()),
     }
 }
