@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use wangge_protocol::CloudEvent;
 
 use crate::{
     alert::Outbound,
@@ -116,7 +114,9 @@ impl Held {
 /// The alert that a message is about; what says none is wanted by nobody.
 fn alert_of(record: &Record) -> String {
     #[derive(Deserialize)]
-    struct Any(#[allow(dead_code)] IgnoredAny);
-    let event = serde_json::from_slice::<CloudEvent<Any>>(&record.body);
-    event.map(|event| event.subject).unwrap_or_default()
+    struct About {
+        subject: String,
+    }
+    let about = serde_json::from_slice::<About>(&record.body);
+    about.map(|about| about.subject).unwrap_or_default()
 }

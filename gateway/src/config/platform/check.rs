@@ -151,7 +151,7 @@ impl Check<'_> {
     }
 
     fn crs(&mut self, crs: &Text, grid: Option<Spanned<Grid>>) -> Crs {
-        let known = match (crs.get_ref().as_str(), &grid) {
+        match (crs.get_ref().as_str(), &grid) {
             ("gcj02", None) => Crs::Gcj02,
             ("epsg3857", None) => Crs::Epsg3857,
             ("wgs84", None) => Crs::Wgs84,
@@ -177,8 +177,7 @@ impl Check<'_> {
                 self.fault(crs.span(), message);
                 Crs::Wgs84
             }
-        };
-        known
+        }
     }
 
     /// Codes of every kind have the length that the platform expects, if the profile says it.
