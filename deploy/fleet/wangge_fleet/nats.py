@@ -18,7 +18,7 @@ ACK_WAIT = "30s"
 TIMEOUT_S = 30
 
 # What a station writes and reads below its prefix (docs/operator/receiver.md).
-UP = ("alerts", "gaps", "answers", "telemetry.*", "evidence.>")
+UP = ("alerts", "gaps", "answers", "digest", "telemetry.*", "evidence.>")
 DOWN = ("receipts", "verdicts", "commands")
 
 
