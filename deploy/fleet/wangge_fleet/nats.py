@@ -7,8 +7,10 @@ from keys import write
 # A picture has 2 MiB at most; topic and headers come on top. Version 2.9 does not apply this to
 # what comes over MQTT (3.3 MB passed), but to what readers over NATS send and restore.
 MAX_PAYLOAD = 3 << 20
-# Messages that the platform may hold without a PUBACK; see docs/operator/fleet.md for what it
-# costs to have less.
+# Messages on their way to an MQTT receiver at once. The server lets each of its subscriptions have
+# as many, but the session as a whole no more than this: what is beyond is sent again only after
+# ACK_WAIT, however soon the receiver catches up. With 100 and 60 s, 500 stations that came back
+# with pictures got no receipts in time, repeated, and filled the stream.
 MAX_ACK_PENDING = 1_000
 ACK_WAIT = "30s"
 # Login and TLS of many stations at once take their turns; the default of 2 s would end those
@@ -16,7 +18,7 @@ ACK_WAIT = "30s"
 TIMEOUT_S = 30
 
 # What a station writes and reads below its prefix (docs/operator/receiver.md).
-UP = ("alerts", "gaps", "digest", "answers", "telemetry.*", "evidence.>")
+UP = ("alerts", "gaps", "answers", "digest", "telemetry.*", "evidence.>")
 DOWN = ("receipts", "verdicts", "commands")
 
 

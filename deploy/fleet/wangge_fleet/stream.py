@@ -83,7 +83,7 @@ def apply(plan, client):
 def consumers(plan):
     """Durable pull consumers for a receiver that speaks NATS, by name."""
     base = f"$MQTT.msgs.{plan.subject}.*."
-    filters = {"alerts": "alerts", "gaps": "gaps", "digest": "digest", "answers": "answers",
+    filters = {"alerts": "alerts", "gaps": "gaps", "answers": "answers", "digest": "digest",
                "telemetry": "telemetry.*", "evidence": "evidence.>"}  # fmt: skip
     return {
         f"reader-{name}": {
