@@ -236,6 +236,7 @@ fn limits_of_the_guide_are_those_of_the_program() {
         ),
         format!("| rules of a device | {MAX_RULES} |"),
         format!("| streams, uplinks | {MAX_STREAMS}, {MAX_UPLINKS} |"),
+        format!("| keys of `[commands]`; `max_silence` | {MAX_COMMAND_KEYS}; 1 minute to 7 days |"),
         format!("| profiles in the file; points of one | {MAX_PROFILES}; {MAX_POINTS} |"),
         format!("| unit ids | {} to {} |", UNIT_ID.start(), UNIT_ID.end()),
         format!("| the file itself | {} MB |", FILE_BYTES / 1_000_000),

@@ -1,5 +1,6 @@
 //! Whole files: what is accepted, what is reported, and where.
 
+mod commands;
 mod documents;
 mod faults;
 mod files;
