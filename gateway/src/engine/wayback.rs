@@ -2,7 +2,7 @@
 //! an answer in one commit.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -69,6 +69,8 @@ pub struct Wayback {
     audit: Arc<Mutex<Audit>>,
     /// What was answered a moment ago, and when (monotonic).
     answered: HashMap<(u8, AnswerAbout, String, String), Duration>,
+    /// Commands that are being carried out: their answer is still to come.
+    at_work: HashSet<String>,
     by_status: BTreeMap<VerdictStatus, u64>,
     by_result: BTreeMap<AnswerResult, u64>,
     deferred: u64,
@@ -100,6 +102,7 @@ impl Wayback {
             reloader: ends.reloader.map(|r| Arc::new(Mutex::new(r))),
             audit: ends.audit,
             answered: HashMap::new(),
+            at_work: HashSet::new(),
             by_status: BTreeMap::new(),
             by_result: BTreeMap::new(),
             deferred: 0,
@@ -202,7 +205,8 @@ impl Engine {
         let key = (uplink, about, id.clone(), alert);
         let now = self.clock.now();
         let Some(way) = &mut self.way else { return };
-        if way.is_echo(key, now.mono) {
+        let is_at_work = about == AnswerAbout::Command && way.at_work.contains(id);
+        if is_at_work || way.is_echo(key, now.mono) {
             return;
         }
         match item {
@@ -306,6 +310,9 @@ impl Engine {
 
     fn carry_out(&mut self, order: Order, pending: Pending) {
         let now = self.clock.now();
+        if let Some(way) = &mut self.way {
+            way.at_work.insert(pending.id.clone());
+        }
         match order {
             Order::Silence {
                 device,
@@ -421,6 +428,9 @@ impl Engine {
         evidence: Vec<EvidenceRef>,
     ) {
         self.batch.state.extend(pending.changes);
+        if let Some(way) = &mut self.way {
+            way.at_work.remove(&pending.id);
+        }
         let (about, reason) = (AnswerAbout::Command, Some(said.to_owned()));
         let mut answer = self.to_answer(about, pending.id, None, result, reason);
         answer.evidence = evidence;

@@ -204,7 +204,10 @@ pub(crate) fn config(devices: Vec<Arc<Device>>, cameras: Vec<Arc<Camera>>) -> Co
         streams: Vec::new(),
         uplinks: Vec::new(),
         verdicts: crate::config::Verdicts { reopen_after: HOUR },
-        commands: crate::config::Commands::default(),
+        commands: crate::config::Commands {
+            keys: Vec::new(),
+            max_silence: 24 * HOUR,
+        },
         profile: Arc::new(profile::parse(profile::DEFAULT, "default.toml").unwrap()),
         console: None,
         stop_deadline: 10 * SECOND,
