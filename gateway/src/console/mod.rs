@@ -31,8 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use status::{
     AlertTotal, BudgetStatus, CameraStatus, DigestPage, OpenAlert, ProofStatus, SourceStatus,
-    StationStatus,
-    Status, StorageStatus, UplinkStatus, VisionStatus,
+    StationStatus, Status, StorageStatus, UplinkStatus, VisionStatus,
 };
 pub use verdicts::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus};
 

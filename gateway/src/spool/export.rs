@@ -288,8 +288,7 @@ impl Writer<'_> {
         }
         remove(work)?;
         self.report.damaged = damage;
-        self.report.lost = lost
-            .unwrap_or_else(|| books(root).unwrap_or(0).saturating_sub(found));
+        self.report.lost = lost.unwrap_or_else(|| books(root).unwrap_or(0).saturating_sub(found));
         Ok(())
     }
 
@@ -338,7 +337,10 @@ impl Writer<'_> {
         let mut damage = None;
         let scanned = engine.scan(super::store::UPLINK..&[0, b'u' + 1], &mut |key, value| {
             if let Some(id) = key.get(2) {
-                names.insert(usize::from(*id), String::from_utf8_lossy(value).into_owned());
+                names.insert(
+                    usize::from(*id),
+                    String::from_utf8_lossy(value).into_owned(),
+                );
             }
             ControlFlow::Continue(())
         });
@@ -423,9 +425,9 @@ impl Writer<'_> {
 
     fn write(&mut self, at: &At<'_>, frame: &Frame<'_>) -> Result<(), ExportError> {
         let is_known = match at.place {
-            Some((uplink, _, _)) => {
-                !self.per_uplink.insert((uplink.to_owned(), frame.id.to_owned()))
-            }
+            Some((uplink, _, _)) => !self
+                .per_uplink
+                .insert((uplink.to_owned(), frame.id.to_owned())),
             // To which uplink it was to go is lost, so once is enough.
             None => self.ids.contains(frame.id),
         };

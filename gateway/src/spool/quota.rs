@@ -76,10 +76,8 @@ impl Store {
             }
         }
         let class_has_room = telemetry(self) + readings <= self.quota.telemetry;
-        let telemetry_fits = has_telemetry
-            && disk == Disk::Roomy
-            && class_has_room
-            && used + all <= watermark;
+        let telemetry_fits =
+            has_telemetry && disk == Disk::Roomy && class_has_room && used + all <= watermark;
         if disk == Disk::Full {
             return Err(SpoolError::Full("the disk has no free space left".into()));
         }

@@ -200,7 +200,11 @@ impl Keeping {
                 break;
             }
             wanted = wanted.saturating_sub(meta.len());
-            due.push((path, meta, "room was needed for what is not delivered".to_owned()));
+            due.push((
+                path,
+                meta,
+                "room was needed for what is not delivered".to_owned(),
+            ));
         }
         let mut freed = 0;
         for group in due.chunks(GROUP) {

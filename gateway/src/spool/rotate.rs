@@ -186,7 +186,15 @@ mod tests {
     fn r10_due_by_age_by_size_and_by_a_tight_disk() {
         const MB: u64 = 1 << 20;
         let hours = |n: u64| Duration::from_secs(n * 3_600);
-        let wear = |age, disk, live, is_tight| Wear { age, disk, live, is_tight }.is_due();
+        let wear = |age, disk, live, is_tight| {
+            Wear {
+                age,
+                disk,
+                live,
+                is_tight,
+            }
+            .is_due()
+        };
         assert_eq!(wear(hours(0), SMALL, 0, false), None);
         assert!(wear(hours(0), SMALL + 1, 0, false).is_some());
         assert_eq!(wear(hours(0), 60 * MB, 10 * MB, false), None);

@@ -418,7 +418,12 @@ impl Worker {
             };
             stats.classes.insert(name.to_owned(), class);
         };
-        class("picture", self.evidence.files(), pictures, self.quota.pictures);
+        class(
+            "picture",
+            self.evidence.files(),
+            pictures,
+            self.quota.pictures,
+        );
         match &self.store {
             Ok(store) => {
                 for of in Class::ALL {

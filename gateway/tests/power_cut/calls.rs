@@ -47,7 +47,15 @@ const DEFAULT_MOST: u64 = 40;
 /// Why calls cannot be made to fail here, if they cannot.
 pub fn missing() -> Option<String> {
     let probe = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1", "true"])
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=fsync:error=EIO:when=1",
+            "true",
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -67,7 +75,10 @@ fn run(dir: &Path, call: Call, when: &str) -> Result<(Told, bool), Failure> {
         .args(["-f", "-qq", "--seccomp-bpf", "-o"])
         .arg(&log)
         .args(["-e", &format!("trace={}", call.name)])
-        .args(["-e", &format!("inject={}:error={}:when={when}", call.name, call.error)])
+        .args([
+            "-e",
+            &format!("inject={}:error={}:when={when}", call.name, call.error),
+        ])
         .arg(work.get_program())
         .args(work.get_args())
         .stdin(Stdio::null())
@@ -102,7 +113,9 @@ pub fn each_fails(call: Call) -> Result<String, Failure> {
             return Ok(format!("{} calls, {acknowledged} acknowledged", n - 1));
         }
     }
-    Ok(format!("the first {most} calls, {acknowledged} acknowledged"))
+    Ok(format!(
+        "the first {most} calls, {acknowledged} acknowledged"
+    ))
 }
 
 /// R1: from the n-th sync on all fail, and from the first refusal on nothing is answered.

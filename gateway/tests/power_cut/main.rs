@@ -53,8 +53,7 @@ fn seeds() -> Vec<u64> {
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     let no_disk = disk::missing();
-    let mut on_disk =
-        |name: String, test: Test| trials.push(trial(name, no_disk.as_deref(), test));
+    let mut on_disk = |name: String, test: Test| trials.push(trial(name, no_disk.as_deref(), test));
     for (what, seed) in REGRESSIONS {
         on_disk(
             format!("regression_{what}"),
@@ -76,10 +75,19 @@ fn trials() -> Vec<Trial> {
             Box::new(move || cut::first_answer(seed)),
         );
     }
-    on_disk("r12_control_plain_flush_loses".into(), Box::new(cut::control));
+    on_disk(
+        "r12_control_plain_flush_loses".into(),
+        Box::new(cut::control),
+    );
     on_disk("f05_full_disk".into(), Box::new(space::full));
-    on_disk("f06_read_only_at_the_start".into(), Box::new(space::read_only_start));
-    on_disk("f06_read_only_while_running".into(), Box::new(space::read_only_running));
+    on_disk(
+        "f06_read_only_at_the_start".into(),
+        Box::new(space::read_only_start),
+    );
+    on_disk(
+        "f06_read_only_while_running".into(),
+        Box::new(space::read_only_running),
+    );
     // Killing a process is blind to missing syncs, and sees what its order of work does.
     for seed in seeds() {
         trials.push(trial(
@@ -117,7 +125,9 @@ fn trial(name: String, missing: Option<&str>, test: Test) -> Trial {
         Err(why) => Err(Failed::from(why.to_string())),
     });
     match missing {
-        Some(why) => trial.with_kind(format!("skipped: {why}")).with_ignored_flag(true),
+        Some(why) => trial
+            .with_kind(format!("skipped: {why}"))
+            .with_ignored_flag(true),
         None => trial,
     }
 }

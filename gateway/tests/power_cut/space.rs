@@ -174,6 +174,9 @@ pub fn read_only_running() -> Result<String, Failure> {
         }
         missing(&acknowledged, &numbers(&spool).await?)?;
         accounted(&spool).await?;
-        Ok(format!("{} acknowledged, refused with {told}", acknowledged.len()))
+        Ok(format!(
+            "{} acknowledged, refused with {told}",
+            acknowledged.len()
+        ))
     })
 }

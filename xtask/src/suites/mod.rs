@@ -114,7 +114,9 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) ->
     if suite == Suite::PowerCut {
         let seeds = seeds.unwrap_or(SEEDS).to_string();
         // Every call in its turn, until there is none.
-        command.env("POWER_CUT_SEEDS", seeds).env("NTH_CALLS", "1000");
+        command
+            .env("POWER_CUT_SEEDS", seeds)
+            .env("NTH_CALLS", "1000");
     }
     let logs = wangge_tests::place::root().join("target/xtask-test");
     fs::create_dir_all(&logs)?;

@@ -117,7 +117,10 @@ async fn pictures_count_against_the_quota() {
     spool.append(batch(vec![alert])).await.unwrap();
     for at in 0..100 {
         // Thinned early, because the picture takes its part.
-        spool.append(batch(vec![kilobyte(TELEMETRY, at)])).await.unwrap();
+        spool
+            .append(batch(vec![kilobyte(TELEMETRY, at)]))
+            .await
+            .unwrap();
     }
     let stats = spool.stats().await.unwrap();
     assert!(stats.used > picture.len() as u64 && stats.bytes > picture.len() as u64);
@@ -136,7 +139,10 @@ async fn r05_telemetry_has_a_quota_of_its_own() {
     let (spool, _) = Spool::open(&storage, "st-1", &uplinks()).unwrap();
     let mut most = 0;
     for at in 0..200 {
-        spool.append(batch(vec![kilobyte(TELEMETRY, at)])).await.unwrap();
+        spool
+            .append(batch(vec![kilobyte(TELEMETRY, at)]))
+            .await
+            .unwrap();
         most = most.max(spool.stats().await.unwrap().classes["telemetry"].bytes);
     }
     assert!((quota * 9 / 10..=quota).contains(&most), "{most}");
@@ -196,7 +202,10 @@ async fn r05_pictures_have_a_quota_and_delivered_ones_make_room() {
     let store = spool.evidence();
     let is_there = |entry: &Entry| store.holds(&entry.record.evidence[0].sha256);
     let there: Vec<_> = before.iter().map(is_there).collect();
-    assert!(there[5..].iter().all(|there| *there), "undelivered: {there:?}");
+    assert!(
+        there[5..].iter().all(|there| *there),
+        "undelivered: {there:?}"
+    );
     assert!(!there[0], "{there:?}");
     put(200).unwrap();
     let mut log = Vec::new();
@@ -204,6 +213,9 @@ async fn r05_pictures_have_a_quota_and_delivered_ones_make_room() {
         log.push(line.to_owned());
     })
     .unwrap();
-    assert!(log.iter().any(|line| line.contains("room was needed")), "{log:?}");
+    assert!(
+        log.iter().any(|line| line.contains("room was needed")),
+        "{log:?}"
+    );
     assert_accounted(&spool).await;
 }

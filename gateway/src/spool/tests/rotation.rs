@@ -51,7 +51,10 @@ async fn r10_rotation_keeps_records_state_numbers_and_accounts() {
     assert_eq!((after.rotations, after.classes), (1, before.classes));
     assert_eq!(everything(&spool).await, held);
     // Numbers go on, receipts find their records, and the next start misses nothing.
-    let seqs = spool.append(batch(vec![record(ALERT, "new")])).await.unwrap();
+    let seqs = spool
+        .append(batch(vec![record(ALERT, "new")]))
+        .await
+        .unwrap();
     assert!(seqs[0] > held.0.iter().map(|entry| entry.seq).max().unwrap());
     spool.settle(vec![held.0[0].seq]).await.unwrap();
     assert!(spool.rotate().await.unwrap());
@@ -79,7 +82,9 @@ async fn r10_a_crash_at_any_step_loses_nothing() {
             db.unwrap().set_len(70_000).unwrap();
         }),
         ("after the copy", |root| copied(root, "outbox.new")),
-        ("before the old one is moved", |root| copied(root, "outbox.next")),
+        ("before the old one is moved", |root| {
+            copied(root, "outbox.next")
+        }),
         ("between the renames", |root| {
             copied(root, "outbox.next");
             fs::rename(root.join("outbox"), root.join("outbox.old")).unwrap();
@@ -143,11 +148,17 @@ async fn r10_a_copy_that_holds_less_does_not_take_the_place() {
     let Err(refused) = home.rotate(&plan, store, Duration::ZERO) else {
         panic!("replaced by less");
     };
-    assert!(refused.to_string().contains("the old one stays"), "{refused}");
+    assert!(
+        refused.to_string().contains("the old one stays"),
+        "{refused}"
+    );
     assert!(!dir.path().join("outbox.next").exists());
     // It opens as before, with what is there.
     let (store, recovery) = home.open(&plan, false).unwrap();
-    assert_eq!((recovery.lost, recovery.held as usize), (1, held.0.len() - 1));
+    assert_eq!(
+        (recovery.lost, recovery.held as usize),
+        (1, held.0.len() - 1)
+    );
     home::close(store);
 }
 

@@ -83,7 +83,10 @@ async fn a_sound_spool_is_exported_whole() {
     assert_eq!(lines.len(), 121);
     let first = &lines[0];
     assert_eq!(first["uplink"], "platform");
-    assert_eq!((&first["class"], &first["seq"]), (&"alert".into(), &1.into()));
+    assert_eq!(
+        (&first["class"], &first["seq"]),
+        (&"alert".into(), &1.into())
+    );
     assert_eq!(first["origin"], "held");
     assert!(first["evidence"][0]["file"].is_string());
     assert_eq!(lines[120]["stream"], "bins");
@@ -134,9 +137,15 @@ async fn what_sled_cannot_read_is_found_in_the_bare_file() {
         damage(&dir.path().join("outbox"));
         let (out, report) = exported(dir.path());
         let lines = index(out.path());
-        let ids: BTreeSet<_> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
+        let ids: BTreeSet<_> = lines
+            .iter()
+            .map(|line| line["id"].as_str().unwrap())
+            .collect();
         let alerts = ids.iter().filter(|id| id.starts_with('a')).count();
-        eprintln!("{what}: {alerts} of 400, {:?}, lost {}", report.origins, report.lost);
+        eprintln!(
+            "{what}: {alerts} of 400, {:?}, lost {}",
+            report.origins, report.lost
+        );
         assert!(alerts >= least, "{what}: {alerts}");
         assert_eq!(ids.len(), lines.len(), "{what}: each once");
         assert_eq!(report.written.records as usize, lines.len());
@@ -161,7 +170,10 @@ async fn what_was_put_into_quarantine_is_exported_too() {
     // The daemon starts afresh, and the next alert comes in.
     let (spool, recovery) = open(dir.path());
     assert_eq!((recovery.rung, recovery.lost), (Rung::Fresh, 201));
-    spool.append(batch(vec![record(ALERT, "new")])).await.unwrap();
+    spool
+        .append(batch(vec![record(ALERT, "new")]))
+        .await
+        .unwrap();
     assert_accounted(&spool).await;
     spool.close().await.unwrap();
     ruin();
@@ -169,7 +181,10 @@ async fn what_was_put_into_quarantine_is_exported_too() {
     assert!(!report.is_whole() && report.lost > 0, "{report:?}");
     let lines = index(out.path());
     let has = |id: &str| lines.iter().any(|line| line["id"] == id);
-    assert!(has("new") && has("a0") && has("a199") && has("t"), "{report:?}");
+    assert!(
+        has("new") && has("a0") && has("a199") && has("t"),
+        "{report:?}"
+    );
     assert!(lines.iter().all(|line| line["origin"] == "carved"));
     let from_quarantine = |line: &&Value| line["from"].as_str().unwrap().starts_with("quarantine/");
     assert!(lines.iter().filter(from_quarantine).count() >= 200);
@@ -201,10 +216,18 @@ async fn f35_an_export_while_the_daemon_runs_is_refused_with_the_pid() {
     let (spool, _) = open(dir.path());
     let out = tempfile::tempdir().unwrap();
     let refused = export(dir.path(), out.path(), &mut |_| {}).unwrap_err();
-    assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains(&std::process::id().to_string()),
+        "{refused}"
+    );
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     spool.append(batch(vec![record(ALERT, "a")])).await.unwrap();
     spool.close().await.unwrap();
     let nothing = export(&dir.path().join("nothing"), out.path(), &mut |_| {}).unwrap_err();
-    assert!(nothing.to_string().ends_with("nothing holds no spool"), "{nothing}");
+    assert!(
+        nothing.to_string().ends_with("nothing holds no spool"),
+        "{nothing}"
+    );
 }
