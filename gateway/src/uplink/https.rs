@@ -122,8 +122,8 @@ impl Https {
     }
 
     /// Asks for verdicts and commands from now on.
-    pub fn listen(&mut self, station: &str) {
-        self.inbox = Inbox::new(&self.url, station, self.token.clone());
+    pub fn listen(&mut self, station: &str, is_metered: bool) {
+        self.inbox = Inbox::new(&self.url, station, self.token.clone(), is_metered);
     }
 
     /// See [`super::link::Link::room`].

@@ -1,7 +1,8 @@
 //! Asking an HTTPS receiver for verdicts and commands: `GET <url>/inbox?station=<id>&wait=<s>`.
 //!
 //! One request is always on its way; the receiver holds it until there is something, or `wait`
-//! is over (204). A receiver without an inbox answers 404, and is asked again rarely.
+//! is over (204). On a line with a budget it is asked every ten minutes instead. A receiver
+//! without an inbox answers 404, and is asked again rarely.
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
@@ -24,6 +25,8 @@ const WAIT: Duration = Duration::from_secs(50);
 const PATIENCE: Duration = Duration::from_secs(70);
 /// A receiver that does not hold requests is asked as often as this.
 const SHORT: Duration = Duration::from_secs(30);
+/// A line with a budget: 600 bytes every ten minutes are 3 MB a month.
+const METERED: Duration = Duration::from_secs(600);
 /// An empty answer that came sooner was not held.
 const HELD: Duration = Duration::from_secs(10);
 /// After something came: its answers are on their way meanwhile. Doubled while the same comes.
@@ -56,6 +59,8 @@ enum Heard {
 pub struct Inbox {
     url: Url,
     token: Option<String>,
+    /// Its bytes are paid for: nothing is held open.
+    is_metered: bool,
     at: Instant,
     asked: Instant,
     request: Option<Request>,
@@ -74,16 +79,18 @@ impl fmt::Debug for Inbox {
 
 impl Inbox {
     /// The inbox of `station` beside `base`; `None` for an address that has no paths.
-    pub fn new(base: &Url, station: &str, token: Option<String>) -> Option<Self> {
+    pub fn new(base: &Url, station: &str, token: Option<String>, is_metered: bool) -> Option<Self> {
         let mut url = base.clone();
+        let wait = if is_metered { Duration::ZERO } else { WAIT };
         url.path_segments_mut().ok()?.pop_if_empty().push("inbox");
         url.query_pairs_mut()
             .append_pair("station", station)
-            .append_pair("wait", &WAIT.as_secs().to_string());
+            .append_pair("wait", &wait.as_secs().to_string());
         let now = Instant::now();
         Some(Inbox {
             url,
             token,
+            is_metered,
             at: now,
             asked: now,
             request: None,
@@ -128,6 +135,7 @@ impl Inbox {
                 self.repeats = if again { self.repeats + 1 } else { 0 };
                 (AFTER.delay(self.repeats, rng), Some(inbox::inbox(&bytes)))
             }
+            Heard::Nothing if self.is_metered => (METERED, None),
             Heard::Nothing => (if held { Duration::ZERO } else { SHORT }, None),
             Heard::NoInbox => {
                 if !std::mem::replace(&mut self.has_none, true) {
@@ -187,7 +195,7 @@ mod tests {
 
     fn inbox() -> (Inbox, StdRng) {
         let url = "https://platform.example/wangge/".parse().unwrap();
-        let inbox = Inbox::new(&url, "站 1", None).unwrap();
+        let inbox = Inbox::new(&url, "站 1", None, false).unwrap();
         (inbox, StdRng::seed_from_u64(1))
     }
 
@@ -214,6 +222,8 @@ mod tests {
         assert_eq!(wait(&mut inbox, rng, Heard::Nothing, 50), 0.0);
         assert_eq!(wait(&mut inbox, rng, Heard::Nothing, 0), 30.0);
         assert_eq!(wait(&mut inbox, rng, Heard::NoInbox, 0), 3_600.0);
+        inbox.is_metered = true;
+        assert_eq!(wait(&mut inbox, rng, Heard::Nothing, 0), 600.0);
         let first = wait(&mut inbox, rng, Heard::Entries(b"{}".into()), 0);
         assert!(first <= 2.0, "{first}");
         // The same again and again: its answers do not arrive.

@@ -102,7 +102,7 @@ pub async fn run(
         UplinkLink::Https { url, tls, token } => {
             let mut link = https::Https::new(&uplink.name, &station, url, tls, token, seed);
             if uplink.verdicts {
-                link.listen(&station);
+                link.listen(&station, uplink.line.budget.is_some());
             }
             // There is no broker in between: the answer to the request is the receipt.
             (Link::Https(Box::new(link)), config::Border::Receipt, None)
