@@ -55,7 +55,7 @@ impl FakeClock {
     /// The file cannot be written.
     pub fn set(&self, to: Duration) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let off = i128::try_from(to.as_secs())? - i128::try_from(now.as_secs())?;
+        let off = i128::from(to.as_secs()) - i128::from(now.as_secs());
         self.off_by(i64::try_from(off)?)
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jpeg_encoder::{ColorType, Encoder};
 use rand::RngCore;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wangge_protocol::{
     AlertData, AlertMeasurement, AlertState, Answer, AnswerAbout, AnswerResult, ClockQuality,
