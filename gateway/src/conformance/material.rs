@@ -96,7 +96,6 @@ impl Maker {
                 x: 116.391_27,
                 y: 39.907_2,
             },
-            verdict: None,
             evidence: evidence.to_vec(),
             routing: None,
         };
