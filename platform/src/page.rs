@@ -73,6 +73,10 @@ fn pictures(store: &Path) -> anyhow::Result<HashMap<String, String>> {
     let mut pictures = HashMap::new();
     for entry in fs::read_dir(store.join("evidence"))? {
         let path = entry?.path();
+        // What is not complete is no picture.
+        if path.extension().is_some_and(|e| e == "part" || e == "new") {
+            continue;
+        }
         if let (Some(name), Some(hash)) = (
             path.file_name().and_then(|n| n.to_str()),
             path.file_stem().and_then(|n| n.to_str()),
@@ -181,7 +185,8 @@ fn article(page: &mut String, alert: &Alert, pictures: &HashMap<String, String>)
         alert.messages
     );
     for picture in &data.evidence {
-        let _ = match pictures.get(&picture.sha256) {
+        let small = || pictures.get(picture.thumbnail.as_ref()?);
+        let _ = match pictures.get(&picture.sha256).or_else(small) {
             Some(path) => writeln!(
                 page,
                 "<figure><a href=\"{path}\"><img loading=\"lazy\" src=\"{path}\" alt=\"{role}\"></a>\

@@ -81,7 +81,12 @@ impl Show {
                     .data
                     .evidence
                     .iter()
-                    .filter_map(|e| pictures.get(&e.sha256).map(PathBuf::as_path))
+                    .filter_map(|e| {
+                        // A large picture may come later than the alert, or not at all.
+                        let small = || pictures.get(e.thumbnail.as_ref()?);
+                        pictures.get(&e.sha256).or_else(small)
+                    })
+                    .map(PathBuf::as_path)
                     .collect();
                 self.line(
                     || alert_json(alert, &paths),

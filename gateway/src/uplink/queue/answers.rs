@@ -12,6 +12,7 @@ use super::{
         pace::Backoff,
     },
     PATIENCE, Queue, RECEIPT_TIMEOUT, STRIKES,
+    pieces::Lost,
 };
 use crate::{
     config::Border,
@@ -46,7 +47,7 @@ impl Queue {
         let flying: Vec<Token> = self.tokens(|c| c.flying());
         for token in &flying {
             if let Token::Picture(sha256) = token {
-                self.piece_lost(sha256, false);
+                self.piece_lost(sha256, Lost::Link);
             }
         }
         self.pictures.forget_held();
@@ -154,6 +155,9 @@ impl Queue {
     /// It will never be accepted as it is; after [`STRIKES`] times it makes way.
     pub fn refused(&mut self, token: &Token, reason: &str, now: Duration) {
         self.counters.faults.add_one();
+        if self.piece_doubted(token) {
+            return self.rest(token, REFUSAL, false, now);
+        }
         let Some(course) = self.course_mut(token) else {
             return;
         };
@@ -188,6 +192,7 @@ impl Queue {
     /// Not taken this time, through no fault of the link (HTTP 5xx, a PUBACK that says no).
     pub fn failed(&mut self, token: &Token, now: Duration) {
         self.counters.faults.add_one();
+        self.piece_doubted(token);
         self.rest(token, REFUSAL, false, now);
         // One failure is the message's, two in a row are the receiver's.
         let again = self.silent;
@@ -202,7 +207,7 @@ impl Queue {
     pub fn unanswered(&mut self, token: &Token, after: Option<Duration>, now: Duration) {
         self.counters.faults.add_one();
         if let Token::Picture(sha256) = token {
-            self.piece_lost(sha256, false);
+            self.piece_lost(sha256, Lost::Reply);
         }
         self.rest(token, SILENCE, true, now);
         self.silent = true;
@@ -245,7 +250,7 @@ impl Queue {
                         }
                         self.counters.faults.add_one();
                         if let Token::Picture(sha256) = &token {
-                            self.piece_lost(sha256, true);
+                            self.piece_lost(sha256, Lost::Receipt);
                         }
                         self.rest(&token, SILENCE, true, now);
                     }

@@ -27,6 +27,8 @@ const LATE: Duration = Duration::from_secs(2);
 const EARLY: Duration = Duration::from_millis(500);
 /// A receiver that knew no pieces is asked again after this; it may have been renewed.
 const ASK_AGAIN: Duration = Duration::from_secs(3_600);
+/// Doubts about a receiver that never answered about pieces, after which a picture goes whole.
+const DOUBTS: u32 = 3;
 /// Pictures that a platform may have asked for at a time; more requests are passed over, and it
 /// asks again.
 pub const ASKED: usize = 64;
@@ -85,7 +87,8 @@ impl Pieces {
     }
 
     fn plan(&self, total: u64, held: Option<u64>, asked: u32, now: Duration) -> Piece {
-        let deaf = self.never_before.is_some_and(|at| now < at) || (!self.proven && asked > 0);
+        let deaf =
+            self.never_before.is_some_and(|at| now < at) || (!self.proven && asked >= DOUBTS);
         if !self.enabled || total <= self.size() || deaf {
             return Piece::Whole;
         }
@@ -119,6 +122,17 @@ impl Pieces {
     }
 }
 
+/// What did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Anything: the connection went.
+    Link,
+    /// The reply to a request, which the line may have lost.
+    Reply,
+    /// The receipt, although the connection stands.
+    Receipt,
+}
+
 impl Queue {
     /// How large messages the link takes now.
     pub fn link_takes(&mut self, bytes: u64) {
@@ -143,17 +157,36 @@ impl Queue {
         }
     }
 
-    /// Nobody answered, or the link went: what the receiver has must be asked again.
-    pub(super) fn piece_lost(&mut self, sha256: &Arc<str>, link_stands: bool) {
-        match self.pictures.piece(sha256) {
-            Piece::Ask if link_stands => {
-                let asked = self.pictures.unanswered(sha256) + 1;
-                self.pictures.set_unanswered(sha256, asked);
-            }
-            Piece::Part { .. } => self.pieces.shrink(),
-            _ => {}
+    /// Nobody answered, or the link went: what the receiver has must be asked again. A whole
+    /// picture that is lost was too much, so pieces are tried again.
+    pub(super) fn piece_lost(&mut self, sha256: &Arc<str>, lost: Lost) {
+        let piece = self.pictures.piece(sha256);
+        let doubts = self.pictures.unanswered(sha256);
+        let doubts = match (piece, lost) {
+            (Piece::Whole, _) => 0,
+            (_, Lost::Link) => doubts,
+            (_, Lost::Reply) => doubts + 1,
+            (_, Lost::Receipt) => doubts + DOUBTS,
+        };
+        self.pictures.set_unanswered(sha256, doubts);
+        if matches!(piece, Piece::Part { .. }) {
+            self.pieces.shrink();
         }
         self.pictures.set_held(sha256, None);
+    }
+
+    /// Whether a bad answer may only mean that the receiver takes a piece for a picture; it then
+    /// gets the picture whole.
+    pub(super) fn piece_doubted(&mut self, token: &Token) -> bool {
+        let Token::Picture(sha256) = token else {
+            return false;
+        };
+        let doubted = !self.pieces.proven && self.pictures.piece(sha256) != Piece::Whole;
+        if doubted {
+            self.pictures.set_unanswered(sha256, DOUBTS);
+            self.pictures.set_held(sha256, None);
+        }
+        doubted
     }
 
     /// The receiver's definite answer to what was sent: so many bytes are there.
@@ -170,8 +203,11 @@ impl Queue {
             debug!(%sha256, held, "more than the picture has");
             return self.failed(token, now);
         }
-        self.pieces.proven = true;
-        self.pictures.set_unanswered(sha256, 0);
+        // "Nothing is here" is also what a receiver says that never heard of it.
+        if held > 0 || self.pictures.piece(sha256) != Piece::Ask {
+            self.pieces.proven = true;
+            self.pictures.set_unanswered(sha256, 0);
+        }
         self.pictures.set_held(sha256, Some(held));
         match self.pictures.piece(sha256) {
             Piece::Part { offset, .. } if held <= offset => {
@@ -203,6 +239,7 @@ impl Queue {
             Piece::Part { offset, .. } => held > offset,
             Piece::Whole => false,
         };
+        self.pieces.proven = true;
         if flying && news {
             self.held(token, held, now);
         } else {

@@ -349,6 +349,43 @@ fn a_receiver_without_pieces_gets_pictures_whole_and_is_not_asked_again_for_an_h
 }
 
 #[test]
+fn a_receiver_that_takes_a_piece_for_a_picture_gets_the_picture_whole_and_it_counts_as_no_strike() {
+    let wrong = |token: &Token, q: &mut Queue, answer: u8, now| match answer {
+        0 => q.refused(token, "its bytes do not have this hash", now),
+        1 => q.failed(token, now),
+        2 => q.answer(
+            token,
+            &word(&name(9), &name(9), ReceiptStatus::Stored, None),
+            now,
+        ),
+        _ => q.unanswered(token, None, now),
+    };
+    for answer in 0..4 {
+        let mut q = queue(CHUNK, &[late(1, &[(1, 100_000)])]);
+        let mut now = S;
+        let mut wholes = 0;
+        while q.take_settled().is_empty() {
+            assert!(now < 900 * S, "answer {answer}");
+            assert!(q.take_poison().is_empty(), "answer {answer}");
+            q.expire(now);
+            while let Some(token) = q.next(now) {
+                match q.picture(&name(1)).unwrap().1 {
+                    Piece::Ask if answer < 3 => q.held(&token, 0, now),
+                    Piece::Whole => {
+                        wholes += 1;
+                        let stored = word(&name(1), &name(1), ReceiptStatus::Stored, None);
+                        q.answer(&token, &stored, now);
+                    }
+                    _ => wrong(&token, &mut q, answer, now),
+                }
+            }
+            now += 500 * MS;
+        }
+        assert_eq!(wholes, 1);
+    }
+}
+
+#[test]
 fn a_receiver_that_never_gets_on_is_not_asked_at_full_speed() {
     let entry = alert(1, &[(1, 1 << 20)]);
     let mut q = queue(CHUNK, &[entry]);
