@@ -98,7 +98,8 @@ pub(super) async fn pieces(exam: &mut Exam) -> Outcome {
     )?;
 
     let what = "a piece that begins where nothing ends";
-    let wrong = exam.piece(&picture, 10..first).await;
+    // It ends elsewhere, too: a repeat of the last piece may get 204 again.
+    let wrong = exam.piece(&picture, 10..first / 2).await;
     if matches!(exam.peer, Peer::Https(_)) && wrong.status != 409 {
         return Err(fails(format!(
             "{what}: the status is {} instead of 409",
