@@ -61,7 +61,7 @@ pub(super) enum Stored {
 pub(super) fn route(alert_id: &str, entry: Option<&Entry>) -> StateChange {
     (
         [ROUTE, alert_id].concat().into_bytes(),
-        entry.map(|entry| json(entry)),
+        entry.map(json),
     )
 }
 
@@ -72,7 +72,7 @@ pub(super) fn day(
 ) -> StateChange {
     (
         format!("{DIGEST}{date}/{kind}").into_bytes(),
-        counts.map(|counts| json(counts)),
+        counts.map(json),
     )
 }
 
