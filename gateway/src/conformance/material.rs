@@ -76,6 +76,7 @@ impl Maker {
                 limit: Some(90.0),
             }),
             sighting: None,
+            verdict: None,
             place: Place {
                 lon: 116.391_27,
                 lat: 39.907_2,
