@@ -59,10 +59,7 @@ pub(super) enum Stored {
 
 /// A key with its value; an entry that is gone has none.
 pub(super) fn route(alert_id: &str, entry: Option<&Entry>) -> StateChange {
-    (
-        [ROUTE, alert_id].concat().into_bytes(),
-        entry.map(|entry| json(entry)),
-    )
+    ([ROUTE, alert_id].concat().into_bytes(), entry.map(json))
 }
 
 pub(super) fn day(
@@ -72,7 +69,7 @@ pub(super) fn day(
 ) -> StateChange {
     (
         format!("{DIGEST}{date}/{kind}").into_bytes(),
-        counts.map(|counts| json(counts)),
+        counts.map(json),
     )
 }
 

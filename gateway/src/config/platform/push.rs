@@ -337,7 +337,7 @@ impl Check<'_> {
             self.fault(files.span(), message);
         }
         let files = raw.files.map(|files| self.text("files", files, 64));
-        (self.faults.len() == before).then(|| Call {
+        (self.faults.len() == before).then_some(Call {
             name,
             request: Request {
                 method,
