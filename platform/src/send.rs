@@ -71,6 +71,9 @@ enum What {
         /// SHA-256 of a picture of the place after it was dealt with.
         #[arg(long, value_name = "SHA256")]
         picture: Option<String>,
+        /// When it was decided, RFC 3339 in UTC; now when left out. The latest decision stands.
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
     },
     /// Have the station read its own file again.
     Reload(Signed),
@@ -194,6 +197,7 @@ impl Send {
                 reason,
                 case_no,
                 picture,
+                at,
             } => {
                 let verdict = Verdict {
                     id: id.clone(),
@@ -209,7 +213,7 @@ impl Send {
                     case_no,
                     picture,
                     by: self.by,
-                    at: rfc3339(now),
+                    at: at.unwrap_or_else(|| rfc3339(now)),
                 };
                 outbox.verdict(&self.station, &verdict)?;
                 return Ok(id);

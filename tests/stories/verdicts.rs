@@ -105,7 +105,7 @@ fn verdicts_and_commands(scene: &mut Scene) -> Result<()> {
     let filed = [
         &["--id", "v-filed"][..],
         &verdict("filed"),
-        &["--case-no", "案2026-17"],
+        &["--case-no", "案2026-17", "--at", "2026-01-01T00:00:00Z"],
     ]
     .concat();
     ensure!(result(&scene.send(&filed)?) == "applied");
@@ -237,7 +237,7 @@ fn verdicts_over_mqtt() {
             // Again until the station listens.
             for topic in ["verdicts", "commands"] {
                 let topic = format!("wangge/v1/story/{topic}");
-                for garbage in [&b"\xff\xfe"[..], b"", b"[{]", many.as_bytes()] {
+                for garbage in [&b"\xff\xfe"[..], b" ", b"[{]", many.as_bytes()] {
                     broker.publish(&topic, garbage)?;
                 }
             }
