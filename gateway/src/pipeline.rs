@@ -280,8 +280,7 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
                     child,
                     counters: vision_counters,
                 },
-                feed,
-                asks,
+                (feed, asks),
                 stop_sources.clone(),
             ),
         );

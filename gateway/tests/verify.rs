@@ -1,5 +1,7 @@
 //! `wangge verify` and `wangge identity` as a person calls them, and the verifier of the guide.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on must fail
+
 use std::{
     fs,
     path::Path,

@@ -328,7 +328,7 @@ async fn what_the_community_does_not_settle_goes_up_with_its_pictures() {
     assert_eq!(station.messages().await, [], "kept here");
     let copies = station.spool.peek(held, None, 9).await.unwrap();
     assert_eq!(copies.len(), 1);
-    assert_eq!(copies[0].record.evidence, [picture.clone()]);
+    assert_eq!(copies[0].record.evidence, std::slice::from_ref(&picture));
 
     // Its deadline passes while the station is off.
     let mut state = station.spool.state().await.unwrap();

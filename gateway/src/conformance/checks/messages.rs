@@ -99,7 +99,8 @@ pub(super) async fn unreadable(exam: &mut Exam) -> Outcome {
 }
 
 pub(super) async fn against_schema(exam: &mut Exam) -> Outcome {
-    let broken: [(&str, fn(&mut Map<String, Value>)); 4] = [
+    type Break = fn(&mut Map<String, Value>);
+    let broken: [(&str, Break); 4] = [
         ("an alert whose data.revision is a text", |data| {
             data.insert("revision".to_owned(), json!("first"));
         }),

@@ -109,8 +109,7 @@ pub async fn run(
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     gauges: Gauges,
-    feed: Feed,
-    asks: mpsc::Receiver<Ask>,
+    (feed, asks): (Feed, mpsc::Receiver<Ask>),
     stop: CancellationToken,
 ) {
     let program = match std::env::current_exe() {

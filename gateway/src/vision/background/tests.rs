@@ -297,7 +297,7 @@ fn a_heap_of_which_every_other_stone_is_as_bright_as_the_ground_is_found_and_sta
         let (x, y) = (i % W, i / W);
         let inside = (60..70).contains(&x) && (50..57).contains(&y);
         // Of each two by two: one darker, one lighter, two hardly different.
-        inside.then(|| match (x % 2, y % 2) {
+        inside.then_some(match (x % 2, y % 2) {
             (0, 0) => g - 28.0,
             (1, 1) => g + 28.0,
             _ => g + 10.0,
