@@ -1,6 +1,6 @@
 //! `wangge conformance` against receivers that keep the contract, and against some that break
 //! one clause of it each.
-#![allow(clippy::unwrap_used)] // every line here is a test
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // every line here is a test
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! The documents and schemas as programs that others wrote see them: openapi-spec-validator,
 //! `@asyncapi/parser`, `jsonschema` of Python, Ajv. `cargo xtask setup` installs them.
-#![allow(clippy::unwrap_used)] // a test that cannot go on must fail
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test that cannot go on must fail
 
 use std::{
     env, fs,
