@@ -282,7 +282,7 @@ pub(super) async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<V
 async fn nothing_but_a_right_receipt_counts_as_delivered() {
     const ZERO: &str = r#"{"id":"x","sha256":"0","status":"stored"}"#;
     const OTHER: &str = r#"{"id":"01936b2a-7c4e-7a10-8b1c-0123456789ab","sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","status":"stored"}"#;
-    let behind: &'static str = format!("[{OTHER},{{}}]").leak();
+    let without: &'static str = format!("[{OTHER}]").leak();
     let others: &'static str = format!("[{OTHER}]").leak();
     // A right receipt at the end of more than is read.
     let huge: &'static str = format!("{}{{}}", " ".repeat(70_000)).leak();
@@ -307,7 +307,7 @@ async fn nothing_but_a_right_receipt_counts_as_delivered() {
         ("half", Act::Half),
         ("hang", Act::Hang),
         ("400", Act::Say("400 Bad Request", "{}")),
-        ("its own behind another's", Act::Say("200 OK", behind)),
+        ("an array without its own", Act::Say("200 OK", without)),
         ("an empty array", Act::Say("200 OK", "[]")),
         ("an array of another's", Act::Say("200 OK", others)),
         ("another's", Act::Say("200 OK", OTHER)),
