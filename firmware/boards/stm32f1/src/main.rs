@@ -23,7 +23,7 @@ use wangge_node::{
     node::{Identity, Node},
     waste_bin::Bin,
 };
-use wangge_protocol::node::Quality;
+use wangge_protocol::node::{Quality, status};
 
 /// Board family 1 (STM32F1) and its revision.
 #[cfg(feature = "discovery")]
@@ -59,6 +59,8 @@ fn main() -> ! {
         serial: 0,
     };
     let mut node = Node::new(Bin::default(), identity, None);
+    // Nothing here writes to flash yet, so a set-up does not survive a restart: say so.
+    node.status |= status::STORAGE;
 
     let bus_pins = (
         gpioa.pa9.into_alternate_push_pull(&mut gpioa.crh),
