@@ -13,7 +13,7 @@ use reqwest::{StatusCode, header, redirect};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use url::Url;
-use wangge_protocol::Receipt;
+use wangge_protocol::{Receipt, ReceiptStatus};
 
 use super::{
     fault::{Fault, FaultKind},
@@ -85,7 +85,7 @@ pub struct Https {
     retry_at: Instant,
     failures: u32,
     requests: FuturesUnordered<Reply>,
-    /// Receipts that came in the answer to another message.
+    /// Requests for pictures that came in the answer to a message.
     others: Vec<Receipt>,
     /// Asks for verdicts and commands, if they are taken.
     inbox: Option<Inbox>,
@@ -228,7 +228,9 @@ impl Https {
         }
         match result {
             Ok(Word::Receipts(receipt, others)) => {
-                self.others = others;
+                // Requests for pictures; whatever settles something is the answer to it.
+                let asks = |r: &Receipt| r.status == ReceiptStatus::EvidenceMissing;
+                self.others = others.into_iter().filter(asks).collect();
                 // The token travels with its request, so a receipt for another message is none.
                 Report::Answered(token, receipt)
             }
