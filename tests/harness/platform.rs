@@ -365,7 +365,7 @@ pub fn certificate(dir: &Path) -> Result<()> {
         Ok(())
     };
     run(&[
-        "2",
+        "30",
         "-subj",
         "/CN=story CA",
         "-keyout",
@@ -374,7 +374,7 @@ pub fn certificate(dir: &Path) -> Result<()> {
         "ca.pem",
     ])?;
     run(&[
-        "2",
+        "30",
         "-subj",
         "/CN=platform",
         "-CA",
