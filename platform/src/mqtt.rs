@@ -305,6 +305,7 @@ fn delivery(message: &Publish) -> Option<(&str, Delivery)> {
         .strip_suffix("/alerts")
         .or_else(|| topic.strip_suffix("/gaps"))
         .or_else(|| topic.strip_suffix("/answers"))
+        .or_else(|| topic.strip_suffix("/digest"))
         .or_else(|| topic.rsplit_once("/telemetry/").map(|(prefix, _)| prefix))?;
     Some((prefix, Delivery::Event(bytes)))
 }
