@@ -146,7 +146,11 @@ pub(crate) fn picture(n: u8) -> EvidenceRef {
 }
 
 pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>) -> Value {
-    Value::Sighting(Box::new(Sighting {
+    Value::Sighting(seen(label, dwell, evidence))
+}
+
+pub(crate) fn seen(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>) -> Box<Sighting> {
+    Box::new(Sighting {
         zone: "door".into(),
         present: true,
         label: label.into(),
@@ -160,14 +164,12 @@ pub(crate) fn sighting(label: &str, dwell: Duration, evidence: Vec<EvidenceRef>)
         story: None,
         overrun: None,
         left_behind: false,
-    }))
+    })
 }
 
 /// The zone, watched and found empty for `dwell`.
 pub(crate) fn empty(dwell: Duration) -> Value {
-    let Value::Sighting(mut sighting) = sighting("", dwell, Vec::new()) else {
-        unreachable!()
-    };
+    let mut sighting = seen("", dwell, Vec::new());
     sighting.present = false;
     Value::Sighting(sighting)
 }

@@ -123,7 +123,7 @@ async fn a_shadow_model_that_is_missing_leaves_the_live_one_alone() {
 /// Not an assertion but a figure: looks of a live model that has too much to do, without and
 /// with a shadow, in turns. `cargo test … -- --ignored --nocapture shadows_cost`
 #[tokio::test]
-#[ignore = "a measurement, two minutes on an idle machine"]
+#[ignore = "a measurement: prints figures and asserts nothing, so a suite learns nothing from it; two minutes on an idle machine"]
 #[allow(clippy::print_stdout)]
 async fn what_shadows_cost_the_live_model() {
     for round in 0..3 {

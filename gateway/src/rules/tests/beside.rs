@@ -27,9 +27,7 @@ fn left_by_someone(dwell: Duration) -> Value {
         role: (*role).into(),
         ..picture(n)
     });
-    let Value::Sighting(mut sighting) = sighting("object", dwell, pictures.collect()) else {
-        unreachable!()
-    };
+    let mut sighting = seen("object", dwell, pictures.collect());
     sighting.story = Some(Story {
         appeared_at: "2026-11-22T06:00:00Z".into(),
         actor_seen: true,

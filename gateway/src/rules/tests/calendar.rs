@@ -80,10 +80,7 @@ impl Day {
     }
 
     fn sees(&mut self, label: &str, seconds: u64, left: bool) -> Vec<Finding> {
-        let Value::Sighting(mut seen) = sighting(label, Duration::from_secs(seconds), vec![])
-        else {
-            unreachable!()
-        };
+        let mut seen = seen(label, Duration::from_secs(seconds), vec![]);
         seen.left_behind = left;
         self.see(Value::Sighting(seen))
     }

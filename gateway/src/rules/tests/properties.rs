@@ -114,7 +114,7 @@ proptest! {
 /// `cargo test -p wangge --lib --config 'profile.dev.package.wangge.opt-level=3' \
 ///  cost_of_a_step -- --ignored --nocapture`
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: prints figures and asserts nothing, so a suite learns nothing from it"]
 fn cost_of_a_step() {
     const BINS: usize = 1_000;
     let low = |id: &str, quantity, raise: f64, clear: f64, side| {

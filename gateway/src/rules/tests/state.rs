@@ -118,9 +118,7 @@ fn presence_dwell_grace_labels_and_zones() {
         [],
         "label"
     );
-    let Value::Sighting(mut elsewhere) = sighting("umbrella", seconds(300), vec![]) else {
-        unreachable!()
-    };
+    let mut elsewhere = seen("umbrella", seconds(300), vec![]);
     elsewhere.zone = "lawn".into();
     assert_eq!(b.sees(Value::Sighting(elsewhere)), [], "zone");
     let o = observed("c", sighting("chair", seconds(30), vec![picture(1)]), b.now);

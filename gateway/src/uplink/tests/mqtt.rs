@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use super::rig::*;
 use crate::{
-    config::{Border, Tls, UplinkLink},
+    config::{Border, Tls},
     down::Item,
 };
 
@@ -322,15 +322,13 @@ async fn over_tls_only_the_right_broker_is_served() {
         ("other.pem", "localhost", false),
         ("ours.pem", "127.0.0.1", false),
     ] {
-        let UplinkLink::Mqtt { mut addr, prefix } = mqtt_link(port) else {
-            unreachable!()
-        };
+        let mut addr = broker_addr(port);
         addr.host = host.into();
         addr.tls = Some(Tls {
             ca_file: Some(dir.join(ca)),
             client: None,
         });
-        let station = Station::start(UplinkLink::Mqtt { addr, prefix }, Border::Broker);
+        let station = Station::start(mqtt_at(addr), Border::Broker);
         station.alert(Vec::new()).await;
         if fits {
             until("delivered", async || station.empty().await).await;

@@ -267,7 +267,7 @@ async fn a_fresh_alert_overtakes_a_large_picture_that_is_being_sent() {
 }
 
 #[test]
-#[ignore = "needs root, ip and nft"]
+#[ignore = "makes network namespaces and firewall rules: needs root, ip and nft, which a suite cannot count on"]
 fn loss_and_flapping() {
     if moved("loss_and_flapping") {
         return;

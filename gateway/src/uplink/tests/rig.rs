@@ -194,15 +194,23 @@ pub struct Station {
 }
 
 pub fn mqtt_link(port: u16) -> UplinkLink {
+    mqtt_at(broker_addr(port))
+}
+
+pub fn mqtt_at(addr: BrokerAddr) -> UplinkLink {
     UplinkLink::Mqtt {
-        addr: BrokerAddr {
-            host: "127.0.0.1".into(),
-            port,
-            tls: None,
-            credentials: None,
-            client_id: "station".into(),
-        },
+        addr,
         prefix: PREFIX.into(),
+    }
+}
+
+pub fn broker_addr(port: u16) -> BrokerAddr {
+    BrokerAddr {
+        host: "127.0.0.1".into(),
+        port,
+        tls: None,
+        credentials: None,
+        client_id: "station".into(),
     }
 }
 

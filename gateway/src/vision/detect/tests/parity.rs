@@ -108,14 +108,14 @@ fn elsewhere(id: &str) -> Model {
 }
 
 #[test]
-#[ignore = "weights that the set-up does not fetch: WANGGE_MODELS names their folder"]
+#[ignore = "its weights are not the product's, so the set-up does not fetch them: WANGGE_MODELS names their folder"]
 fn yolox_sees_what_the_reference_sees() {
     let reference = include_str!("../golden/yolox_nano.json");
     sees_the_same(&elsewhere("yolox_nano"), reference);
 }
 
 #[test]
-#[ignore = "weights that the set-up does not fetch: WANGGE_MODELS names their folder"]
+#[ignore = "its weights are not the product's, so the set-up does not fetch them: WANGGE_MODELS names their folder"]
 fn picodet_sees_what_the_reference_sees() {
     let reference = include_str!("../golden/picodet_s_416.json");
     sees_the_same(&elsewhere("picodet_s_416"), reference);
@@ -124,7 +124,7 @@ fn picodet_sees_what_the_reference_sees() {
 /// Any pictures against any reference: `WANGGE_PHOTOGRAPHS` names a folder of pictures and the
 /// `reference.json` that `models/oracle/photographs.py` made of them.
 #[test]
-#[ignore = "photographs of your own: see models/oracle/photographs.py"]
+#[ignore = "compares photographs of your own, which a suite cannot have: see models/oracle/photographs.py"]
 fn photographs_as_the_reference_sees_them() {
     let folder = PathBuf::from(std::env::var_os("WANGGE_PHOTOGRAPHS").unwrap());
     let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
