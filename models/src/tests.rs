@@ -25,7 +25,7 @@ fit = "corner"
 pad = 114
 "#,
         WEIGHTS.len(),
-        hex(&Sha256::digest(WEIGHTS))
+        hex::encode(Sha256::digest(WEIGHTS))
     ))
 }
 
@@ -86,8 +86,8 @@ fn weights_that_lie_in_another_file_are_refused() {
     let weights = b"\x08\x08\x3a\x06\x2a\x04\x6a\x02\x0a\x00";
     let text = manifest(|m| {
         m.replace("bytes = 36", "bytes = 10").replace(
-            &hex(&Sha256::digest(WEIGHTS)),
-            &hex(&Sha256::digest(weights)),
+            &hex::encode(Sha256::digest(WEIGHTS)),
+            &hex::encode(Sha256::digest(weights)),
         )
     });
     let (_dir, path) = folder(&text, Some(weights));

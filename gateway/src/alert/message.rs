@@ -121,7 +121,7 @@ pub fn with_routing(body: &[u8], routing: Routing) -> Option<Vec<u8>> {
 
 /// A digest as a message: its id and its bytes.
 pub fn digest_message(digest: Digest, made: Timestamp) -> (String, Vec<u8>) {
-    let id = super::ledger::uuid(made);
+    let id = super::desk::uuid(made);
     let event = CloudEvent {
         specversion: "1.0".into(),
         id: id.clone(),

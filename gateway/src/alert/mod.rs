@@ -17,6 +17,7 @@
 //!   again once ([`Ledger::judge`]);
 //! - a station sends at most [`UPDATES_PER_MINUTE`] updates; more wait like the others.
 
+mod desk;
 mod directory;
 mod entry;
 mod ledger;

@@ -19,8 +19,9 @@ use wangge_protocol::{AlertState, VerdictStatus};
 
 use super::{
     AlertError, Outbound, REOPEN,
+    desk::Desk,
     directory::Directory,
-    ledger::{Alert, Desk, Ledger, Phase},
+    ledger::{Alert, Ledger, Phase},
     text::Cause,
 };
 use crate::{

@@ -245,7 +245,7 @@ pub fn stranger<T: serde::Serialize>(event: &CloudEvent<T>) -> Parcel {
 pub fn raw(id: &str, content: Content, bytes: Vec<u8>) -> Parcel {
     Parcel {
         id: id.to_owned(),
-        sha256: hex(&Sha256::digest(&bytes)),
+        sha256: hex::encode(Sha256::digest(&bytes)),
         content,
         bytes: bytes.into(),
     }
@@ -328,7 +328,7 @@ impl Picture {
 
     fn of(bytes: Vec<u8>) -> Self {
         Picture {
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256: hex::encode(Sha256::digest(&bytes)),
             bytes: bytes.into(),
         }
     }
@@ -370,13 +370,4 @@ fn noise() -> Vec<u8> {
     // refused by its receiver.
     let _ = Encoder::new(&mut jpeg, 80).encode(&pixels, SIDE, SIDE, ColorType::Rgb);
     jpeg
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

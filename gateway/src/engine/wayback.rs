@@ -1,6 +1,8 @@
 //! What comes back from platforms, in the loop: verdicts and commands become changes of state and
 //! an answer in one commit.
 
+mod page;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -19,7 +21,6 @@ use super::Engine;
 use crate::{
     audit::{Audit, Event, What},
     config::Config,
-    console::{Precision, RecentVerdict, SilenceStatus, VerdictsStatus},
     down::{ANSWERS, Ask, Book, Change, Clerk, HUSH, Inbound, Item, MAX_HELD, Order},
     reload::{Reloaded, Reloader},
     spool::{Class, Lane, Record},
@@ -33,9 +34,6 @@ const MAX_ANSWERED: usize = 4_096;
 const PICTURE_PATIENCE: Duration = Duration::from_secs(90);
 /// Letters of the reason in an answer.
 const MAX_SAID: usize = 400;
-/// Rules whose precision is shown, those that were judged most often.
-const SHOWN: usize = 500;
-
 /// Something to be told to the engine, besides what comes from platforms.
 #[derive(Debug)]
 pub enum Note {
@@ -504,68 +502,6 @@ impl Engine {
         }
     }
 
-    /// Renews what the console shows of verdicts.
-    pub(super) fn show_verdicts(&mut self) {
-        let now = self.clock.now();
-        let silences = self.ledger.silenced(now).map(|silence| SilenceStatus {
-            subject: silence.subject.to_owned(),
-            rule: silence.rule.to_owned(),
-            until: silence.until.to_string(),
-        });
-        let silences: Vec<_> = silences.collect();
-        let Some(way) = &mut self.way else { return };
-        let changed = silences.len()
-            != self
-                .progress
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .verdicts
-                .silences
-                .len();
-        if std::mem::replace(&mut way.is_shown, true) && !changed {
-            return;
-        }
-        let recent = way
-            .book
-            .recent()
-            .map(|(alert, known, standing)| RecentVerdict {
-                alert: alert.to_owned(),
-                subject: known.device.clone(),
-                rule: known.rule.clone(),
-                kind: known.kind,
-                status: standing.status,
-                at: standing.at.to_string(),
-                reason: standing.reason.clone(),
-                case_no: standing.case_no.clone(),
-                picture: standing.picture.clone(),
-                by: standing.by.clone(),
-            });
-        let recent = recent.collect();
-        let mut precision: Vec<_> = way.book.precision().collect();
-        precision.sort_by_key(|(_, _, tally)| std::cmp::Reverse(tally.judged()));
-        precision.truncate(SHOWN);
-        let precision = precision
-            .into_iter()
-            .map(|(subject, rule, tally)| Precision {
-                subject: subject.to_owned(),
-                rule: rule.to_owned(),
-                right: tally.right,
-                wrong: tally.wrong,
-                share: tally.share(),
-                interval: tally.interval(),
-            });
-        let verdicts = VerdictsStatus {
-            by_status: slugs(way.by_status.iter().map(|(status, n)| (status.slug(), *n))),
-            answers: slugs(way.by_result.iter().map(|(result, n)| (result.slug(), *n))),
-            deferred: way.deferred,
-            recent,
-            precision: precision.collect(),
-            silences,
-            reloaded: way.reloaded.clone(),
-        };
-        self.progress().verdicts = verdicts;
-    }
-
     /// An alert was raised: from now on it can be judged.
     pub(super) fn known(&mut self, device: &str, alert_id: &str) {
         let Some(way) = &mut self.way else { return };
@@ -574,10 +510,6 @@ impl Engine {
         }
         self.batch.state.extend(way.book.take_changes());
     }
-}
-
-fn slugs<'s>(counts: impl Iterator<Item = (&'s str, u64)>) -> BTreeMap<String, u64> {
-    counts.map(|(slug, n)| (slug.to_owned(), n)).collect()
 }
 
 /// A command for the audit log.

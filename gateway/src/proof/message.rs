@@ -1,7 +1,5 @@
 //! The bytes of one sealed message; pure.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 use wangge_protocol::ClockQuality;
 
@@ -23,15 +21,7 @@ pub const SEAL_ROOM: usize = 416;
 
 /// SHA-256 as 64 lower-case hex digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// What the seal says besides the signature.

@@ -19,7 +19,6 @@ use super::{
     lanes::{class_of, uplink_of},
     load::{LoadError, Scan},
     mark::{Counters, Mark},
-    record::hex,
     rotate,
     sled_engine::SledEngine,
 };
@@ -199,7 +198,7 @@ impl CheckReport {
                 Ok(())
             })
             .map_err(from_evidence)?;
-        for sha256 in named.iter().map(|hash| hex(hash)) {
+        for sha256 in named.iter().map(hex::encode) {
             match store.read(&sha256) {
                 Ok(_) => {}
                 Err(EvidenceError::Missing(_)) => self.missing.push(sha256),

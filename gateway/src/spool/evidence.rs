@@ -22,10 +22,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wangge_protocol::EvidenceRef;
 
-use super::{
-    record::{hex, unhex},
-    sled_engine::sync_dir,
-};
+use super::{record::unhex, sled_engine::sync_dir};
 
 /// Largest picture: several times a 4K JPEG.
 pub const MAX_PICTURE: usize = 8 << 20;
@@ -152,7 +149,7 @@ impl EvidenceStore {
         if bytes.is_empty() || bytes.len() > MAX_PICTURE {
             return Err(EvidenceError::Size(bytes.len()));
         }
-        let sha256 = hex(&Sha256::digest(bytes));
+        let sha256 = hex::encode(Sha256::digest(bytes));
         let path = self.path(&sha256);
         if !self.touch(&path) || self.read(&sha256).is_err() {
             self.write(&path, bytes)?;
@@ -244,7 +241,7 @@ impl EvidenceStore {
 
     /// Its last record is gone: its term begins.
     pub(super) fn release(&self, hash: &[u8; 32]) {
-        let path = self.path(&hex(hash));
+        let path = self.path(&hex::encode(hash));
         if self.touch(&path)
             && let Err(error) = fs::set_permissions(&path, Permissions::from_mode(DELIVERED))
         {

@@ -34,7 +34,7 @@ use super::{
     lanes::{class_of, lane_of, parse_key, record_key, uplink_of},
     load::{MAX_UPLINKS, Scan},
     mark::Mark,
-    record::{self, Frame, hex},
+    record::{self, Frame},
     rotate,
     sled_engine::SledEngine,
 };
@@ -448,7 +448,7 @@ impl Writer<'_> {
         fs::write(&target, frame.body).map_err(out(&target, "write a record"))?;
         let mut evidence = Vec::new();
         for hash in frame.hashes() {
-            evidence.push(self.picture(hex(&hash))?);
+            evidence.push(self.picture(hex::encode(hash))?);
         }
         let line = Line {
             origin: at.origin,
@@ -459,7 +459,7 @@ impl Writer<'_> {
             stream: frame.stream,
             id: frame.id,
             count: frame.count,
-            sha256: hex(&Sha256::digest(frame.body)),
+            sha256: hex::encode(Sha256::digest(frame.body)),
             file,
             evidence,
         };
@@ -528,7 +528,7 @@ fn safe(text: &str) -> String {
         .map(|c| if good(c) { c } else { '_' })
         .collect();
     if name.trim_matches('.').is_empty() {
-        name = format!("_{}", hex(&Sha256::digest(text)[..8]));
+        name = format!("_{}", hex::encode(&Sha256::digest(text)[..8]));
     }
     name
 }

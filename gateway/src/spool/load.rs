@@ -150,7 +150,7 @@ impl Scan {
         let mut foreign = None;
         engine.scan(&[RECORD]..&[RECORD + 1], &mut |key, value| {
             let Some((lane, seq)) = parse_key(key) else {
-                foreign = Some(record::hex(key));
+                foreign = Some(hex::encode(key));
                 return ControlFlow::Break(());
             };
             if seq > counts {

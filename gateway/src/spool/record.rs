@@ -185,7 +185,7 @@ impl Frame<'_> {
             evidence: self
                 .pictures()
                 .map(|picture| EvidenceRef {
-                    sha256: hex(picture.hash),
+                    sha256: hex::encode(picture.hash),
                     bytes: picture.bytes,
                     media_type: picture.media_type.to_owned(),
                     role: picture.role.to_owned(),
@@ -248,16 +248,6 @@ fn length(what: &'static str, len: usize) -> Result<u8, SpoolError> {
     })
 }
 
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
-}
-
 /// 64 lower-case hex digits.
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
@@ -293,7 +283,7 @@ mod tests {
             id: "0197f000-0000-7000-8000-000000000001".into(),
             count: 1,
             evidence: vec![EvidenceRef {
-                sha256: hex(&[0xab; 32]),
+                sha256: hex::encode([0xab; 32]),
                 bytes: 12_345,
                 media_type: "image/jpeg".into(),
                 role: "scene".into(),
@@ -364,7 +354,7 @@ mod tests {
             let record = Record {
                 lane: lane(), stream, id, count, body,
                 evidence: hashes.iter().map(|hash| EvidenceRef {
-                    sha256: hex(hash), bytes: 1, media_type: "image/jpeg".into(),
+                    sha256: hex::encode(hash), bytes: 1, media_type: "image/jpeg".into(),
                     role: "scene".into(), taken_at: String::new(), thumbnail: None,
                 }).collect(),
             };

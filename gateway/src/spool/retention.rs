@@ -25,7 +25,6 @@ use wangge_protocol::EventKind;
 use super::{
     age::{Age, Uptime},
     evidence::{EvidenceError, EvidenceStore, ORPHAN_GRACE, TOUCHING, is_delivered, visit},
-    record::hex,
     sled_engine::sync_dir,
     store::Released,
 };
@@ -128,7 +127,7 @@ impl Keeping {
             if is_last {
                 evidence.release(&hash);
             }
-            let path = evidence.path(&hex(&hash));
+            let path = evidence.path(&hex::encode(hash));
             let name = name_of(&path);
             let before = self.known.get(&name);
             let confirmed = is_confirmed

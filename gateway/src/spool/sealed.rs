@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     evidence::{EvidenceError, MAX_PICTURE, at},
-    record::{hex, unhex},
+    record::unhex,
     sled_engine::sync_dir,
 };
 use crate::audit::{Audit, AuditError, Event, What};
@@ -71,7 +71,7 @@ impl SealedStore {
             what: What::Sealed,
             object: name.clone(),
             kind: None,
-            why: format!("SHA-256 {}", hex(&Sha256::digest(sealed))),
+            why: format!("SHA-256 {}", hex::encode(Sha256::digest(sealed))),
         };
         let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
         audit.append(&[event], Timestamp::now())?;
@@ -119,7 +119,7 @@ mod tests {
             noted.push(line.to_owned())
         })
         .unwrap();
-        let hash = hex(&Sha256::digest(b"sealed bytes"));
+        let hash = hex::encode(Sha256::digest(b"sealed bytes"));
         assert!(noted.len() == 1 && noted[0].contains(&hash) && noted[0].contains(&picture));
         for name in ["../../etc/passwd", "", &"A".repeat(64)] {
             assert!(store.put(name, b"x").is_err());

@@ -215,7 +215,7 @@ impl Store {
 
     /// The pictures that live records name.
     pub fn pictures(&self) -> impl Iterator<Item = String> {
-        self.pictures.keys().map(|hash| record::hex(hash))
+        self.pictures.keys().map(hex::encode)
     }
 
     /// Whether a picture is named by a live record.

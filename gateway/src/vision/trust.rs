@@ -150,13 +150,13 @@ impl ServerCertVerifier for Verifier {
         let digest: [u8; 32] = Sha256::digest(end_entity).into();
         let fault = match &self.trusted {
             Trusted::Pin(pin) if *pin == digest => return Ok(ServerCertVerified::assertion()),
-            Trusted::Pin(_) => TlsFault::OtherCertificate(hex(&digest)),
+            Trusted::Pin(_) => TlsFault::OtherCertificate(hex::encode(digest)),
             Trusted::Roots(roots) => {
                 let verified =
                     roots.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
                 match verified {
                     Ok(verified) => return Ok(verified),
-                    Err(Error::InvalidCertificate(e)) => explain(&e, &hex(&digest), now),
+                    Err(Error::InvalidCertificate(e)) => explain(&e, &hex::encode(digest), now),
                     Err(e) => return Err(e),
                 }
             }
@@ -237,8 +237,4 @@ fn date(time: UnixTime) -> String {
 fn shown(name: &str) -> String {
     let printable = |c: char| if c.is_control() { '?' } else { c };
     name.chars().take(80).map(printable).collect()
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,6 +11,7 @@ pub(crate) mod jpeg;
 mod permits;
 pub mod replay;
 mod report;
+mod setup;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -183,7 +184,7 @@ pub async fn run_program(
     let mut wait = first;
     loop {
         let begun = Instant::now();
-        let mut setup = report::setup(reporter.cameras(), &launch.vision, &launch.calendars);
+        let mut setup = setup::setup(reporter.cameras(), &launch.vision, &launch.calendars);
         let known = Arc::clone(&permits.borrow_and_update());
         setup.permits = anonymous(&known);
         reporter.witness_permits(known);

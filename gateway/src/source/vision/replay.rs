@@ -15,7 +15,8 @@ use crate::{
 use super::{
     Keep, Launch, Watch,
     child::Child,
-    report::{self, Outcome, Reporter},
+    report::{Outcome, Reporter},
+    setup,
 };
 use crate::clock::Clock;
 
@@ -72,7 +73,7 @@ pub async fn replay(
     mut each: impl FnMut(Step),
 ) -> Result<Frames, ReplayError> {
     let start = recording.start;
-    let mut setup = report::setup(&[Arc::clone(&camera)], &launch.vision, &launch.calendars);
+    let mut setup = setup::setup(&[Arc::clone(&camera)], &launch.vision, &launch.calendars);
     // Nothing is compared here.
     setup.shadow = None;
     setup.permits = super::anonymous(&launch.calendars.permits);

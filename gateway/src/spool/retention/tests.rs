@@ -72,7 +72,7 @@ impl Room {
     }
 
     fn holds(&self, hash: &[u8; 32]) -> bool {
-        self.evidence.holds(&hex(hash))
+        self.evidence.holds(&hex::encode(hash))
     }
 
     fn log(&self) -> Vec<String> {
@@ -123,7 +123,10 @@ fn each_class_has_its_term_and_each_deletion_its_entry() {
         (&log[2], default, "road_occupation"),
         (&log[3], kind, "illegal_dumping"),
     ] {
-        assert!(line.contains(&hex(&hash)) && line.contains(words), "{line}");
+        assert!(
+            line.contains(&hex::encode(hash)) && line.contains(words),
+            "{line}"
+        );
     }
     assert_eq!(room.evidence.bytes(), 0);
 }
@@ -153,7 +156,7 @@ fn wall_time_deletes_nothing() {
     let now = std::time::SystemTime::now();
     for stamp in [now - year, now + year] {
         for hash in [&delivered, &orphan] {
-            let file = File::open(room.evidence.path(&hex(hash))).unwrap();
+            let file = File::open(room.evidence.path(&hex::encode(hash))).unwrap();
             file.set_modified(stamp).unwrap();
         }
         assert_eq!(room.after(0, &[]), 0);
@@ -213,10 +216,12 @@ fn a_sealed_original_goes_at_its_term_whatever_its_alert_does() {
     let audit = room.keeping.audit.clone();
     let sealed = super::super::SealedStore::open(&room.dir.path().join("sealed"), audit).unwrap();
     let picture = room.put(b"picture");
-    sealed.put(&hex(&picture), b"only for the key").unwrap();
+    sealed
+        .put(&hex::encode(picture), b"only for the key")
+        .unwrap();
     let path = sealed
         .dir()
-        .join(format!("{0:.2}/{0}.sealed", hex(&picture)));
+        .join(format!("{0:.2}/{0}.sealed", hex::encode(picture)));
     assert_eq!(room.after(0, &[picture]), 0);
     assert_eq!(
         (room.after(72, &[picture]), room.after(1, &[picture])),

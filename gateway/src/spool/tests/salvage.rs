@@ -36,11 +36,11 @@ fn index(out: &Path) -> Vec<Value> {
         .collect();
     for line in &lines {
         let body = fs::read(out.join(line["file"].as_str().unwrap())).unwrap();
-        let hash = record::hex(&Sha256::digest(&body));
+        let hash = hex::encode(Sha256::digest(&body));
         assert_eq!(line["sha256"], hash.as_str());
         for picture in line["evidence"].as_array().unwrap() {
             if let Some(file) = picture["file"].as_str() {
-                let hash = record::hex(&Sha256::digest(fs::read(out.join(file)).unwrap()));
+                let hash = hex::encode(Sha256::digest(fs::read(out.join(file)).unwrap()));
                 assert_eq!(picture["sha256"], hash.as_str());
             }
         }
@@ -196,7 +196,7 @@ async fn missing_and_changed_pictures_are_named() {
     filled(dir.path(), 3).await;
     let evidence = evidence::EvidenceStore::open(&evidence_dir(dir.path())).unwrap();
     let hashes: Vec<_> = ["picture 0", "picture 1"]
-        .map(|picture| record::hex(&Sha256::digest(picture)))
+        .map(|picture| hex::encode(Sha256::digest(picture)))
         .into();
     fs::remove_file(evidence.path(&hashes[0])).unwrap();
     fs::write(evidence.path(&hashes[1]), b"swapped").unwrap();

@@ -13,7 +13,6 @@ use wangge_protocol::{
 
 use super::{
     super::{
-        hex,
         https::Problem,
         link::{Content, Parcel},
     },
@@ -82,7 +81,7 @@ impl Desk {
             }
             Content::Event { class, .. } => class,
         };
-        let sha256 = hex(&Sha256::digest(&parcel.bytes));
+        let sha256 = hex::encode(Sha256::digest(&parcel.bytes));
         let event: CloudEvent<Json> = serde_json::from_slice(&parcel.bytes)
             .map_err(|e| Problem::Refused(format!("the message is no event: {e}")))?;
         let receipt = stored(event.id.clone(), sha256);
@@ -229,7 +228,7 @@ impl Desk {
         let (store, sha256) = (self.evidence.clone(), evidence.sha256.clone());
         let read = spawn_blocking(move || {
             let bytes = store.read(&sha256).map_err(|e| e.to_string())?;
-            if hex(&Sha256::digest(&bytes)) != sha256 {
+            if hex::encode(Sha256::digest(&bytes)) != sha256 {
                 return Err("the file's content is not what its name says".to_owned());
             }
             Ok(bytes)

@@ -6,7 +6,7 @@ use wangge_protocol::{EvidenceRef, Receipt, ReceiptStatus};
 use super::{answers::LONGEST_HOLD, *};
 use crate::{
     spool::{Lane as SpoolLane, Record},
-    uplink::{hex, lane::Course},
+    uplink::lane::Course,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -49,7 +49,7 @@ fn word(id: &str, sha256: String, status: ReceiptStatus) -> Receipt {
 }
 
 fn about(seq: Seq, status: ReceiptStatus) -> Receipt {
-    let sha256 = hex(&Sha256::digest(format!("body {seq}")));
+    let sha256 = hex::encode(Sha256::digest(format!("body {seq}")));
     word(&format!("id-{seq}"), sha256, status)
 }
 
