@@ -16,6 +16,21 @@ struct Station {
 }
 
 impl Station {
+    /// An engine with this ledger and nothing else to remember.
+    fn engine(&self, ledger: Ledger, clock: Clock) -> Engine {
+        let zone = self.config.station.time_zone.clone();
+        let rules = rules::Engine::new(&self.config.devices, &[], zone, &[], clock.now());
+        Engine::new(
+            &self.config,
+            rules,
+            (ledger, Router::restore(&self.config, &[]).0),
+            Notary::restore(&self.config, None, &[]),
+            self.spool.clone(),
+            clock,
+            self.progress.clone(),
+        )
+    }
+
     fn open(dir: &TempDir) -> Station {
         let overflow = fixtures::rule(
             "overflow",
@@ -255,17 +270,7 @@ async fn a_picture_that_is_gone_does_not_keep_its_alert_back() {
         reason: None,
     };
     let outbound = ledger.apply(finding, clock.now()).unwrap();
-    let zone = station.config.station.time_zone.clone();
-    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
-    let mut engine = Engine::new(
-        &station.config,
-        rules,
-        (ledger, Router::restore(&station.config, &[]).0),
-        Notary::restore(&station.config, None, &[]),
-        station.spool.clone(),
-        clock,
-        station.progress.clone(),
-    );
+    let mut engine = station.engine(ledger, clock);
     engine.outbound(outbound);
     // Beside a record that can never be stored.
     let mut huge = engine.batch.records[0].clone();
@@ -308,17 +313,7 @@ async fn what_the_community_does_not_settle_goes_up_with_its_pictures() {
         reason: None,
     };
     let outbound = ledger.apply(finding, clock.now()).unwrap();
-    let zone = station.config.station.time_zone.clone();
-    let rules = rules::Engine::new(&station.config.devices, &[], zone, &[], clock.now());
-    let mut engine = Engine::new(
-        &station.config,
-        rules,
-        (ledger, Router::restore(&station.config, &[]).0),
-        Notary::restore(&station.config, None, &[]),
-        station.spool.clone(),
-        clock,
-        station.progress.clone(),
-    );
+    let mut engine = station.engine(ledger, clock);
     engine.outbound(outbound);
     engine.commit().await;
     let held = Lane {

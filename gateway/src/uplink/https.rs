@@ -8,39 +8,27 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rand::{SeedableRng, rngs::StdRng};
-use reqwest::{StatusCode, header, redirect};
-use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use reqwest::{StatusCode, header};
 use url::Url;
 use wangge_protocol::{Receipt, ReceiptStatus};
 
 use super::{
+    client::{Client, Problem},
     fault::{Fault, FaultKind},
     inbox::Inbox,
     lane::Token,
     link::{Content, Parcel, Piece, Report},
-    pace::Backoff,
 };
-use crate::{config::Tls, tls};
+use crate::config::Tls;
 
 /// Requests at once; with a 50 ms round trip, 160 messages a second on one connection each.
 pub const CONCURRENT: usize = 8;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a reply, beyond the time that the body takes at [`SLOWEST_LINK`].
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes a second that a link must carry.
 pub(super) const SLOWEST_LINK: u64 = 4_096;
 /// Larger than any receipt.
 pub(super) const MAX_REPLY: usize = 64 * 1024;
-/// A refused token does not become right by asking often.
-pub(super) const REFUSED_LOGIN: Duration = Duration::from_secs(60);
-/// Reading the certificates again after they could not be used.
-pub(super) const RETRY_TLS: Backoff = Backoff {
-    base: Duration::from_secs(1),
-    cap: Duration::from_secs(30),
-};
-
 /// Bytes of a picture that are there.
 const UPLOAD_OFFSET: &str = "upload-offset";
 /// Bytes of the whole picture.
@@ -58,40 +46,17 @@ enum Word {
     NoPieces,
 }
 
-/// Why a request brought no receipt.
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// Never, as it is.
-    Refused(String),
-    /// Not this time.
-    Failed(String),
-    /// 401, 403.
-    Login(String),
-    /// 429, 503: wait so long, if it says how long.
-    Busy(String, Option<Duration>),
-    /// No reply, or none that can be read.
-    Unanswered(Fault),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Https {
-    name: String,
     url: Url,
-    tls: Tls,
     token: Option<String>,
-    agent: String,
-    client: Option<reqwest::Client>,
-    retry_at: Instant,
-    failures: u32,
+    client: Client,
     requests: FuturesUnordered<Reply>,
     /// Requests for pictures that came in the answer to a message.
     others: Vec<Receipt>,
     /// Asks for verdicts and commands, if they are taken.
     inbox: Option<Inbox>,
-    /// What was last complained about; a repeat is not news.
-    complaint: Option<String>,
-    rng: StdRng,
 }
 
 impl Https {
@@ -105,19 +70,12 @@ impl Https {
         seed: u64,
     ) -> Self {
         Https {
-            name: name.to_owned(),
+            client: Client::new((name, station), &url, tls, "the token is", seed),
             url,
-            tls,
             token,
-            agent: format!("wangge/{} ({station})", env!("CARGO_PKG_VERSION")),
-            client: None,
-            retry_at: Instant::now(),
-            failures: 0,
             requests: FuturesUnordered::new(),
             others: Vec::new(),
             inbox: None,
-            complaint: None,
-            rng: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -128,7 +86,7 @@ impl Https {
 
     /// See [`super::link::Link::room`].
     pub fn room(&self) -> usize {
-        match self.client {
+        match self.client.get() {
             Some(_) => CONCURRENT.saturating_sub(self.requests.len()),
             None => 0,
         }
@@ -136,7 +94,9 @@ impl Https {
 
     /// See [`super::link::Link::send`].
     pub fn send(&mut self, parcel: Parcel) {
-        let Some(client) = &self.client else { return };
+        let Some(client) = self.client.get() else {
+            return;
+        };
         let base = self.url.as_str().trim_end_matches('/');
         let patience =
             REPLY_TIMEOUT + Duration::from_secs(parcel.bytes.len() as u64 / SLOWEST_LINK);
@@ -178,9 +138,8 @@ impl Https {
     /// See [`super::link::Link::next`].
     pub async fn next(&mut self) -> Report {
         loop {
-            if self.client.is_none() {
-                sleep_until(self.retry_at).await;
-                if self.open() {
+            if self.client.get().is_none() {
+                if self.client.open().await {
                     return Report::Connected;
                 }
                 continue;
@@ -188,10 +147,10 @@ impl Https {
             if !self.others.is_empty() {
                 return Report::Receipts(std::mem::take(&mut self.others));
             }
-            let (inbox, rng, client) = (&mut self.inbox, &mut self.rng, self.client.as_ref());
+            let (inbox, client) = (&mut self.inbox, &mut self.client);
             let inbox = async {
-                match (inbox, client) {
-                    (Some(inbox), Some(client)) => inbox.next(client, rng).await,
+                match (inbox, client.parts()) {
+                    (Some(inbox), Some((client, rng))) => inbox.next(client, rng).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -205,26 +164,9 @@ impl Https {
         }
     }
 
-    fn open(&mut self) -> bool {
-        match client(&self.tls, &self.agent) {
-            Ok(client) => {
-                self.client = Some(client);
-                self.failures = 0;
-                true
-            }
-            Err(text) => {
-                let wait = RETRY_TLS.delay(self.failures, &mut self.rng);
-                self.failures = self.failures.saturating_add(1);
-                self.retry_at = Instant::now() + wait;
-                self.complain(&text);
-                false
-            }
-        }
-    }
-
     fn report(&mut self, token: Token, result: Result<Word, Problem>) -> Report {
-        if result.is_ok() && self.complaint.take().is_some() {
-            info!(uplink = self.name, "the platform answers again");
+        if result.is_ok() {
+            self.client.answered();
         }
         match result {
             Ok(Word::Receipts(receipt, others)) => {
@@ -236,73 +178,20 @@ impl Https {
             }
             Ok(Word::Held(bytes)) => Report::Held(token, bytes),
             Ok(Word::NoPieces) => Report::NoPieces(token),
-            Err(Problem::Refused(text)) => {
-                self.complain(&text);
-                Report::Refused(token, text)
-            }
-            Err(Problem::Failed(text)) => {
-                self.complain(&text);
-                Report::Failed(token)
-            }
-            Err(Problem::Login(text)) => {
-                if self.complaint.as_deref() != Some(&text) {
-                    error!(
-                        uplink = self.name,
-                        url = %self.url,
-                        "{text}: nothing is delivered until the token is right; asking again every {REFUSED_LOGIN:?}"
-                    );
-                    self.complaint = Some(text);
-                }
-                Report::Unanswered(token, Some(REFUSED_LOGIN))
-            }
-            Err(Problem::Busy(text, after)) => {
-                self.complain(&text);
-                Report::Unanswered(token, after)
-            }
-            Err(Problem::Unanswered(fault)) => {
-                if fault.kind == FaultKind::Tls {
-                    // The files may have been mended meanwhile: read them again.
-                    self.client = None;
-                    self.retry_at = Instant::now() + RETRY_TLS.delay(self.failures, &mut self.rng);
-                    self.failures = self.failures.saturating_add(1);
+            Err(problem) => {
+                let report = self.client.problem(token, problem);
+                if let Report::Lost { .. } = report {
                     self.requests.clear();
-                    self.complain(&fault.text);
-                    return Report::Lost { closed: false };
                 }
-                self.complain(&fault.text);
-                Report::Unanswered(token, None)
+                report
             }
         }
     }
 
     /// What last went wrong.
     pub fn complaint(&self) -> Option<&str> {
-        self.complaint.as_deref()
+        self.client.complaint()
     }
-
-    fn complain(&mut self, text: &str) {
-        if self.complaint.as_deref() != Some(text) {
-            warn!(uplink = self.name, url = %self.url, "{text}; trying again, nothing is lost");
-            self.complaint = Some(text.to_owned());
-        }
-    }
-}
-
-pub(super) fn client(tls: &Tls, agent: &str) -> Result<reqwest::Client, String> {
-    let tls = tls::client_config(tls).map_err(|e| e.to_string())?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured((*tls).clone())
-        .user_agent(agent)
-        .connect_timeout(CONNECT_TIMEOUT)
-        // A redirect would carry pictures to a place that nobody configured.
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        // The receiver is the one that is configured, whatever the environment says.
-        .no_proxy()
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(CONCURRENT)
-        .build()
-        .map_err(|e| Fault::of(&e).text)
 }
 
 async fn exchange(request: reqwest::RequestBuilder, piece: Piece) -> Result<Word, Problem> {
@@ -420,7 +309,7 @@ pub(super) async fn complaint(url: &str, ca: &std::path::Path, body: &'static [u
         ca_file: Some(ca.to_owned()),
         client: None,
     };
-    let request = client(&tls, "test").unwrap().post(url).body(body);
+    let request = super::client::client(&tls, "test").unwrap().post(url).body(body);
     match exchange(request, Piece::Whole).await {
         Err(Problem::Unanswered(fault)) => fault.text,
         other => format!("{other:?}"),

@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod budget;
+mod client;
 mod courier;
 mod fault;
 mod gate;

@@ -13,7 +13,7 @@ use wangge_protocol::{
 
 use super::{
     super::{
-        https::Problem,
+        client::Problem,
         link::{Content, Parcel},
     },
     wire::{File, Wire},

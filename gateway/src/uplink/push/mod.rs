@@ -9,22 +9,15 @@ mod wire;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rand::{SeedableRng, rngs::StdRng};
-use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
 use wangge_protocol::{Receipt, Tier};
 
 use self::desk::Desk;
 use super::{
-    fault::FaultKind,
-    https::{Problem, REFUSED_LOGIN, RETRY_TLS, client},
+    client::{Client, Problem},
     lane::Token,
     link::{Parcel, Report},
 };
-use crate::{
-    config::{PushTarget, Tls},
-    spool::evidence::EvidenceStore,
-};
+use crate::{config::PushTarget, spool::evidence::EvidenceStore};
 
 /// Transactions at once: case platforms are slower than receivers, and sessions are few.
 pub const CONCURRENT: usize = 2;
@@ -33,23 +26,15 @@ type Reply = Pin<Box<dyn Future<Output = (Token, Result<Receipt, Problem>)> + Se
 
 /// See the module.
 pub struct Push {
-    name: String,
     desk: Arc<Desk>,
-    tls: Tls,
-    agent: String,
-    client: Option<reqwest::Client>,
-    retry_at: Instant,
-    failures: u32,
+    client: Client,
     requests: FuturesUnordered<Reply>,
-    /// What was last complained about; a repeat is not news.
-    complaint: Option<String>,
-    rng: StdRng,
 }
 
 impl std::fmt::Debug for Push {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Push")
-            .field("name", &self.name)
+            .field("client", &self.client)
             .finish_non_exhaustive()
     }
 }
@@ -65,22 +50,21 @@ impl Push {
         seed: u64,
     ) -> Self {
         Push {
-            name: name.to_owned(),
-            tls: target.tls.clone(),
+            client: Client::new(
+                (name, station),
+                &target.url,
+                target.tls.clone(),
+                "user and password are",
+                seed,
+            ),
             desk: Arc::new(Desk::new(name, target, tiers, evidence)),
-            agent: format!("wangge/{} ({station})", env!("CARGO_PKG_VERSION")),
-            client: None,
-            retry_at: Instant::now(),
-            failures: 0,
             requests: FuturesUnordered::new(),
-            complaint: None,
-            rng: StdRng::seed_from_u64(seed),
         }
     }
 
     /// See [`super::link::Link::room`].
     pub fn room(&self) -> usize {
-        match self.client {
+        match self.client.get() {
             Some(_) => CONCURRENT.saturating_sub(self.requests.len()),
             None => 0,
         }
@@ -88,7 +72,7 @@ impl Push {
 
     /// See [`super::link::Link::send`].
     pub fn send(&mut self, parcel: Parcel) {
-        let Some(client) = self.client.clone() else {
+        let Some(client) = self.client.get().cloned() else {
             return;
         };
         let desk = self.desk.clone();
@@ -101,9 +85,8 @@ impl Push {
     /// See [`super::link::Link::next`].
     pub async fn next(&mut self) -> Report {
         loop {
-            if self.client.is_none() {
-                sleep_until(self.retry_at).await;
-                if self.open() {
+            if self.client.get().is_none() {
+                if self.client.open().await {
                     return Report::Connected;
                 }
                 continue;
@@ -116,79 +99,24 @@ impl Push {
         }
     }
 
-    fn open(&mut self) -> bool {
-        match client(&self.tls, &self.agent) {
-            Ok(client) => {
-                self.client = Some(client);
-                self.failures = 0;
-                true
-            }
-            Err(text) => {
-                self.later();
-                self.complain(&text);
-                false
-            }
-        }
-    }
-
-    fn later(&mut self) {
-        self.retry_at = Instant::now() + RETRY_TLS.delay(self.failures, &mut self.rng);
-        self.failures = self.failures.saturating_add(1);
-    }
-
     fn report(&mut self, token: Token, result: Result<Receipt, Problem>) -> Report {
         match result {
             Ok(receipt) => {
-                if self.complaint.take().is_some() {
-                    info!(uplink = self.name, "the platform takes cases again");
-                }
+                self.client.answered();
                 Report::Answered(token, receipt)
             }
-            Err(Problem::Refused(text)) => {
-                self.complain(&text);
-                Report::Refused(token, text)
-            }
-            Err(Problem::Failed(text)) => {
-                self.complain(&text);
-                Report::Failed(token)
-            }
-            Err(Problem::Login(text)) => {
-                if self.complaint.as_deref() != Some(&text) {
-                    error!(
-                        uplink = self.name,
-                        "{text}: nothing is delivered until user and password are right; asking again every {REFUSED_LOGIN:?}"
-                    );
-                    self.complaint = Some(text);
-                }
-                Report::Unanswered(token, Some(REFUSED_LOGIN))
-            }
-            Err(Problem::Busy(text, after)) => {
-                self.complain(&text);
-                Report::Unanswered(token, after)
-            }
-            Err(Problem::Unanswered(fault)) => {
-                self.complain(&fault.text);
-                if fault.kind == FaultKind::Tls {
-                    // The files may have been mended meanwhile: read them again.
-                    self.client = None;
-                    self.later();
+            Err(problem) => {
+                let report = self.client.problem(token, problem);
+                if let Report::Lost { .. } = report {
                     self.requests.clear();
-                    return Report::Lost { closed: false };
                 }
-                Report::Unanswered(token, None)
+                report
             }
         }
     }
 
     /// What last went wrong.
     pub fn complaint(&self) -> Option<&str> {
-        self.complaint.as_deref()
-    }
-
-    fn complain(&mut self, text: &str) {
-        if self.complaint.as_deref() != Some(text) {
-            warn!(uplink = self.name, "{text}; trying again, nothing is lost");
-            self.complaint = Some(text.to_owned());
-        }
+        self.client.complaint()
     }
 }

@@ -13,7 +13,10 @@ use tokio::sync::Mutex;
 use tracing::info;
 use url::form_urlencoded;
 
-use super::super::https::{MAX_REPLY, Problem, REPLY_TIMEOUT, SLOWEST_LINK, refusal, unanswered};
+use super::super::{
+    client::Problem,
+    https::{MAX_REPLY, REPLY_TIMEOUT, SLOWEST_LINK, refusal, unanswered},
+};
 use crate::{
     config::PushTarget,
     push::{
