@@ -309,7 +309,10 @@ pub(super) async fn complaint(url: &str, ca: &std::path::Path, body: &'static [u
         ca_file: Some(ca.to_owned()),
         client: None,
     };
-    let request = super::client::client(&tls, "test").unwrap().post(url).body(body);
+    let request = super::client::client(&tls, "test")
+        .unwrap()
+        .post(url)
+        .body(body);
     match exchange(request, Piece::Whole).await {
         Err(Problem::Unanswered(fault)) => fault.text,
         other => format!("{other:?}"),
