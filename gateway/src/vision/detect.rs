@@ -157,7 +157,7 @@ impl std::fmt::Debug for Detector {
 /// How ONNX Runtime says that memory is short: its arena, and C++.
 const SHORT_OF_MEMORY: &[&str] = &["Failed to allocate memory", "bad_alloc"];
 
-/// A network for each thread that looks, so that no look waits for another. Measured with two
+/// The networks that threads share: one a thread where there are many cameras. Measured with two
 /// threads: two networks of one thread each look 1.06 times as often as one network of two
 /// threads, and each look costs 7 % less processor time; a second NanoDet takes 38 MB.
 #[derive(Debug)]

@@ -96,6 +96,9 @@ pub const EXIT_MEMORY: u8 = 70;
 pub const NICENESS: i32 = 5;
 /// Threads of the pool at most, whatever the configuration says.
 const MAX_THREADS: usize = slate::PLACES;
+/// Cameras that share a network before there is another (each takes some 40 MB): what few cameras
+/// ask of it, one does in good time.
+const CAMERAS_PER_NETWORK: usize = 3;
 
 /// Runs the child until the gateway closes the socket on standard input.
 pub fn child_main() -> ExitCode {
@@ -186,7 +189,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     weaknesses.extend(sandbox::limit(setup.memory_limit, setup.cameras.len()));
     let allowed = budget::of_model(&model);
     let network = |_| budget::within(allowed, || Detector::load(&runtime, &model));
-    let networks: Result<Vec<_>, _> = (0..setup.threads.clamp(1, MAX_THREADS))
+    let networks: Result<Vec<_>, _> = (0..networks(setup.threads, setup.cameras.len()))
         .map(network)
         .collect();
     let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
@@ -218,6 +221,12 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
         time_zone,
         weaknesses,
     })
+}
+
+/// How many networks look: at most one a thread.
+fn networks(threads: usize, cameras: usize) -> usize {
+    let wanted = cameras.div_ceil(CAMERAS_PER_NETWORK);
+    wanted.clamp(1, threads.clamp(1, MAX_THREADS))
 }
 
 fn load_beside(
@@ -377,5 +386,28 @@ fn progress(lane: &Lane) -> CameraProgress {
         detected: lane.counters.detected.get(),
         shadowed: lane.counters.shadowed.get(),
         waiting: lane.waiting(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_serves_three_cameras_before_there_is_another() {
+        for (threads, cameras, expected) in [
+            (1, 0, 1),
+            (1, 30, 1),
+            (2, 1, 1),
+            (2, 3, 1),
+            (2, 4, 2),
+            (2, 40, 2),
+            (4, 9, 3),
+            (0, 9, 1),
+            (MAX_THREADS * 10, 3 * MAX_THREADS * 10, MAX_THREADS),
+        ] {
+            let got = networks(threads, cameras);
+            assert_eq!(got, expected, "{threads} threads, {cameras} cameras");
+        }
     }
 }

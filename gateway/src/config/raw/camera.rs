@@ -246,7 +246,8 @@ pub struct RawVision {
     /// ONNX Runtime library; the packaged one when left out, else the one that
     /// `cargo xtask setup` fetched.
     pub onnxruntime: Option<String>,
-    /// Threads for the detector; 1 when left out.
+    /// Threads that decode and look; 1 when left out. Every three cameras have a network of their
+    /// own (some 40 MB), but no more than there are threads.
     #[schemars(range(min = *limits::VISION_THREADS.start(), max = *limits::VISION_THREADS.end()))]
     pub threads: Option<usize>,
     /// Resident memory at which the process is restarted; `512MB` when left out.

@@ -53,7 +53,7 @@ const INTERRUPTED: Duration = Duration::from_secs(10);
 /// What all cameras share.
 #[derive(Debug)]
 pub struct Shared {
-    /// A network for each thread that looks.
+    /// What looks.
     pub detector: Detectors,
     /// A model that knows rubbish, if there is one.
     pub litter: Option<Mutex<Detector>>,
