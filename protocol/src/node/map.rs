@@ -151,6 +151,8 @@ pub mod status {
     pub const BARE: u16 = 1 << 4;
     /// The image is on trial: it goes back unless the gateway confirms.
     pub const TRIAL: u16 = 1 << 5;
+    /// The identity page is damaged: the node cannot say who it is, and takes no image.
+    pub const IDENTITY: u16 = 1 << 6;
 }
 
 /// Bits of [`input::BIN_FLAGS`].

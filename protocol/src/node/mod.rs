@@ -7,9 +7,12 @@
 //! up. What was not measured, or cannot be believed, is [`INVALID`] and never a plausible figure;
 //! the quality register beside it says why.
 
+mod identity;
+pub mod layout;
 mod map;
 mod quality;
 
+pub use identity::{IDENTITY_BYTES, Identity, IdentityError, MOST_VALUES, UPDATE_KEYS};
 pub use map::*;
 pub use quality::{NodeKind, Quality, UnknownCode};
 
