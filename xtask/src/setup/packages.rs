@@ -44,6 +44,7 @@ const TEST: &[&str] = &[
     "strace",
     "faketime",
     "qemu-system-arm",
+    "stm32flash",
 ];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.

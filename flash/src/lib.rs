@@ -1,0 +1,7 @@
+//! The technician's tool: from a bare board to a node that is signed, identified, tested and
+//! labelled.
+#![forbid(unsafe_code)]
+
+pub mod port;
+pub mod rom;
+pub mod simulator;
