@@ -10,6 +10,7 @@ pub mod mqtt;
 pub mod outbox;
 pub mod page;
 pub mod parts;
+mod pipe;
 pub mod send;
 pub mod show;
 pub mod store;

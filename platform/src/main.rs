@@ -1,6 +1,6 @@
 //! `wangge-platform`: receives what stations deliver, see `docs/operator/receiver.md`.
 
-use std::{fs, io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs, io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -14,6 +14,9 @@ use wangge_platform::{
     store::Store,
     tls,
 };
+
+/// How long whoever reads our output is waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Reference receiver for Wangge stations.
 ///
@@ -142,7 +145,8 @@ async fn main() -> anyhow::Result<()> {
             "nothing to receive from: give --https, --http or --mqtt; --html to look at what came"
         );
     }
-    let store = Store::open(&store, Show::stdout(args.json))?;
+    let (show, drained) = Show::piped(args.json)?;
+    let store = Store::open(&store, show)?;
     let token = args.token_file.as_ref().map(secret).transpose()?;
     let stop = CancellationToken::new();
     let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -189,6 +193,10 @@ async fn main() -> anyhow::Result<()> {
     stop.cancel();
     while let Some(server) = servers.join_next().await {
         server??;
+    }
+    drop(store);
+    if !drained.wait(LAST_WORDS) {
+        tracing::warn!("standard output was not read to its end; events.jsonl has everything");
     }
     Ok(())
 }

@@ -10,7 +10,12 @@ use std::{
 use serde_json::{Value, json};
 use wangge_protocol::{AlertData, AlertState, CloudEvent, Counts, Digest, Receipt, Severity};
 
-use crate::check::{Body, Event};
+use crate::{
+    check::{Body, Event},
+    pipe::Pipe,
+};
+
+pub use crate::pipe::Drained;
 
 /// Writes one line for each thing that is new.
 pub struct Show {
@@ -25,6 +30,17 @@ pub enum Style {
     Text { colour: bool },
     /// For programs: everything, one JSON object a line.
     Json,
+}
+
+impl Style {
+    fn of_stdout(json: bool) -> Self {
+        match json {
+            true => Style::Json,
+            false => Style::Text {
+                colour: io::stdout().is_terminal(),
+            },
+        }
+    }
 }
 
 impl fmt::Debug for Show {
@@ -43,13 +59,17 @@ impl Show {
 
     /// Standard output; colour if it is a terminal.
     pub fn stdout(json: bool) -> Self {
-        let style = match json {
-            true => Style::Json,
-            false => Style::Text {
-                colour: io::stdout().is_terminal(),
-            },
-        };
-        Show::new(Box::new(io::stdout()), style)
+        Show::new(Box::new(io::stdout()), Style::of_stdout(json))
+    }
+
+    /// Standard output, which may be read slowly or not at all: receiving does not wait for it.
+    /// [`Drained`] tells, once the `Show` is gone, that all was written.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn piped(json: bool) -> io::Result<(Self, Drained)> {
+        let (pipe, drained) = Pipe::new(io::stdout(), json)?;
+        Ok((Show::new(Box::new(pipe), Style::of_stdout(json)), drained))
     }
 
     /// Ready to receive at this address.
@@ -161,9 +181,13 @@ impl Show {
             Style::Json => Some(json().to_string()),
             Style::Text { colour } => text(colour),
         };
-        if let Some(line) = line {
+        if let Some(mut line) = line {
+            line.push('\n');
             // Whoever closed our output does not want to see it; receiving goes on.
-            let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+            let _ = self
+                .out
+                .write_all(line.as_bytes())
+                .and_then(|()| self.out.flush());
         }
     }
 }
