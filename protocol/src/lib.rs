@@ -10,6 +10,9 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(test)]
+extern crate std;
+
 #[cfg(feature = "alloc")]
 mod alert;
 #[cfg(feature = "alloc")]

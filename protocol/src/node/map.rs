@@ -87,6 +87,25 @@ pub mod input {
     /// The log: number of the newest entry, then [`super::LOG_ENTRIES`] entries of
     /// [`super::LOG_WORDS`] registers, newest first.
     pub const LOG: u16 = 0x100;
+
+    /// [`super::super::UpdateState`].
+    pub const UPDATE_STATE: u16 = 0x200;
+    /// [`super::super::UpdateError`] of the last step that was refused, 0 if none was since
+    /// BEGIN.
+    pub const UPDATE_ERROR: u16 = 0x201;
+    /// Offset of the block that is awaited, bytes, 32 bits; while the image is checked, how far.
+    pub const UPDATE_NEXT: u16 = 0x202;
+    /// Length of the image that is received, bytes, 32 bits; 0 if none is.
+    pub const UPDATE_LENGTH: u16 = 0x204;
+    /// Counter of the image that is received, 32 bits; 0 if none is.
+    pub const UPDATE_COUNTER: u16 = 0x206;
+    /// First eight bytes of its SHA-256; zeros if none is received. A master that comes back
+    /// tells by them whether it is its own image that is half there.
+    pub const UPDATE_HASH: u16 = 0x208;
+    /// Seconds until an image on trial goes back, 0 to 65,534; 0 without a trial.
+    pub const UPDATE_TRIAL_LEFT: u16 = 0x20C;
+    /// Where the update's registers end.
+    pub const UPDATE_END: u16 = 0x20D;
 }
 
 /// Entries of the log that can be read.
@@ -135,6 +154,40 @@ pub mod holding {
     pub const METER_LEAK: u16 = 35;
     /// Where the meter's registers end.
     pub const METER_END: u16 = 36;
+
+    /// The manifest of the image to come ([`super::super::image`]), 64 registers, in one write
+    /// or several; it can be read back.
+    pub const UPDATE_MANIFEST: u16 = 0x200;
+    /// One of [`super::update_command`]. It is answered at once; what takes time shows in
+    /// [`super::input::UPDATE_STATE`].
+    pub const UPDATE_COMMAND: u16 = 0x240;
+    /// The counter of the image on trial, 32 bits, in one write: it has made a round trip with
+    /// its gateway and stays.
+    pub const UPDATE_CONFIRM: u16 = 0x241;
+    /// A block: offset in bytes (2 registers), then [`super::UPDATE_BLOCK_WORDS`] registers, in
+    /// one write. The last block is filled up with 0xFFFF. A block that is there already may
+    /// come again; one that is not the next is refused with exception 03.
+    pub const UPDATE_BLOCK: u16 = 0x280;
+    /// Where it ends.
+    pub const UPDATE_END: u16 = UPDATE_BLOCK + 2 + super::UPDATE_BLOCK_WORDS as u16;
+}
+
+/// Registers of an update's block, without its offset.
+pub const UPDATE_BLOCK_WORDS: usize = 64;
+/// Bytes of it.
+pub const UPDATE_BLOCK_BYTES: usize = 2 * UPDATE_BLOCK_WORDS;
+
+/// What can be written to [`holding::UPDATE_COMMAND`].
+pub mod update_command {
+    /// Check the manifest that was written, and get ready for its first block. What was received
+    /// before is forgotten.
+    pub const BEGIN: u16 = 1;
+    /// All blocks are there: check the image and mark it.
+    pub const FINISH: u16 = 2;
+    /// Forget what was received.
+    pub const ABORT: u16 = 3;
+    /// Restart after the answer; only with an image that is ready.
+    pub const RESTART: u16 = 4;
 }
 
 /// Bits of [`input::STATUS`].
@@ -188,4 +241,6 @@ pub mod log {
     pub const STORAGE: u16 = 4;
     /// A record was overwritten before its receipt; the argument is its number.
     pub const RECORD_LOST: u16 = 5;
+    /// An update's state changed; the argument is state and error, high and low byte.
+    pub const UPDATE: u16 = 6;
 }

@@ -8,13 +8,16 @@
 //! the quality register beside it says why.
 
 mod identity;
+pub mod image;
 pub mod layout;
 mod map;
 mod quality;
+mod update;
 
 pub use identity::{IDENTITY_BYTES, Identity, IdentityError, MOST_VALUES, UPDATE_KEYS};
 pub use map::*;
 pub use quality::{NodeKind, Quality, UnknownCode};
+pub use update::{UpdateError, UpdateState};
 
 /// Version of this map. A master reads it first; a change that would mislead an older master
 /// raises it.

@@ -25,6 +25,21 @@ fn codes_are_what_they_were_and_nothing_else() {
     for code in [0, 3, 30] {
         assert_eq!(NodeKind::try_from(code), Err(UnknownCode(code)));
     }
+    for state in UpdateState::ALL {
+        assert_eq!(UpdateState::try_from(*state as u16), Ok(*state));
+    }
+    for (error, code) in UpdateError::ALL.iter().zip(1..) {
+        assert_eq!(*error as u16, code, "every reason has its place");
+        assert_eq!(UpdateError::try_from(code), Ok(*error));
+    }
+    let known = UpdateError::ALL.len() as u16;
+    for code in [0, known + 1, known * 10] {
+        assert_eq!(UpdateError::try_from(code), Err(UnknownCode(code)));
+    }
+    let known = UpdateState::ALL.len() as u16;
+    for code in [known, known + 1, known * 10] {
+        assert_eq!(UpdateState::try_from(code), Err(UnknownCode(code)));
+    }
 }
 
 #[test]
@@ -38,11 +53,19 @@ fn blocks_do_not_overlap() {
             input::LOG,
             input::LOG + 1 + (LOG_ENTRIES * LOG_WORDS) as u16,
         ),
+        (input::UPDATE_STATE, input::UPDATE_END),
     ];
     let holdings = [
         (holding::UNIT_ID, holding::COMMON_END),
         (holding::BIN_HEIGHT, holding::BIN_END),
         (holding::METER_PULSES, holding::METER_END),
+        (
+            holding::UPDATE_MANIFEST,
+            holding::UPDATE_MANIFEST + (image::MANIFEST / 2) as u16,
+        ),
+        (holding::UPDATE_COMMAND, holding::UPDATE_CONFIRM),
+        (holding::UPDATE_CONFIRM, holding::UPDATE_CONFIRM + 2),
+        (holding::UPDATE_BLOCK, holding::UPDATE_END),
     ];
     for blocks in [&inputs[..], &holdings] {
         for pair in blocks.windows(2) {
@@ -53,6 +76,14 @@ fn blocks_do_not_overlap() {
                 .iter()
                 .all(|(from, to)| from < to && *to < INPUT_MIRROR)
         );
+    }
+}
+
+#[test]
+fn one_request_writes_a_block_of_an_update() {
+    // Modbus allows 123 registers a request.
+    for registers in [2 + UPDATE_BLOCK_WORDS, image::MANIFEST / 2] {
+        assert!(registers <= 123, "{registers}");
     }
 }
 
