@@ -103,15 +103,19 @@ class InOrder(good.Store):
 
 class Racy(good.Store):
     """Looks, waits, stores: copies at the same time collide as in a table with a unique key."""
+    coming = set()
+
     def event(self, body, sha):
         try:
             id, pictures = self.read(body)
         except good.Unfit:
             return super().event(body, sha)
-        there = id in self.known
-        time.sleep(0.05)
-        if not there and id in self.known:
+        there, first = id in self.known, id not in self.coming
+        self.coming.add(id)
+        time.sleep(0.2)
+        if not there and not first:
             return good.receipt(id, sha, "refused", "duplicate key value violates unique constraint")
+        self.coming.discard(id)
         return super().event(body, sha)
 
 class SmallPictures(good.Receiver):
