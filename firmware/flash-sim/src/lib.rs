@@ -140,6 +140,9 @@ impl Flash {
 
     /// A byte of which each bit is 1 with this chance.
     fn bits(&mut self, chance: f64) -> u8 {
+        if chance >= 1.0 {
+            return 0xFF;
+        }
         (0..8).fold(0, |byte, _| {
             byte << 1 | u8::from(self.chance.random_bool(chance))
         })

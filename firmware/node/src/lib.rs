@@ -20,4 +20,5 @@ pub mod modbus;
 pub mod node;
 pub mod records;
 pub mod setup;
+pub mod storage;
 pub mod waste_bin;

@@ -8,6 +8,10 @@ use heapless::Deque;
 /// How many wait at most; the oldest is then overwritten, counted and logged.
 pub const KEPT: usize = 16;
 
+/// Numbers are reserved so many at a time, so that storage is not written for every record and
+/// no number comes twice after a restart.
+const RESERVED: u16 = 64;
+
 /// One record: what a bin or a meter was like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -24,10 +28,26 @@ pub struct Record {
 pub struct Records {
     waiting: Deque<Record, KEPT>,
     newest: u16,
+    /// Up to here numbers are reserved.
+    reserved: u16,
     lost: u16,
 }
 
 impl Records {
+    /// Goes on behind the numbers that storage says were reserved.
+    pub fn after(reserved: u16) -> Self {
+        Records {
+            newest: reserved,
+            reserved,
+            ..Records::default()
+        }
+    }
+
+    /// Up to which number none has been given yet, for storage; changes now and then.
+    pub fn reserved(&self) -> u16 {
+        self.reserved
+    }
+
     /// Adds one; returns the number of the record that it pushed out, if any.
     pub fn push(&mut self, at: u32, figures: [u16; 4]) -> Option<u16> {
         let pushed_out = if self.waiting.is_full() {
@@ -36,7 +56,11 @@ impl Records {
         } else {
             None
         };
+        let used_up = self.newest == self.reserved;
         self.newest = self.newest.checked_add(1).unwrap_or(1);
+        if used_up {
+            self.reserved = self.newest.checked_add(RESERVED - 1).unwrap_or(RESERVED);
+        }
         // There is room now.
         let _ = self.waiting.push_back(Record {
             number: self.newest,
@@ -107,6 +131,21 @@ mod tests {
         }
         assert_eq!(records.lost(), KEPT as u16 * 9);
         assert_eq!(records.newest(), KEPT as u16 * 10);
+    }
+
+    #[test]
+    fn no_number_comes_twice_however_often_it_restarts() {
+        let mut stored = 0;
+        let mut seen = std::collections::HashSet::new();
+        for records_made in [0u32, 1, 63, 64, 65, 200, 1, 1] {
+            let mut records = Records::after(stored);
+            for at in 0..records_made {
+                records.push(at, [0; 4]);
+                stored = records.reserved();
+                assert!(seen.insert(records.newest()), "{}", records.newest());
+            }
+        }
+        assert_eq!(stored, 64 * 11, "one write in 64 records");
     }
 
     #[test]

@@ -25,13 +25,15 @@ const COMMON: [Spec; 4] = [
     spec(h::PARITY, 0, 2, 0),
     spec(h::PERIOD, 1, 3_600, 60),
 ];
-const BIN: [Spec; 6] = [
+const BIN: [Spec; 8] = [
     spec(h::BIN_HEIGHT, 0, 8_000, 0),
     spec(h::BIN_FULL_AT, 0, 7_900, 300),
     spec(h::BIN_CHANGE, 1, 1_000, 50),
     spec(h::BIN_TILT_LIMIT, 50, 1_800, 450),
     spec(h::BIN_FIRE_AT, 300, 1_200, 600),
     spec(h::BIN_FIRE_RATE, 10, 1_000, 100),
+    spec(h::BIN_LID_CONTACT, 0, 2, 0),
+    spec(h::BIN_DIVIDER, 0, 1_000, 0),
 ];
 const METER: [Spec; 4] = [
     spec(h::METER_PULSES, 1, 10_000, 1_000),
@@ -43,6 +45,9 @@ const METER: [Spec; 4] = [
 const BAUDS: [u16; 8] = [12, 24, 48, 96, 192, 384, 576, 1_152];
 /// Least height of a bin that is calibrated, mm.
 const LEAST_HEIGHT: u16 = 200;
+
+/// A divider by one: the battery itself is at the pin.
+const LEAST_DIVIDER: u16 = 100;
 
 /// Most values of a set-up.
 const VALUES: usize = COMMON.len() + BIN.len();
@@ -101,6 +106,25 @@ impl Setup {
         }
         *self = new;
         Ok(())
+    }
+
+    /// What a node has that was given values when it was made: holding registers and what they
+    /// hold, in any order.
+    ///
+    /// # Errors
+    /// [`Refusal::Address`] for a register that this kind has not, [`Refusal::Value`] for values
+    /// that make no sense together.
+    pub fn initial(kind: NodeKind, values: &[(u16, u16)]) -> Result<Self, Refusal> {
+        let mut setup = Setup::new(kind);
+        for (address, value) in values {
+            let index = setup.index(*address).ok_or(Refusal::Address)?;
+            setup.values[index] = *value;
+        }
+        if setup.makes_sense() {
+            Ok(setup)
+        } else {
+            Err(Refusal::Value)
+        }
     }
 
     /// Unit id on the bus.
@@ -174,7 +198,8 @@ impl Setup {
         let speed = BAUDS.contains(&self.value(h::BAUD));
         let height = self.value(h::BIN_HEIGHT);
         let bin = height == 0 || height >= LEAST_HEIGHT && self.value(h::BIN_FULL_AT) < height;
-        in_range && speed && bin
+        let divider = self.value(h::BIN_DIVIDER);
+        in_range && speed && bin && (divider == 0 || divider >= LEAST_DIVIDER)
     }
 }
 
@@ -269,6 +294,22 @@ mod tests {
                 assert_eq!(Setup::from_bytes(NodeKind::Bin, &bad), None, "byte {at}");
             }
             assert_eq!(Setup::from_bytes(NodeKind::Bin, &bytes[..at]), None);
+        }
+    }
+
+    #[test]
+    fn an_initial_set_up_is_taken_whole_or_refused() {
+        let initial = Setup::initial;
+        // Less than the default full mark until that is lowered, too.
+        let low = [(h::BIN_HEIGHT, 250), (h::UNIT_ID, 9), (h::BIN_FULL_AT, 50)];
+        let setup = initial(NodeKind::Bin, &low).unwrap();
+        assert_eq!((setup.unit(), setup.value(h::BIN_HEIGHT)), (9, 250));
+        assert_eq!(initial(NodeKind::Bin, &[]), Ok(Setup::new(NodeKind::Bin)));
+        assert_eq!(initial(NodeKind::Meter, &low), Err(Refusal::Address));
+        assert_eq!(initial(NodeKind::Bin, &low[..2]), Err(Refusal::Value));
+        for unit in [0, 248, 2_480] {
+            let refused = initial(NodeKind::Bin, &[(h::UNIT_ID, unit)]);
+            assert_eq!(refused, Err(Refusal::Value));
         }
     }
 

@@ -141,8 +141,14 @@ pub mod holding {
     pub const BIN_FIRE_AT: u16 = 20;
     /// Rise from which it burns, 0.1 °C/min, 10 to 1,000.
     pub const BIN_FIRE_RATE: u16 = 21;
+    /// The lid's contact: 0 none is fitted, 1 it closes with the lid, 2 it opens when the lid
+    /// closes.
+    pub const BIN_LID_CONTACT: u16 = 22;
+    /// The divider between battery and its pin, battery by pin in 0.01, 100 to 1,000; 0 none is
+    /// fitted.
+    pub const BIN_DIVIDER: u16 = 23;
     /// Where the bin's registers end.
-    pub const BIN_END: u16 = 22;
+    pub const BIN_END: u16 = 24;
 
     /// Pulses per m³, 1 to 10,000.
     pub const METER_PULSES: u16 = 32;
@@ -152,8 +158,12 @@ pub mod holding {
     pub const METER_BURST: u16 = 34;
     /// Minutes without a pause after which it leaks, 1 to 10,080.
     pub const METER_LEAK: u16 = 35;
+    /// Water that went through forwards, litres, 32 bits: written, it sets the total to what the
+    /// meter's own dial shows; both registers at once. Not stored with the set-up but with the
+    /// totals. Read, it is [`super::input::METER_VOLUME`].
+    pub const METER_TOTAL: u16 = 36;
     /// Where the meter's registers end.
-    pub const METER_END: u16 = 36;
+    pub const METER_END: u16 = 38;
 
     /// The manifest of the image to come ([`super::super::image`]), 64 registers, in one write
     /// or several; it can be read back.
@@ -228,9 +238,23 @@ pub mod meter_flags {
     pub const REVERSE: u16 = 1 << 2;
 }
 
+/// Why a node started: the argument of [`log::STARTED`].
+pub mod reset {
+    /// The part does not say.
+    pub const UNKNOWN: u16 = 0;
+    /// The supply came back, or was low.
+    pub const POWER: u16 = 1;
+    /// Somebody pulled the reset line.
+    pub const PIN: u16 = 2;
+    /// It asked for it: after an update.
+    pub const SOFTWARE: u16 = 3;
+    /// It hung, and the watchdog noticed.
+    pub const WATCHDOG: u16 = 4;
+}
+
 /// Codes of log entries.
 pub mod log {
-    /// It started; the argument is the reset cause.
+    /// It started; the argument is one of [`super::reset`].
     pub const STARTED: u16 = 1;
     /// A sensor's quality changed; the argument is the register of the quality and its value,
     /// high and low byte.
@@ -243,4 +267,7 @@ pub mod log {
     pub const RECORD_LOST: u16 = 5;
     /// An update's state changed; the argument is state and error, high and low byte.
     pub const UPDATE: u16 = 6;
+    /// The initial set-up in the identity page is nonsense; the argument is how many values it
+    /// has.
+    pub const INITIAL: u16 = 7;
 }

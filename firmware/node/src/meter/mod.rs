@@ -5,10 +5,10 @@ mod pulses;
 pub use pulses::{Edge, Pulses};
 
 use wangge_protocol::node::{
-    INVALID, INVALID_LONG, NodeKind, Quality, holding as h, input, meter_flags, words,
+    INVALID, INVALID_LONG, Quality, holding as h, input, meter_flags, words,
 };
 
-use crate::{node::Device, setup::Setup};
+use crate::setup::Setup;
 
 /// Flow is measured between pulses; when none comes for so long it is nought, ms.
 const STILL_AFTER: u64 = 120_000;
@@ -68,9 +68,64 @@ impl Meter {
         self.last = Some((now, forwards));
     }
 
-    /// Pulses forwards and backwards, to be stored.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.forward, self.backward)
+    /// Pulses forwards and backwards, to be stored; `None` if they cannot be believed.
+    pub fn totals(&self) -> Option<(u64, u64)> {
+        (self.quality == Quality::Good).then_some((self.forward, self.backward))
+    }
+
+    /// The meter's dial shows so many litres: from now on the total can be believed.
+    pub fn set_total(&mut self, litres: u32, setup: &Setup) {
+        // To the nearest pulse; 1,000 l are a m³.
+        self.forward = (u64::from(litres) * u64::from(setup.value(h::METER_PULSES)) + 500) / 1_000;
+        self.quality = Quality::Good;
+    }
+
+    /// One of its input registers at `now`, ms.
+    pub fn input(&self, address: u16, setup: &Setup, now: u64) -> Option<u16> {
+        let part = |value: u32, first: u16| words(value).get(usize::from(address - first)).copied();
+        match address {
+            input::METER_VOLUME..input::METER_REVERSE => {
+                part(self.litres(self.forward, setup), input::METER_VOLUME)
+            }
+            input::METER_REVERSE..input::METER_FLOW => {
+                part(self.litres(self.backward, setup), input::METER_REVERSE)
+            }
+            input::METER_FLOW..input::METER_QUALITY => {
+                part(self.flow(setup, now) as u32, input::METER_FLOW)
+            }
+            input::METER_QUALITY => Some(self.quality as u16),
+            input::METER_FLAGS => Some(self.flags(setup, now)),
+            input::METER_RUNNING => Some(self.running(now)),
+            _ => None,
+        }
+    }
+
+    /// Its quality register and what stands in it.
+    pub fn quality(&self) -> (u16, Quality) {
+        (input::METER_QUALITY, self.quality)
+    }
+
+    /// The figures of a record, if there is something worth telling, or `due`.
+    pub fn record(&mut self, setup: &Setup, due: bool) -> Option<[u16; 4]> {
+        let now = self.last.map_or(0, |(at, _)| at);
+        let flags = self.flags(setup, now);
+        if self.recorded == Some(flags) && !due {
+            return None;
+        }
+        self.recorded = Some(flags);
+        let [high, low] = words(self.litres(self.forward, setup));
+        Some([high, low, self.flow(setup, now) as u16, flags])
+    }
+
+    /// Litres of so many pulses; a total that was lost or no longer fits is not known.
+    fn litres(&self, pulses: u64, setup: &Setup) -> u32 {
+        let per_m3 = u64::from(setup.value(h::METER_PULSES).max(1));
+        match pulses.checked_mul(1_000) {
+            Some(thousands) if self.quality == Quality::Good => {
+                u32::try_from(thousands / per_m3).unwrap_or(INVALID_LONG)
+            }
+            _ => INVALID_LONG,
+        }
     }
 
     /// Flow, l/h; negative backwards.
@@ -116,54 +171,6 @@ impl Meter {
             flags |= meter_flags::REVERSE;
         }
         flags
-    }
-}
-
-/// Litres of so many pulses; a total that no longer fits is not known.
-fn litres(pulses: u64, setup: &Setup) -> u32 {
-    let litres = pulses * 1_000 / u64::from(setup.value(h::METER_PULSES).max(1));
-    u32::try_from(litres).unwrap_or(INVALID_LONG)
-}
-
-impl Device for Meter {
-    const KIND: NodeKind = NodeKind::Meter;
-
-    fn input(&self, address: u16, setup: &Setup, now: u64) -> Option<u16> {
-        let part = |value: u32, first: u16| words(value).get(usize::from(address - first)).copied();
-        let total = |pulses: u64| match self.quality {
-            Quality::Good => litres(pulses, setup),
-            _ => INVALID_LONG,
-        };
-        match address {
-            input::METER_VOLUME..input::METER_REVERSE => {
-                part(total(self.forward), input::METER_VOLUME)
-            }
-            input::METER_REVERSE..input::METER_FLOW => {
-                part(total(self.backward), input::METER_REVERSE)
-            }
-            input::METER_FLOW..input::METER_QUALITY => {
-                part(self.flow(setup, now) as u32, input::METER_FLOW)
-            }
-            input::METER_QUALITY => Some(self.quality as u16),
-            input::METER_FLAGS => Some(self.flags(setup, now)),
-            input::METER_RUNNING => Some(self.running(now)),
-            _ => None,
-        }
-    }
-
-    fn qualities(&self) -> [(u16, Quality); 3] {
-        [(input::METER_QUALITY, self.quality); 3]
-    }
-
-    fn record(&mut self, setup: &Setup, due: bool) -> Option<[u16; 4]> {
-        let now = self.last.map_or(0, |(at, _)| at);
-        let flags = self.flags(setup, now);
-        if self.recorded == Some(flags) && !due {
-            return None;
-        }
-        self.recorded = Some(flags);
-        let [high, low] = words(litres(self.forward, setup));
-        Some([high, low, self.flow(setup, now) as u16, flags])
     }
 }
 

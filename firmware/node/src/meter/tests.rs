@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use wangge_protocol::node::long;
+use wangge_protocol::node::{NodeKind, long};
 
 fn setup() -> Setup {
     let mut setup = Setup::new(NodeKind::Meter);
@@ -83,7 +83,22 @@ fn totals_that_were_lost_are_not_told_as_good() {
     assert_eq!(read(&meter, input::METER_VOLUME, 0), INVALID_LONG);
     let quality = meter.input(input::METER_QUALITY, &setup(), 0);
     assert_eq!(quality, Some(Quality::Missing as u16));
-    assert_eq!(meter.totals(), (1, 0), "it counts on");
+    assert_eq!(meter.totals(), None, "nor stored as if they were");
+    let litres = |meter: &Meter| read(meter, input::METER_VOLUME, 0);
+    for (dial, shown) in [
+        (0, 0),
+        (4, 0),
+        (5, 10),
+        (10, 10),
+        (4_294_967_290, 4_294_967_290),
+    ] {
+        meter.set_total(dial, &setup());
+        assert_eq!(litres(&meter), shown, "pulses of 10 l");
+    }
+    meter.set_total(1_230, &setup());
+    meter.pulse(true, 1);
+    assert_eq!(litres(&meter), 1_240, "it counts on from the dial");
+    assert_eq!(meter.totals(), Some((124, 0)));
 }
 
 #[test]

@@ -9,11 +9,9 @@ pub use distance::Distance;
 pub use heat::Heat;
 pub use tilt::tilt;
 
-use wangge_protocol::node::{
-    INVALID, INVALID_SIGNED, NodeKind, Quality, bin_flags, holding as h, input,
-};
+use wangge_protocol::node::{INVALID, INVALID_SIGNED, Quality, bin_flags, holding as h, input};
 
-use crate::{node::Device, setup::Setup};
+use crate::setup::Setup;
 
 /// A figure, or why there is none.
 pub type Reading<T> = Result<T, Quality>;
@@ -87,6 +85,72 @@ impl Bin {
         self.lid = Some(open);
     }
 
+    /// One of its input registers at `now`, ms.
+    pub fn input(&self, address: u16, setup: &Setup, now: u64) -> Option<u16> {
+        let unsigned = |reading: Reading<u16>| reading.unwrap_or(INVALID);
+        let quality = |reading: Option<Quality>| reading.unwrap_or(Quality::Good) as u16;
+        Some(match address {
+            input::BIN_FILL => unsigned(self.fill),
+            input::BIN_DISTANCE => unsigned(self.distance.figure()),
+            input::BIN_DISTANCE_QUALITY => quality(self.distance.figure().and(self.fill).err()),
+            input::BIN_TILT => unsigned(self.tilt),
+            input::BIN_TILT_QUALITY => quality(self.tilt.err()),
+            input::BIN_TEMPERATURE => match self.heat.figure() {
+                Ok(tenths) => tenths as u16,
+                Err(_) => INVALID_SIGNED,
+            },
+            input::BIN_TEMPERATURE_RATE => match self.heat.rate() {
+                Some(tenths) => tenths as u16,
+                None => INVALID_SIGNED,
+            },
+            input::BIN_TEMPERATURE_QUALITY => quality(self.heat.figure().err()),
+            input::BIN_BATTERY => self.battery.unwrap_or(INVALID),
+            input::BIN_LID => self.lid.map_or(INVALID, u16::from),
+            input::BIN_FLAGS => self.flags(setup),
+            input::BIN_AGE => u16::try_from(now.saturating_sub(self.measured) / 1_000)
+                .unwrap_or(INVALID - 1)
+                .min(INVALID - 1),
+            _ => return None,
+        })
+    }
+
+    /// Its quality registers and what stands in them.
+    pub fn qualities(&self) -> [(u16, Quality); 3] {
+        let of = |fault: Option<Quality>| fault.unwrap_or(Quality::Good);
+        [
+            (
+                input::BIN_DISTANCE_QUALITY,
+                of(self.distance.figure().and(self.fill).err()),
+            ),
+            (input::BIN_TILT_QUALITY, of(self.tilt.err())),
+            (input::BIN_TEMPERATURE_QUALITY, of(self.heat.figure().err())),
+        ]
+    }
+
+    /// The figures of a record, if there is something worth telling, or `due` and anything to
+    /// tell.
+    pub fn record(&mut self, setup: &Setup, due: bool) -> Option<[u16; 4]> {
+        if self.fill == Err(Quality::Starting) {
+            return None;
+        }
+        let (fill, flags) = (self.fill, self.flags(setup));
+        let worth = match self.recorded {
+            None => true,
+            Some((Ok(last), last_flags)) => {
+                let moved = fill.map_or(true, |f| f.abs_diff(last) >= setup.value(h::BIN_CHANGE));
+                moved || flags != last_flags
+            }
+            Some((Err(last), last_flags)) => fill != Err(last) || flags != last_flags,
+        };
+        if !worth && !due {
+            return None;
+        }
+        self.recorded = Some((fill, flags));
+        let temperature = self.heat.figure().unwrap_or(i16::MIN);
+        let distance = self.distance.figure().unwrap_or(INVALID);
+        Some([fill.unwrap_or(INVALID), distance, temperature as u16, flags])
+    }
+
     fn flags(&self, setup: &Setup) -> u16 {
         let mut flags = 0;
         let hot = self
@@ -128,72 +192,6 @@ fn fill(mm: u16, setup: &Setup) -> Reading<u16> {
     let filled = u32::from(height.saturating_sub(mm));
     // At most 1,000.
     Ok((filled * 1_000 / space).min(1_000) as u16)
-}
-
-impl Device for Bin {
-    const KIND: NodeKind = NodeKind::Bin;
-
-    fn input(&self, address: u16, setup: &Setup, now: u64) -> Option<u16> {
-        let unsigned = |reading: Reading<u16>| reading.unwrap_or(INVALID);
-        let quality = |reading: Option<Quality>| reading.unwrap_or(Quality::Good) as u16;
-        Some(match address {
-            input::BIN_FILL => unsigned(self.fill),
-            input::BIN_DISTANCE => unsigned(self.distance.figure()),
-            input::BIN_DISTANCE_QUALITY => quality(self.distance.figure().and(self.fill).err()),
-            input::BIN_TILT => unsigned(self.tilt),
-            input::BIN_TILT_QUALITY => quality(self.tilt.err()),
-            input::BIN_TEMPERATURE => match self.heat.figure() {
-                Ok(tenths) => tenths as u16,
-                Err(_) => INVALID_SIGNED,
-            },
-            input::BIN_TEMPERATURE_RATE => match self.heat.rate() {
-                Some(tenths) => tenths as u16,
-                None => INVALID_SIGNED,
-            },
-            input::BIN_TEMPERATURE_QUALITY => quality(self.heat.figure().err()),
-            input::BIN_BATTERY => self.battery.unwrap_or(INVALID),
-            input::BIN_LID => self.lid.map_or(INVALID, u16::from),
-            input::BIN_FLAGS => self.flags(setup),
-            input::BIN_AGE => u16::try_from(now.saturating_sub(self.measured) / 1_000)
-                .unwrap_or(INVALID - 1)
-                .min(INVALID - 1),
-            _ => return None,
-        })
-    }
-
-    fn qualities(&self) -> [(u16, Quality); 3] {
-        let of = |fault: Option<Quality>| fault.unwrap_or(Quality::Good);
-        [
-            (
-                input::BIN_DISTANCE_QUALITY,
-                of(self.distance.figure().and(self.fill).err()),
-            ),
-            (input::BIN_TILT_QUALITY, of(self.tilt.err())),
-            (input::BIN_TEMPERATURE_QUALITY, of(self.heat.figure().err())),
-        ]
-    }
-
-    fn record(&mut self, setup: &Setup, due: bool) -> Option<[u16; 4]> {
-        if self.fill == Err(Quality::Starting) {
-            return None;
-        }
-        let (fill, flags) = (self.fill, self.flags(setup));
-        let worth = match self.recorded {
-            None => true,
-            Some((Ok(last), last_flags)) => {
-                let moved = fill.map_or(true, |f| f.abs_diff(last) >= setup.value(h::BIN_CHANGE));
-                moved || flags != last_flags
-            }
-            Some((Err(last), last_flags)) => fill != Err(last) || flags != last_flags,
-        };
-        if !worth && !due {
-            return None;
-        }
-        self.recorded = Some((fill, flags));
-        let temperature = self.heat.figure().unwrap_or(i16::MIN);
-        let distance = self.distance.figure().unwrap_or(INVALID);
-        Some([fill.unwrap_or(INVALID), distance, temperature as u16, flags])
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use wangge_protocol::node::NodeKind;
+
 use super::*;
 
 fn setup() -> Setup {
