@@ -18,6 +18,7 @@ pub mod log;
 pub mod meter;
 pub mod modbus;
 pub mod node;
+pub mod port;
 pub mod records;
 pub mod setup;
 pub mod storage;

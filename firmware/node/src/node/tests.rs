@@ -98,7 +98,7 @@ fn what_is_damaged_is_told() {
     assert_eq!(failed.status, status::STORAGE);
     assert_eq!(inputs(&failed, input::LOG + 3, 2), [log::STORAGE, 1]);
     let rubbish = Snapshot {
-        setup: Some([7; 24]),
+        setup: Some([7; crate::setup::STORED]),
         ..Snapshot::default()
     };
     let rubbish = Ok(Found::Snapshot(rubbish));

@@ -18,6 +18,8 @@ pub type Reading<T> = Result<T, Quality>;
 
 /// Rubbish counts as full until it is this much lower again, 0.1 %.
 const FULL_HYSTERESIS: u16 = 50;
+/// mV; two lithium cells are more than the parts stand.
+const MOST_BATTERY: u32 = 6_000;
 /// The floor may be this much farther away than set up: a dent, a sensor that reads long.
 const BELOW_FLOOR: u16 = 100;
 
@@ -75,14 +77,14 @@ impl Bin {
         self.heat.push(reading, now);
     }
 
-    /// The battery has so many mV.
-    pub fn battery(&mut self, mv: u16) {
-        self.battery = Some(mv);
+    /// The pin behind the battery's divider has so many mV.
+    pub fn battery(&mut self, mv: Option<u16>) {
+        self.battery = mv;
     }
 
-    /// The lid's contact says so.
-    pub fn lid(&mut self, open: bool) {
-        self.lid = Some(open);
+    /// The lid's contact is closed, or not; debounced.
+    pub fn lid(&mut self, closed: bool) {
+        self.lid = Some(closed);
     }
 
     /// One of its input registers at `now`, ms.
@@ -104,8 +106,8 @@ impl Bin {
                 None => INVALID_SIGNED,
             },
             input::BIN_TEMPERATURE_QUALITY => quality(self.heat.figure().err()),
-            input::BIN_BATTERY => self.battery.unwrap_or(INVALID),
-            input::BIN_LID => self.lid.map_or(INVALID, u16::from),
+            input::BIN_BATTERY => battery(self.battery, setup),
+            input::BIN_LID => lid(self.lid, setup),
             input::BIN_FLAGS => self.flags(setup),
             input::BIN_AGE => u16::try_from(now.saturating_sub(self.measured) / 1_000)
                 .unwrap_or(INVALID - 1)
@@ -192,6 +194,26 @@ fn fill(mm: u16, setup: &Setup) -> Reading<u16> {
     let filled = u32::from(height.saturating_sub(mm));
     // At most 1,000.
     Ok((filled * 1_000 / space).min(1_000) as u16)
+}
+
+/// The battery, mV, from what its pin has; [`INVALID`] without a divider, or for what no battery
+/// that is supported has.
+fn battery(pin: Option<u16>, setup: &Setup) -> u16 {
+    let divider = u32::from(setup.value(h::BIN_DIVIDER));
+    let mv = pin.map(|mv| u32::from(mv) * divider / 100);
+    match mv {
+        Some(mv) if divider > 0 && mv <= MOST_BATTERY => mv as u16,
+        _ => INVALID,
+    }
+}
+
+/// 1 for an open lid, 0 for a closed one; [`INVALID`] without a contact.
+fn lid(closed: Option<bool>, setup: &Setup) -> u16 {
+    match (setup.value(h::BIN_LID_CONTACT), closed) {
+        (1, Some(closed)) => u16::from(!closed),
+        (2, Some(closed)) => u16::from(closed),
+        _ => INVALID,
+    }
 }
 
 #[cfg(test)]

@@ -199,3 +199,40 @@ fn a_record_is_made_when_there_is_something_to_tell() {
     assert!(bin.record(&setup, false).is_some(), "a sensor that is gone");
     assert_eq!(bin.record(&setup, false), None);
 }
+
+#[test]
+fn lid_and_battery_are_known_where_they_are_fitted() {
+    let mut setup = Setup::new(NodeKind::Bin);
+    let mut bin = Bin::default();
+    let read = |bin: &Bin, setup: &Setup, at| bin.input(at, setup, 0).unwrap();
+    bin.lid(true);
+    bin.battery(Some(1_500));
+    assert_eq!(
+        read(&bin, &setup, input::BIN_LID),
+        INVALID,
+        "none is fitted"
+    );
+    assert_eq!(read(&bin, &setup, input::BIN_BATTERY), INVALID);
+    for (contact, open) in [(1, [0, 1]), (2, [1, 0])] {
+        setup.set(h::BIN_LID_CONTACT, &[contact]).unwrap();
+        for (closed, expected) in [true, false].into_iter().zip(open) {
+            bin.lid(closed);
+            assert_eq!(read(&bin, &setup, input::BIN_LID), expected, "{contact}");
+        }
+    }
+    setup.set(h::BIN_DIVIDER, &[200]).unwrap();
+    for (pin, mv) in [
+        (1_500, 3_000),
+        (3_000, 6_000),
+        (3_001, INVALID),
+        (u16::MAX, INVALID),
+    ] {
+        bin.battery(Some(pin));
+        assert_eq!(read(&bin, &setup, input::BIN_BATTERY), mv, "{pin}");
+    }
+    bin.battery(None);
+    assert_eq!(read(&bin, &setup, input::BIN_BATTERY), INVALID);
+    for divider in [1, 99, 1_001, 10_010] {
+        assert!(setup.set(h::BIN_DIVIDER, &[divider]).is_err(), "{divider}");
+    }
+}
