@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
     process::Command,
@@ -15,6 +15,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use object::{Object, ObjectSection};
+use wangge_protocol::node::layout::DISCOVERY;
 
 use crate::Process;
 
@@ -24,9 +26,18 @@ const SENSOR_EVERY: Duration = Duration::from_millis(100);
 /// The sensor is unplugged.
 const UNPLUGGED: u16 = 0;
 
-/// A bin node that runs, and its distance sensor.
+/// What a node's flash holds beside its image; the rest of each is erased.
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    /// Its identity.
+    pub identity: Vec<u8>,
+    /// What it stored.
+    pub storage: Vec<u8>,
+}
+
+/// A node that runs, and the distance sensor on its wire.
 #[derive(Debug)]
-pub struct BinNode {
+pub struct EmulatedNode {
     process: Process,
     bus: PathBuf,
     distance: Arc<AtomicU16>,
@@ -34,12 +45,21 @@ pub struct BinNode {
     sensor: Option<JoinHandle<()>>,
 }
 
-impl BinNode {
-    /// Starts the discovery board's image; the sensor sees `mm`.
+impl EmulatedNode {
+    /// Starts the discovery board's image as a bare board would; the sensor sees `mm`.
     ///
     /// # Errors
     /// `$WANGGE_FIRMWARE` does not say where the images are, or the emulator does not start.
-    pub fn start(mm: u16, log: &Path) -> Result<BinNode> {
+    pub fn start(mm: u16, log: &Path) -> Result<EmulatedNode> {
+        EmulatedNode::with(&Pages::default(), mm, log)
+    }
+
+    /// The same with an identity and with something in storage. The emulator's flash is a ROM:
+    /// nothing of it changes.
+    ///
+    /// # Errors
+    /// As with [`EmulatedNode::start`].
+    pub fn with(pages: &Pages, mm: u16, log: &Path) -> Result<EmulatedNode> {
         let images = env::var_os("WANGGE_FIRMWARE")
             .context("WANGGE_FIRMWARE is not set: run this with `cargo xtask test firmware`")?;
         let image = PathBuf::from(images).join("discovery.elf");
@@ -49,6 +69,20 @@ impl BinNode {
             .args(["-M", "stm32vldiscovery", "-nographic", "-monitor", "none"])
             .args(["-serial", "pty", "-serial", "pty", "-kernel"])
             .arg(&image);
+        let (storage, identity) = (DISCOVERY.storage, DISCOVERY.identity);
+        for (name, at, erased, bytes) in [
+            // The core starts at 0, and no bootloader is there to send it on.
+            ("vectors", DISCOVERY.flash.from, 0, &vectors(&image)?),
+            ("storage", storage.from, storage.size, &pages.storage),
+            ("identity", identity.from, identity.size, &pages.identity),
+        ] {
+            let mut bytes = bytes.clone();
+            bytes.resize(bytes.len().max(erased as usize), 0xFF);
+            let file = log.with_file_name(name);
+            fs::write(&file, bytes)?;
+            let load = format!("loader,addr={at:#x},force-raw=on,file={}", file.display());
+            command.args(["-device", &load]);
+        }
         let mut process = Process::start("qemu", &command, log)?;
         let lines = process.ready("the emulator's lines", START, |log| {
             let lines: Vec<PathBuf> = log
@@ -75,7 +109,7 @@ impl BinNode {
             let (distance, stop) = (distance.clone(), stop.clone());
             move || speak(&wire, &distance, &stop)
         });
-        Ok(BinNode {
+        Ok(EmulatedNode {
             process,
             bus,
             distance,
@@ -105,7 +139,19 @@ impl BinNode {
     }
 }
 
-impl Drop for BinNode {
+/// Where the image's stack and its code begin: what the core reads first.
+fn vectors(image: &Path) -> Result<Vec<u8>> {
+    let elf = fs::read(image)?;
+    let elf = object::File::parse(&*elf)?;
+    let table = elf.section_by_name(".vector_table");
+    let table = table.context("an image without vectors")?.data()?;
+    Ok(table
+        .get(..8)
+        .context("vectors that are too short")?
+        .to_vec())
+}
+
+impl Drop for EmulatedNode {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sensor) = self.sensor.take() {

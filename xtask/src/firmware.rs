@@ -8,76 +8,70 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf};
+use wangge_protocol::node::layout::{self, Part};
 
 use crate::build;
 
-const TARGET: &str = "thumbv7m-none-eabi";
 /// Where Debian puts a compiler that is new enough, with the library's source.
 const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// Bytes of RAM that must be left for the stack.
 const STACK: u64 = 2 * 1024;
 
-/// One board.
+/// One image.
 #[derive(Debug)]
 struct Board {
-    name: &'static str,
-    part: &'static str,
-    /// Flash that an image may use: the part's without the pages for set-up.
-    flash: u64,
-    ram: u64,
+    part: &'static Part,
+    package: &'static str,
+    target: &'static str,
 }
 
-const BOARDS: [Board; 2] = [
-    Board {
-        name: "discovery",
-        part: "STM32F100RB",
-        flash: 124 * 1024,
-        ram: 8 * 1024,
-    },
-    Board {
-        name: "bluepill",
-        part: "STM32F103C8",
-        flash: 60 * 1024,
-        ram: 20 * 1024,
-    },
+const BOARDS: [Board; 3] = [
+    stm32f1(&layout::DISCOVERY),
+    stm32f1(&layout::BLUEPILL),
+    stm32f1(&layout::BLUEPILL_128K),
 ];
+
+const fn stm32f1(part: &'static Part) -> Board {
+    Board {
+        part,
+        package: "wangge-stm32f1",
+        target: "thumbv7m-none-eabi",
+    }
+}
 
 /// Builds all images into `target/firmware`, prints their sizes, and returns the folder.
 ///
 /// # Errors
 /// No compiler for the part, a build that fails, an image that does not fit.
 pub fn images() -> Result<PathBuf> {
-    let toolchain = toolchain()?;
     let root = wangge_tests::place::root();
     let out = root.join("target/firmware");
     fs::create_dir_all(&out)?;
     for board in &BOARDS {
-        eprintln!("building the image for {} ({})", board.name, board.part);
-        let target_dir = root.join("target/firmware-build").join(board.name);
-        let mut command = toolchain.cargo();
+        let (name, part) = (board.part.board, board.part.name);
+        eprintln!("building the image for {name} ({part})");
+        let target_dir = root.join("target/firmware-build").join(name);
+        let mut command = toolchain(board.target)?.cargo(board.target);
         command
             .current_dir(root.join("firmware/boards"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--package",
-                "wangge-stm32f1",
-            ])
-            .args(["--no-default-features", "--features", board.name])
+            .args(["build", "--release", "--locked"])
+            .args(["--target", board.target, "--package", board.package])
+            .args(["--no-default-features", "--features", name])
             .arg("--target-dir")
             .arg(&target_dir);
         let status = command.status().context("cannot start cargo")?;
         ensure!(
             status.success(),
-            "the image for {} cannot be built ({status})",
-            board.name
+            "the image for {name} cannot be built ({status})"
         );
-        let image = target_dir.join(TARGET).join("release/wangge-stm32f1");
+        let image = target_dir
+            .join(board.target)
+            .join("release")
+            .join(board.package);
         let size = Size::of(&image)?;
-        println!("{}", size.line(board));
-        size.fits(board)?;
-        fs::copy(&image, out.join(board.name).with_extension("elf"))?;
+        println!("{}", size.line(board.part));
+        size.fits(board.part)?;
+        fs::copy(&image, out.join(name).with_extension("elf"))?;
     }
     Ok(out)
 }
@@ -91,7 +85,7 @@ enum Toolchain {
 }
 
 impl Toolchain {
-    fn cargo(&self) -> Command {
+    fn cargo(&self, target: &str) -> Command {
         let Toolchain::Debian { linker } = self else {
             return build::cargo();
         };
@@ -100,21 +94,27 @@ impl Toolchain {
             .env("RUSTC", "/usr/bin/rustc")
             .env("RUSTC_BOOTSTRAP", "1")
             .env_remove("RUSTUP_TOOLCHAIN")
-            .env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", linker)
+            .env(
+                format!(
+                    "CARGO_TARGET_{}_LINKER",
+                    target.to_uppercase().replace('-', "_")
+                ),
+                linker,
+            )
             .arg("-Zbuild-std=core,alloc");
         command
     }
 }
 
 /// rustup's target, or, where that cannot be downloaded, Debian's compiler.
-fn toolchain() -> Result<Toolchain> {
+fn toolchain(target: &str) -> Result<Toolchain> {
     let added = Command::new("timeout")
-        .args(["120", "rustup", "target", "add", TARGET])
+        .args(["120", "rustup", "target", "add", target])
         .output();
     if added.is_ok_and(|output| output.status.success()) {
         return Ok(Toolchain::Rustup);
     }
-    eprintln!("rustup cannot add {TARGET}; Debian's compiler builds the firmware");
+    eprintln!("rustup cannot add {target}; Debian's compiler builds the firmware");
     if !Path::new("/usr/bin/cargo").exists() || !Path::new("/usr/share/cargo-web").exists() {
         let installed = Command::new("apt-get")
             .args(["install", "-y", "-qq"])
@@ -123,7 +123,7 @@ fn toolchain() -> Result<Toolchain> {
             .status();
         if !installed.is_ok_and(|status| status.success()) {
             bail!(
-                "neither `rustup target add {TARGET}` nor `apt-get install {}` works",
+                "neither `rustup target add {target}` nor `apt-get install {}` works",
                 DEBIAN.join(" ")
             );
         }
@@ -173,37 +173,36 @@ impl Size {
         Ok(Size { flash, ram })
     }
 
-    fn line(&self, board: &Board) -> String {
-        let share = |used: u64, of: u64| used as f64 * 100.0 / of as f64;
+    fn line(&self, part: &Part) -> String {
+        let share = |used: u64, of: u32| used as f64 * 100.0 / f64::from(of);
         format!(
-            "{:10} {:12} flash {:6} of {:6} bytes ({:4.1} %), RAM {:5} of {:5} bytes ({:4.1} %), {} left for the stack",
-            board.name,
-            board.part,
+            "{:11} {:12} flash {:6} of {:6} bytes ({:4.1} %), RAM {:5} of {:5} bytes ({:4.1} %), {} left for the stack",
+            part.board,
+            part.name,
             self.flash,
-            board.flash,
-            share(self.flash, board.flash),
+            part.active.size,
+            share(self.flash, part.active.size),
             self.ram,
-            board.ram,
-            share(self.ram, board.ram),
-            board.ram.saturating_sub(self.ram),
+            part.ram.size,
+            share(self.ram, part.ram.size),
+            u64::from(part.ram.size).saturating_sub(self.ram),
         )
     }
 
-    fn fits(&self, board: &Board) -> Result<()> {
+    fn fits(&self, part: &Part) -> Result<()> {
+        let (flash, ram) = (u64::from(part.active.size), u64::from(part.ram.size));
         ensure!(
-            self.flash <= board.flash,
-            "the image for {} has {} bytes; {} fit the {}",
-            board.name,
+            self.flash <= flash,
+            "the image for {} has {} bytes; {flash} fit the {}",
+            part.board,
             self.flash,
-            board.flash,
-            board.part
+            part.name
         );
         ensure!(
-            self.ram + STACK <= board.ram,
-            "the image for {} takes {} bytes of RAM and leaves less than {STACK} of {} for the stack",
-            board.name,
-            self.ram,
-            board.ram
+            self.ram + STACK <= ram,
+            "the image for {} takes {} bytes of RAM and leaves less than {STACK} of {ram} for the stack",
+            part.board,
+            self.ram
         );
         Ok(())
     }
@@ -215,12 +214,13 @@ mod tests {
 
     #[test]
     fn an_image_fits_at_the_limit_and_not_beyond() {
-        let board = &BOARDS[0];
-        let fits = |flash, ram| Size { flash, ram }.fits(board).is_ok();
-        assert!(fits(board.flash, board.ram - STACK));
-        assert!(!fits(board.flash + 1, 0));
-        assert!(!fits(board.flash * 10, 0));
-        assert!(!fits(0, board.ram - STACK + 1));
-        assert!(!fits(0, board.ram * 10));
+        let part = &layout::DISCOVERY;
+        let (most, ram) = (u64::from(part.active.size), u64::from(part.ram.size));
+        let fits = |flash, ram| Size { flash, ram }.fits(part).is_ok();
+        assert!(fits(most, ram - STACK));
+        assert!(!fits(most + 1, 0));
+        assert!(!fits(most * 10, 0));
+        assert!(!fits(0, ram - STACK + 1));
+        assert!(!fits(0, ram * 10));
     }
 }

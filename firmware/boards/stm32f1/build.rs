@@ -2,26 +2,27 @@
 
 use std::{env, fs, path::PathBuf};
 
+use wangge_protocol::node::layout;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    // Flash and RAM in KiB. The last two pages of flash hold set-up and identity.
-    let (flash, ram) = match (has("DISCOVERY"), has("BLUEPILL")) {
-        (true, false) => (128, 8),
-        (false, true) => (64, 20),
-        _ => {
-            return Err(
-                "choose one board: --no-default-features --features discovery | bluepill".into(),
-            );
-        }
+    let chosen = layout::PARTS.iter().filter(|part| {
+        let feature = part.board.to_uppercase();
+        env::var_os(format!("CARGO_FEATURE_{feature}")).is_some()
+    });
+    let [part] = chosen.collect::<Vec<_>>()[..] else {
+        return Err(
+            "choose one board: --no-default-features --features discovery | bluepill | \
+                    bluepill128"
+                .into(),
+        );
     };
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(
-        out.join("memory.x"),
-        format!(
-            "MEMORY\n{{\n  FLASH : ORIGIN = 0x08000000, LENGTH = {}K\n  RAM : ORIGIN = 0x20000000, LENGTH = {ram}K\n}}\n",
-            flash - 4
-        ),
-    )?;
+    let region = |name, region: layout::Region| {
+        let layout::Region { from, size } = region;
+        format!("  {name} : ORIGIN = {from:#x}, LENGTH = {size}\n")
+    };
+    let memory = region("FLASH", part.active) + &region("RAM", part.ram);
+    fs::write(out.join("memory.x"), format!("MEMORY\n{{\n{memory}}}\n"))?;
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rerun-if-changed=build.rs");
     Ok(())

@@ -6,6 +6,8 @@ use cortex_m::peripheral::{SYST, syst::SystClkSource};
 use cortex_m_rt::exception;
 use critical_section::Mutex;
 
+use crate::contacts;
+
 /// Milliseconds since the start.
 static MS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 /// Ticks of the timer in a millisecond.
@@ -49,8 +51,10 @@ pub fn now_us() -> u64 {
 
 #[exception]
 fn SysTick() {
-    critical_section::with(|cs| {
+    let now = critical_section::with(|cs| {
         let ms = MS.borrow(cs);
         ms.set(ms.get() + 1);
+        ms.get()
     });
+    contacts::sample(now);
 }

@@ -1,4 +1,4 @@
-//! A bin node on an STM32F1.
+//! A sensor node on an STM32F1: bin or meter, as its identity page says.
 //!
 //! | pin | what |
 //! |---|---|
@@ -6,35 +6,60 @@
 //! | PA8 | RS-485 direction: high while sending (DE and /RE together) |
 //! | PA3 | serial ultrasonic sensor's TX (USART2), 9600 8N1 |
 //! | PA2 | the sensor's RX; left high, the sensor then sends filtered values |
+//! | PB0 | bin: the lid's contact; meter: the pulse contact; to ground, the part pulls up |
+//! | PB1 | meter: the second contact, a quarter turn behind, if there is one |
+//! | PA1 | bin: the battery's divider, if there is one |
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
 mod clock;
+mod contacts;
+mod flash;
 mod line;
+mod stack;
+mod volts;
 
 use cortex_m_rt::entry;
-use heapless::Vec;
 use panic_halt as _;
-use stm32f1xx_hal::{pac, prelude::*, serial::Config, watchdog::IndependentWatchdog};
+use stm32f1xx_hal::{
+    flash::FlashExt,
+    pac::{self, RCC, USART1},
+    prelude::*,
+    serial::{Config, Tx},
+    watchdog::IndependentWatchdog,
+};
 use wangge_node::{
     drivers::SerialUltrasonic,
-    modbus::{self, Heard, Receiver},
-    node::{Identity, Node},
-    waste_bin::Bin,
+    meter::Edge,
+    node::{About, Node},
+    port::{Line, Port},
+    storage::Storage,
 };
-use wangge_protocol::node::{Quality, status};
+use wangge_protocol::node::{
+    IDENTITY_BYTES, INVALID, Identity, IdentityError, Quality, holding,
+    layout::{self, Part},
+    reset,
+};
 
-/// Board family 1 (STM32F1) and its revision.
+use embedded_storage::nor_flash::ReadNorFlash;
+
+use crate::{flash::Flash, volts::Volts};
+
 #[cfg(feature = "discovery")]
-const HARDWARE: u16 = 0x0100;
+const PART: Part = layout::DISCOVERY;
 #[cfg(feature = "bluepill")]
-const HARDWARE: u16 = 0x0103;
+const PART: Part = layout::BLUEPILL;
+#[cfg(feature = "bluepill128")]
+const PART: Part = layout::BLUEPILL_128K;
+
 const FIRMWARE: u16 = 0x0001;
 const COUNTER: u32 = 1;
 /// Without proof of progress for so long the watchdog starts the node again, ms. Sending the
 /// longest frame at 1,200 baud takes 2.3 s.
 const WATCHDOG_MS: u32 = 4_000;
+/// Between two looks at supply, battery, lid and stack, ms.
+const LOOK_EVERY: u64 = 1_000;
 
 #[entry]
 fn main() -> ! {
@@ -42,6 +67,7 @@ fn main() -> ! {
         // They are taken once, here.
         cortex_m::peripheral::SCB::sys_reset()
     };
+    let reset = why_started(&p.RCC);
     // The internal oscillator, 8 MHz: enough, and there is no crystal to fail in the cold.
     let mut rcc = p.RCC.constrain();
     clock::start(core.SYST, rcc.clocks.hclk().raw());
@@ -49,24 +75,33 @@ fn main() -> ! {
     watchdog.start(WATCHDOG_MS.millis());
 
     let mut gpioa = p.GPIOA.split(&mut rcc);
+    let mut gpiob = p.GPIOB.split(&mut rcc);
     let mut direction = gpioa.pa8.into_push_pull_output(&mut gpioa.crh);
     direction.set_low();
+    let _battery = gpioa.pa1.into_analog(&mut gpioa.crl);
+    contacts::start(
+        gpiob.pb0.into_pull_up_input(&mut gpiob.crl),
+        gpiob.pb1.into_pull_up_input(&mut gpiob.crl),
+    );
+    let mut volts = Volts::new(p.ADC1, p.PWR, &mut rcc);
 
-    let identity = Identity {
-        hardware: HARDWARE,
+    let mut flash = Flash::new(p.FLASH.constrain());
+    let identity = identity(&mut flash);
+    let (mut storage, found) = Storage::mount(&mut flash, PART.storage.within(PART.flash));
+    let about = About {
+        hardware: PART.hardware,
         firmware: FIRMWARE,
         counter: COUNTER,
-        serial: 0,
+        reset,
     };
-    let mut node = Node::new(Bin::default(), identity, None);
-    // Nothing here writes to flash yet, so a set-up does not survive a restart: say so.
-    node.status |= status::STORAGE;
+    let mut node = Node::start(about, &identity, found);
+    let mut port = Port::new(Line::of(&node.setup));
 
     let bus_pins = (
         gpioa.pa9.into_alternate_push_pull(&mut gpioa.crh),
         gpioa.pa10,
     );
-    let config = Config::default().baudrate(node.setup.baud().bps());
+    let config = line::config(Line::of(&node.setup));
     let (mut bus, rx) = p.USART1.serial(bus_pins, config, &mut rcc).split();
     line::listen_bus(rx);
     let sensor_pins = (
@@ -77,61 +112,98 @@ fn main() -> ! {
     let (_sensor, rx) = p.USART2.serial(sensor_pins, config, &mut rcc).split();
     line::listen_sensor(rx);
 
-    let mut receiver = Receiver::new(node.setup.baud());
     let mut ultrasonic = SerialUltrasonic::default();
-    let mut missing_told = 0;
-    let mut out = Vec::new();
+    let mut looked = None;
     loop {
         watchdog.feed();
-        let now = clock::now_us();
-        let ms = now / 1_000;
+        let ms = clock::now_us() / 1_000;
 
         while let Some(byte) = line::SENSOR.next() {
             let reading = byte.value.and_then(|b| ultrasonic.byte(b, byte.at / 1_000));
-            if let Some(reading) = reading {
-                node.device.distance(reading, ms, &node.setup);
+            if let (Some(reading), Some((bin, setup))) = (reading, node.bin()) {
+                bin.distance(reading, ms, setup);
             }
         }
-        // A sensor that is missing fails once a second, like one that sends nonsense.
-        if ultrasonic.is_silent(ms) && ms - missing_told >= 1_000 {
-            missing_told = ms;
-            node.device.distance(Err(Quality::Missing), ms, &node.setup);
+        let debounce = node.setup.get(holding::METER_DEBOUNCE);
+        while let Some((edge, at)) = debounce.and_then(contacts::next_pulse) {
+            if let Some((meter, _)) = node.meter() {
+                meter.pulse(edge == Edge::Forward, at);
+            }
+        }
+        if looked.is_none_or(|at| ms - at >= LOOK_EVERY) {
+            looked = Some(ms);
+            node.vitals.supply = volts.supply().unwrap_or(INVALID);
+            node.vitals.stack_left = stack::left();
+            if let Some((bin, setup)) = node.bin() {
+                // A sensor that is missing fails once a second, like one that sends nonsense.
+                if ultrasonic.is_silent(ms) {
+                    bin.distance(Err(Quality::Missing), ms, setup);
+                }
+                bin.battery(volts.battery());
+                if let Some(closed) = contacts::is_closed() {
+                    bin.lid(closed);
+                }
+            }
         }
         node.tick(ms);
+        let at_once = volts
+            .supply_falls()
+            .then(|| node.to_save_at_once())
+            .flatten();
+        if let Some(snapshot) = at_once.or_else(|| node.to_save()) {
+            let result = storage.save(&mut flash, &snapshot);
+            node.saved(&snapshot, result);
+        }
 
-        let unit = node.setup.unit();
         while let Some(byte) = line::BUS.next() {
-            match byte.value {
-                Some(value) => receiver.byte(value, byte.at),
-                None => receiver.damaged(byte.at),
-            }
-            if receiver.poll(unit, byte.at).is_some() {
+            if port.byte(byte.value, byte.at, &node) {
                 break;
             }
         }
-        match receiver.poll(unit, clock::now_us()) {
-            Some(Heard::Frame) => {
-                let mut counts = node.counts;
-                modbus::answer(unit, receiver.frame(), &mut node, &mut counts, &mut out);
-                node.counts = counts;
-                receiver.clear();
-                if !out.is_empty() {
-                    direction.set_high();
-                    for byte in &out {
-                        // It cannot fail, only wait.
-                        let _ = nb::block!(bus.write_u8(*byte));
-                    }
-                    let _ = nb::block!(bus.flush());
-                    direction.set_low();
-                }
-            }
-            Some(Heard::Bad) => {
-                if receiver.frame().first() == Some(&unit) {
-                    node.counts.bad_frames = node.counts.bad_frames.wrapping_add(1);
-                }
-                receiver.clear();
-            }
-            None => {}
+        if let Some(answer) = port.answer(&mut node, clock::now_us()) {
+            direction.set_high();
+            send(&mut bus, answer);
+            direction.set_low();
+        }
+        if let Some(line) = port.changed_line(&node.setup) {
+            line::set_bus(&mut bus, line, &rcc.clocks);
         }
     }
+}
+
+/// Sends bytes, and waits until the last has left.
+fn send(bus: &mut Tx<USART1>, bytes: &[u8]) {
+    for byte in bytes {
+        // It cannot fail, only wait.
+        let _ = nb::block!(bus.write_u8(*byte));
+    }
+    let _ = nb::block!(bus.flush());
+}
+
+/// Reads the identity page.
+fn identity(flash: &mut Flash) -> Result<Identity, IdentityError> {
+    let mut page = [0; IDENTITY_BYTES];
+    let at = PART.identity.within(PART.flash).start;
+    match flash.read(at, &mut page) {
+        Ok(()) => Identity::from_bytes(&page),
+        Err(_) => Err(IdentityError::Magic),
+    }
+}
+
+/// What the part says about its last reset; the next reset's word will be its own.
+fn why_started(rcc: &RCC) -> u16 {
+    let csr = rcc.csr().read();
+    let why = if csr.iwdgrstf().bit_is_set() || csr.wwdgrstf().bit_is_set() {
+        reset::WATCHDOG
+    } else if csr.sftrstf().bit_is_set() {
+        reset::SOFTWARE
+    } else if csr.porrstf().bit_is_set() {
+        reset::POWER
+    } else if csr.pinrstf().bit_is_set() {
+        reset::PIN
+    } else {
+        reset::UNKNOWN
+    };
+    rcc.csr().modify(|_, w| w.rmvf().set_bit());
+    why
 }

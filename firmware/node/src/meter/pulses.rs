@@ -16,9 +16,11 @@ pub enum Edge {
 /// contact closes; the second contact is then open if the water runs forwards.
 #[derive(Debug, Default)]
 pub struct Pulses {
-    stable: bool,
-    /// The other level, and since when, ms.
-    candidate: Option<u64>,
+    /// Not known before it has been still for the first time: a contact that is closed at the
+    /// start was counted before.
+    stable: Option<bool>,
+    /// A level that may become the next stable one, and since when, ms.
+    candidate: Option<(bool, u64)>,
 }
 
 impl Pulses {
@@ -31,17 +33,24 @@ impl Pulses {
         debounce_ms: u16,
         now: u64,
     ) -> Option<Edge> {
-        if closed == self.stable {
+        if self.stable == Some(closed) {
             self.candidate = None;
             return None;
         }
-        let since = *self.candidate.get_or_insert(now);
-        if now.saturating_sub(since) < u64::from(debounce_ms) {
-            return None;
+        match self.candidate {
+            Some((level, since)) if level == closed => {
+                if now.saturating_sub(since) < u64::from(debounce_ms) {
+                    return None;
+                }
+            }
+            _ => {
+                self.candidate = Some((closed, now));
+                return None;
+            }
         }
-        self.stable = closed;
+        let first = self.stable.replace(closed).is_none();
         self.candidate = None;
-        if !closed {
+        if first || !closed {
             return None;
         }
         Some(match second {

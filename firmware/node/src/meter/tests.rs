@@ -121,9 +121,11 @@ fn a_total_that_does_not_fit_is_not_known() {
 /// Plays (ms, closed, second) and counts pulses forwards and backwards.
 fn play(levels: &[(u64, bool, Option<bool>)]) -> (usize, usize) {
     let mut pulses = Pulses::default();
+    let rest = (0..=20).map(|ms| pulses.sample(false, None, 20, ms));
+    assert!(rest.last().flatten().is_none());
     let edges: std::vec::Vec<_> = levels
         .iter()
-        .filter_map(|(now, closed, second)| pulses.sample(*closed, *second, 20, *now))
+        .filter_map(|(now, closed, second)| pulses.sample(*closed, *second, 20, 100 + *now))
         .collect();
     let of = |edge| edges.iter().filter(|e| **e == edge).count();
     (of(Edge::Forward), of(Edge::Backward))
@@ -157,4 +159,17 @@ fn the_second_contact_tells_the_direction() {
         let levels: std::vec::Vec<_> = (0..50).map(|ms| (ms, true, Some(second))).collect();
         assert_eq!(play(&levels), expected);
     }
+}
+
+#[test]
+fn a_contact_that_is_closed_at_the_start_was_counted_before() {
+    let mut pulses = Pulses::default();
+    let mut sample = |closed, from: u64| {
+        (from..from + 50)
+            .filter_map(|ms| pulses.sample(closed, None, 20, ms))
+            .count()
+    };
+    assert_eq!(sample(true, 0), 0);
+    assert_eq!(sample(false, 50), 0);
+    assert_eq!(sample(true, 100), 1);
 }
