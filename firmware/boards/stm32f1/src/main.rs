@@ -9,6 +9,7 @@
 //! | PB0 | bin: the lid's contact; meter: the pulse contact; to ground, the part pulls up |
 //! | PB1 | meter: the second contact, a quarter turn behind, if there is one |
 //! | PA1 | bin: the battery's divider, if there is one |
+//! | PB6, PB7 | bin: I2C clock and data of VL53L0X, LIS2DH12, TMP102, whichever are fitted |
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -20,24 +21,26 @@ mod line;
 mod stack;
 mod volts;
 
+use cortex_m::peripheral::DWT;
 use cortex_m_rt::entry;
 use panic_halt as _;
 use stm32f1xx_hal::{
     flash::FlashExt,
+    i2c,
     pac::{self, RCC, USART1},
     prelude::*,
     serial::{Config, Tx},
     watchdog::IndependentWatchdog,
 };
 use wangge_node::{
-    drivers::SerialUltrasonic,
+    drivers::{OnI2c, SerialUltrasonic, Shared, without_i2c},
     meter::Edge,
     node::{About, Node},
     port::{Line, Port},
     storage::Storage,
 };
 use wangge_protocol::node::{
-    IDENTITY_BYTES, INVALID, Identity, IdentityError, Quality, holding,
+    IDENTITY_BYTES, INVALID, Identity, IdentityError, holding,
     layout::{self, Part},
     reset,
 };
@@ -63,7 +66,8 @@ const LOOK_EVERY: u64 = 1_000;
 
 #[entry]
 fn main() -> ! {
-    let (Some(core), Some(p)) = (cortex_m::Peripherals::take(), pac::Peripherals::take()) else {
+    let (Some(mut core), Some(p)) = (cortex_m::Peripherals::take(), pac::Peripherals::take())
+    else {
         // They are taken once, here.
         cortex_m::peripheral::SCB::sys_reset()
     };
@@ -112,6 +116,20 @@ fn main() -> ! {
     let (_sensor, rx) = p.USART2.serial(sensor_pins, config, &mut rcc).split();
     line::listen_sensor(rx);
 
+    // The driver of I2C measures its patience with the core's cycle counter. Where that stands
+    // still, as in an emulator, it would wait for ever.
+    core.DCB.enable_trace();
+    core.DWT.enable_cycle_counter();
+    let i2c = counts_cycles().then(|| {
+        let pins = (gpiob.pb6, gpiob.pb7);
+        let mode = i2c::Mode::standard(100.kHz());
+        let i2c = p
+            .I2C1
+            .blocking_i2c(pins, mode, &mut rcc, 1_000, 1, 1_000, 1_000);
+        Shared::new(i2c)
+    });
+    let mut on_i2c = i2c.as_ref().map(OnI2c::new);
+
     let mut ultrasonic = SerialUltrasonic::default();
     let mut looked = None;
     loop {
@@ -135,9 +153,11 @@ fn main() -> ! {
             node.vitals.supply = volts.supply().unwrap_or(INVALID);
             node.vitals.stack_left = stack::left();
             if let Some((bin, setup)) = node.bin() {
-                // A sensor that is missing fails once a second, like one that sends nonsense.
-                if ultrasonic.is_silent(ms) {
-                    bin.distance(Err(Quality::Missing), ms, setup);
+                // Sensors that are missing fail once a second, like those that send nonsense.
+                let silent = ultrasonic.is_silent(ms);
+                match &mut on_i2c {
+                    Some(sensors) => sensors.read(bin, setup, ms, silent),
+                    None => without_i2c(bin, setup, ms, silent),
                 }
                 bin.battery(volts.battery());
                 if let Some(closed) = contacts::is_closed() {
@@ -169,6 +189,13 @@ fn main() -> ! {
             line::set_bus(&mut bus, line, &rcc.clocks);
         }
     }
+}
+
+/// Whether the core's cycle counter runs.
+fn counts_cycles() -> bool {
+    let before = DWT::cycle_count();
+    cortex_m::asm::delay(100);
+    DWT::cycle_count() != before
 }
 
 /// Sends bytes, and waits until the last has left.

@@ -4,6 +4,7 @@ mod accelerometer;
 mod echo;
 #[cfg(test)]
 mod fake;
+mod on_i2c;
 mod serial_ultrasonic;
 mod shared;
 mod thermometer;
@@ -11,6 +12,7 @@ mod time_of_flight;
 
 pub use accelerometer::Accelerometer;
 pub use echo::echo;
+pub use on_i2c::{OnI2c, without_i2c};
 pub use serial_ultrasonic::SerialUltrasonic;
 pub use shared::{Failed, Shared};
 pub use thermometer::temperature;

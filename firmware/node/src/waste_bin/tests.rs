@@ -236,3 +236,27 @@ fn lid_and_battery_are_known_where_they_are_fitted() {
         assert!(setup.set(h::BIN_DIVIDER, &[divider]).is_err(), "{divider}");
     }
 }
+
+#[test]
+fn the_median_is_what_sorting_gives() {
+    for readings in [
+        &[5][..],
+        &[5, 9],
+        &[9, 5],
+        &[7, 7, 1],
+        &[3, 1, 2, 4],
+        &[9, 1, 1, 9, 4],
+    ] {
+        let mut distance = Distance::default();
+        for mm in readings {
+            distance.push(Ok(*mm), 0);
+        }
+        let mut sorted = readings.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(
+            distance.figure(),
+            Ok(sorted[sorted.len() / 2]),
+            "{readings:?}"
+        );
+    }
+}
