@@ -1,4 +1,6 @@
-//! `cargo xtask firmware`: images of every board, and whether they fit.
+//! `cargo xtask firmware`: images of every board, signed, and whether they fit.
+
+mod sign;
 
 use std::{
     env, fs,
@@ -8,9 +10,13 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf};
-use wangge_protocol::node::layout::{self, Part};
+use wangge_protocol::node::{
+    image::MANIFEST,
+    layout::{self, Part},
+};
 
 use crate::build;
+use sign::{Signer, Version};
 
 /// Where Debian puts a compiler that is new enough, with the library's source.
 const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -25,11 +31,19 @@ struct Board {
     target: &'static str,
 }
 
-const BOARDS: [Board; 3] = [
+const BOARDS: [Board; 4] = [
     stm32f1(&layout::DISCOVERY),
     stm32f1(&layout::BLUEPILL),
     stm32f1(&layout::BLUEPILL_128K),
+    MPS2,
 ];
+
+/// The emulator's board, for tests of updates.
+const MPS2: Board = Board {
+    part: &layout::MPS2,
+    package: "wangge-mps2",
+    target: "thumbv7m-none-eabi",
+};
 
 const fn stm32f1(part: &'static Part) -> Board {
     Board {
@@ -39,41 +53,128 @@ const fn stm32f1(part: &'static Part) -> Board {
     }
 }
 
-/// Builds all images into `target/firmware`, prints their sizes, and returns the folder.
+/// The bootloader of a part with two images.
+const fn bootloader(part: &'static Part) -> Board {
+    Board {
+        part,
+        package: "wangge-bootloader",
+        target: "thumbv7m-none-eabi",
+    }
+}
+
+/// What the images are to be.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// File with the secret key of a release (`wangge node keygen`). Without it the images are
+    /// signed for development, and marked so.
+    #[arg(long, value_name = "FILE", requires = "counter")]
+    sign: Option<PathBuf>,
+    /// Counter of the images: nodes take only a higher one than they have.
+    #[arg(long, default_value_t = 1)]
+    counter: u32,
+    /// Version of the firmware, MAJOR.MINOR.
+    #[arg(long, default_value = "0.1")]
+    version: Version,
+}
+
+impl Options {
+    /// The variables by which an image learns what it is.
+    fn env(&self) -> Vec<(&'static str, String)> {
+        let mut env = vec![
+            ("WANGGE_IMAGE_COUNTER", self.counter.to_string()),
+            ("WANGGE_FIRMWARE_VERSION", self.version.0.to_string()),
+        ];
+        if self.sign.is_none() {
+            env.push(("WANGGE_DEVELOPMENT", "1".to_owned()));
+        }
+        env
+    }
+}
+
+/// Builds all images and bootloaders into `target/firmware`, signs them, prints their sizes, and
+/// returns the folder.
 ///
 /// # Errors
-/// No compiler for the part, a build that fails, an image that does not fit.
-pub fn images() -> Result<PathBuf> {
-    let root = wangge_tests::place::root();
-    let out = root.join("target/firmware");
+/// No compiler for the part, a build that fails, an image that does not fit, no key.
+pub fn images(options: &Options) -> Result<PathBuf> {
+    let signer = Signer::new(options.sign.as_deref(), options.counter, options.version)?;
+    let out = wangge_tests::place::root().join("target/firmware");
     fs::create_dir_all(&out)?;
     for board in &BOARDS {
-        let (name, part) = (board.part.board, board.part.name);
-        eprintln!("building the image for {name} ({part})");
+        let name = board.part.board;
+        let elf = board.build(&options.env())?;
+        let size = Size::of(&elf)?;
+        println!("{}", size.line(board.part));
+        size.fits(board.part)?;
+        fs::copy(&elf, out.join(name).with_extension("elf"))?;
+        let file = signer.image(board.part, &fs::read(&elf)?)?;
+        fs::write(out.join(name).with_extension("bin"), &file[MANIFEST..])?;
+        fs::write(out.join(name).with_extension("wgn"), file)?;
+        let Some(swap) = board.part.swap else {
+            continue;
+        };
+        let elf = bootloader(board.part).build(&[])?;
+        let (size, room) = (Size::of(&elf)?.flash, u64::from(swap.boot.size));
+        println!("{name:11} bootloader   flash {size:6} of {room:6} bytes");
+        ensure!(
+            size <= room,
+            "the bootloader for {name} has {size} bytes; {room} fit"
+        );
+        let (_, binary) = sign::binary(&fs::read(&elf)?)?;
+        let boot = out.join(format!("{name}-boot.elf"));
+        fs::copy(&elf, &boot)?;
+        fs::write(boot.with_extension("bin"), binary)?;
+    }
+    println!("signed by key {}", signer.id());
+    Ok(out)
+}
+
+/// Images as for development, and `mps2-next.wgn`: a newer one for tests of updates.
+///
+/// # Errors
+/// As [`images`].
+pub fn for_tests() -> Result<PathBuf> {
+    let mut options = Options {
+        sign: None,
+        counter: 1,
+        version: Version(0x0001),
+    };
+    let out = images(&options)?;
+    options.counter = 2;
+    let elf = MPS2.build(&options.env())?;
+    let signer = Signer::new(None, options.counter, options.version)?;
+    let file = signer.image(&layout::MPS2, &fs::read(elf)?)?;
+    fs::write(out.join("mps2-next.wgn"), file)?;
+    Ok(out)
+}
+
+impl Board {
+    /// Builds it with these variables; where its ELF file is.
+    fn build(&self, env: &[(&'static str, String)]) -> Result<PathBuf> {
+        let (name, part) = (self.part.board, self.part.name);
+        eprintln!("building {} for {name} ({part})", self.package);
+        let root = wangge_tests::place::root();
         let target_dir = root.join("target/firmware-build").join(name);
-        let mut command = toolchain(board.target)?.cargo(board.target);
+        let mut command = toolchain(self.target)?.cargo(self.target);
         command
             .current_dir(root.join("firmware/boards"))
             .args(["build", "--release", "--locked"])
-            .args(["--target", board.target, "--package", board.package])
+            .args(["--target", self.target, "--package", self.package])
             .args(["--no-default-features", "--features", name])
             .arg("--target-dir")
-            .arg(&target_dir);
+            .arg(&target_dir)
+            .envs(env.iter().map(|(name, value)| (name, value)));
         let status = command.status().context("cannot start cargo")?;
         ensure!(
             status.success(),
-            "the image for {name} cannot be built ({status})"
+            "{} for {name} cannot be built ({status})",
+            self.package
         );
-        let image = target_dir
-            .join(board.target)
+        Ok(target_dir
+            .join(self.target)
             .join("release")
-            .join(board.package);
-        let size = Size::of(&image)?;
-        println!("{}", size.line(board.part));
-        size.fits(board.part)?;
-        fs::copy(&image, out.join(name).with_extension("elf"))?;
+            .join(self.package))
     }
-    Ok(out)
 }
 
 /// What compiles for the part.

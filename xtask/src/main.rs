@@ -55,8 +55,11 @@ enum Command {
         #[command(flatten)]
         options: eval::Options,
     },
-    /// Build the images of all sensor boards and say whether they fit.
-    Firmware,
+    /// Build and sign the images of all sensor boards and say whether they fit.
+    Firmware {
+        #[command(flatten)]
+        options: firmware::Options,
+    },
     /// Many simulated stations on the brokers of a city.
     Fleet {
         #[command(subcommand)]
@@ -90,7 +93,7 @@ fn main() -> ExitCode {
             soak,
         } => bench::run(&what, peers.as_deref(), seconds, full, soak),
         Command::Eval { options } => eval::run(&options),
-        Command::Firmware => firmware::images().map(drop),
+        Command::Firmware { options } => firmware::images(&options).map(drop),
         Command::Fleet { task } => fleet::run(&task),
         Command::Test {
             suites,

@@ -20,6 +20,8 @@ pub mod modbus;
 pub mod node;
 pub mod port;
 pub mod records;
+pub mod release;
 pub mod setup;
 pub mod storage;
+pub mod update;
 pub mod waste_bin;

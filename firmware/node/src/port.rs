@@ -4,7 +4,7 @@
 use heapless::Vec;
 
 use crate::{
-    modbus::{self, Heard, MAX_FRAME, Receiver},
+    modbus::{self, Heard, MAX_FRAME, Receiver, Registers},
     node::Node,
     setup::{Parity, Setup},
 };
@@ -25,6 +25,18 @@ impl Line {
             speed: setup.baud(),
             parity: setup.parity(),
         }
+    }
+}
+
+/// What a port serves: a node, alone or with what updates it.
+pub trait Served: Registers {
+    /// The node.
+    fn node(&mut self) -> &mut Node;
+}
+
+impl Served for Node {
+    fn node(&mut self) -> &mut Node {
+        self
     }
 }
 
@@ -57,19 +69,20 @@ impl Port {
     }
 
     /// What is to be sent at `now`, µs, if a request ended that has an answer.
-    pub fn answer(&mut self, node: &mut Node, now: u64) -> Option<&[u8]> {
-        let unit = node.setup.unit();
+    pub fn answer(&mut self, served: &mut impl Served, now: u64) -> Option<&[u8]> {
+        let unit = served.node().setup.unit();
         let heard = self.receiver.poll(unit, now)?;
         self.out.clear();
         match heard {
             Heard::Frame => {
-                let mut counts = node.counts;
+                let mut counts = served.node().counts;
                 let frame = self.receiver.frame();
-                modbus::answer(unit, frame, node, &mut counts, &mut self.out);
-                node.counts = counts;
+                modbus::answer(unit, frame, served, &mut counts, &mut self.out);
+                served.node().counts = counts;
             }
             Heard::Bad if self.receiver.frame().first() == Some(&unit) => {
-                node.counts.bad_frames = node.counts.bad_frames.wrapping_add(1);
+                let counts = &mut served.node().counts;
+                counts.bad_frames = counts.bad_frames.wrapping_add(1);
             }
             Heard::Bad => {}
         }

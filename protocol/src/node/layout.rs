@@ -89,13 +89,13 @@ const fn stm32f1_128k(
         ram: Region::new(STM32_RAM, ram_kib),
         page: 1024,
         swap: Some(Swap {
-            boot: Region::new(0x0800_0000, 16),
-            state: Region::new(0x0800_4000, 2),
-            dfu: Region::new(0x0801_0800, 49),
+            boot: Region::new(0x0800_0000, 6),
+            state: Region::new(0x0800_1800, 2),
+            dfu: Region::new(0x0800_FC00, 56),
         }),
-        active: Region::new(0x0800_4800, 48),
-        storage: Region::new(0x0801_CC00, 8),
-        identity: Region::new(0x0801_EC00, 1),
+        active: Region::new(0x0800_2000, 55),
+        storage: Region::new(0x0801_DC00, 8),
+        identity: Region::new(0x0801_FC00, 1),
     }
 }
 
@@ -133,8 +133,33 @@ pub const PICO: Part = Part {
     identity: Region::new(0x101F_F000, 4),
 };
 
+/// No part at all: an emulator's board whose RAM, kept in a file, plays the flash, so that
+/// updates can be tried with the real images. Divided like a part with 128 KiB.
+pub const MPS2: Part = {
+    const FROM: u32 = 0x2100_0000;
+    const fn region(at: u32, kib: u32) -> Region {
+        Region::new(FROM + at, kib)
+    }
+    Part {
+        board: "mps2",
+        name: "QEMU mps2",
+        hardware: 0x0F00,
+        flash: region(0, 128),
+        ram: Region::new(STM32_RAM, 64),
+        page: 1024,
+        swap: Some(Swap {
+            boot: region(0, 6),
+            state: region(0x1800, 2),
+            dfu: region(0xFC00, 56),
+        }),
+        active: region(0x2000, 55),
+        storage: region(0x1_DC00, 8),
+        identity: region(0x1_FC00, 1),
+    }
+};
+
 /// Every part that is supported.
-pub const PARTS: &[Part] = &[DISCOVERY, BLUEPILL_128K, BLUEPILL, PICO];
+pub const PARTS: &[Part] = &[DISCOVERY, BLUEPILL_128K, BLUEPILL, PICO, MPS2];
 
 impl Part {
     /// The part with this hardware id.
@@ -194,6 +219,6 @@ mod tests {
         assert_eq!(Part::of(0), None);
         assert_eq!(Part::on("teapot"), None);
         let identity = DISCOVERY.identity.within(DISCOVERY.flash);
-        assert_eq!(identity, 0x1_EC00..0x1_F000);
+        assert_eq!(identity, 0x1_FC00..0x2_0000);
     }
 }

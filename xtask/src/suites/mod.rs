@@ -117,7 +117,7 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) ->
         command.env("WANGGE_BIN_DIR", build::release()?);
     }
     if suite == Suite::Firmware {
-        command.env("WANGGE_FIRMWARE", firmware::images()?);
+        command.env("WANGGE_FIRMWARE", firmware::for_tests()?);
     }
     if suite == Suite::PowerCut {
         let seeds = seeds.unwrap_or(SEEDS).to_string();

@@ -37,12 +37,14 @@ use wangge_node::{
     meter::Edge,
     node::{About, Node},
     port::{Line, Port},
+    release,
     storage::Storage,
+    update::{Terms, Updatable, Update},
 };
 use wangge_protocol::node::{
     IDENTITY_BYTES, INVALID, Identity, IdentityError, holding,
     layout::{self, Part},
-    reset,
+    log, reset,
 };
 
 use embedded_storage::nor_flash::ReadNorFlash;
@@ -50,14 +52,12 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use crate::{flash::Flash, volts::Volts};
 
 #[cfg(feature = "discovery")]
-const PART: Part = layout::DISCOVERY;
+static PART: Part = layout::DISCOVERY;
 #[cfg(feature = "bluepill")]
-const PART: Part = layout::BLUEPILL;
+static PART: Part = layout::BLUEPILL;
 #[cfg(feature = "bluepill128")]
-const PART: Part = layout::BLUEPILL_128K;
+static PART: Part = layout::BLUEPILL_128K;
 
-const FIRMWARE: u16 = 0x0001;
-const COUNTER: u32 = 1;
 /// Without proof of progress for so long the watchdog starts the node again, ms. Sending the
 /// longest frame at 1,200 baud takes 2.3 s.
 const WATCHDOG_MS: u32 = 4_000;
@@ -94,11 +94,13 @@ fn main() -> ! {
     let (mut storage, found) = Storage::mount(&mut flash, PART.storage.within(PART.flash));
     let about = About {
         hardware: PART.hardware,
-        firmware: FIRMWARE,
-        counter: COUNTER,
+        firmware: release::FIRMWARE,
+        counter: release::COUNTER,
         reset,
     };
     let mut node = Node::start(about, &identity, found);
+    let mut update = Update::new(Terms::of(&PART, about.counter, &identity), &mut flash, 0);
+    let mut told = update.news();
     let mut port = Port::new(Line::of(&node.setup));
 
     let bus_pins = (
@@ -175,12 +177,25 @@ fn main() -> ! {
             node.saved(&snapshot, result);
         }
 
+        if update.work(&mut flash, ms) {
+            cortex_m::peripheral::SCB::sys_reset();
+        }
+        if told != update.news() {
+            told = update.news();
+            node.note(log::UPDATE, told);
+        }
+
         while let Some(byte) = line::BUS.next() {
             if port.byte(byte.value, byte.at, &node) {
                 break;
             }
         }
-        if let Some(answer) = port.answer(&mut node, clock::now_us()) {
+        let mut served = Updatable {
+            node: &mut node,
+            update: &mut update,
+            flash: &mut flash,
+        };
+        if let Some(answer) = port.answer(&mut served, clock::now_us()) {
             direction.set_high();
             send(&mut bus, answer);
             direction.set_low();
