@@ -12,24 +12,23 @@ use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
-use tracing::{debug, error, info, warn};
-use wangge_protocol::{
-    AlertData, AlertState, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
-};
+use tracing::{error, info, warn};
+use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, EvidenceRef, SourceKind};
 
+mod commit;
 mod pictures;
 
-use self::pictures::Share;
+use self::{commit::Outage, pictures::Share};
 use crate::{
     alert::{self, Ledger, Outbound},
     clock::{Change, Clock, Reading},
     config::{Config, line::Pictures},
     console::{OpenAlert, ProofStatus, VerdictsStatus},
     observation::{Ack, Arrival, Health, Value},
-    proof::{self, Notary},
+    proof::Notary,
     routing::{self, DayRow, Router, held::Held},
-    rules::{self, Finding, Transition},
-    spool::{Batch, Class, Lane, Record, Spool, SpoolError},
+    rules::{self, Finding},
+    spool::{Batch, Class, Lane, Record, Spool},
     telemetry::Streams,
 };
 
@@ -43,8 +42,6 @@ pub const GATEWAY: &str = "gateway";
 const GROUP: usize = 2_048;
 /// How often rules look at the clock.
 const TICK: Duration = Duration::from_secs(1);
-/// First and longest wait before a refused commit is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// What became of alerts since the start, per kind and source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +104,10 @@ pub struct Engine {
     way: Option<Box<Wayback>>,
     /// The version of the days' figures that it shows.
     days_shown: u64,
+    /// Where alerts go that cannot be stored.
+    live: Vec<mpsc::Sender<Record>>,
+    /// The spool refuses.
+    outage: Option<Outage>,
 }
 
 impl Engine {
@@ -141,13 +142,15 @@ impl Engine {
             shown: false,
             way: None,
             days_shown: 0,
+            live: Vec::new(),
+            outage: None,
         }
     }
 
     /// Runs until every sender of `arrivals` is gone and what they sent is on disk.
     ///
     /// A commit that the spool refuses is tried again until it succeeds: nothing is acknowledged
-    /// meanwhile, the channel fills, and sources stop taking more.
+    /// meanwhile, alerts go from memory, and when that is full sources stop taking more.
     pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
         let mut group = Vec::with_capacity(GROUP);
         let mut tick = tokio::time::interval(TICK);
@@ -161,11 +164,15 @@ impl Engine {
         self.restored();
         self.commit().await;
         loop {
+            let (is_well, takes_more) = (self.outage.is_none(), self.takes_more());
+            let retry_at = self.outage.as_ref().map(|outage| outage.retry_at);
             tokio::select! {
                 biased;
-                _ = tick.tick() => self.tick(),
-                work = wayback::next(&mut self.way) => self.work(work).await,
-                n = arrivals.recv_many(&mut group, GROUP) => {
+                _ = tick.tick(), if takes_more => self.tick(),
+                // What a platform decides is answered after it is stored, and comes again.
+                work = wayback::next(&mut self.way), if is_well => self.work(work).await,
+                () = sleep_until(retry_at), if !is_well => {}
+                n = arrivals.recv_many(&mut group, GROUP), if takes_more => {
                     if n == 0 {
                         break;
                     }
@@ -194,6 +201,9 @@ impl Engine {
             }
             self.commit().await;
             self.progress().alive = Some(Instant::now());
+        }
+        while !self.commit().await {
+            sleep_until(self.outage.as_ref().map(|outage| outage.retry_at)).await;
         }
         info!(
             open_alerts = self.ledger.open().count(),
@@ -450,126 +460,14 @@ impl Engine {
         }
     }
 
-    /// Makes the batch durable, then acknowledges what it came from.
-    async fn commit(&mut self) {
-        self.streams
-            .flush(self.clock.now(), &mut self.batch.records);
-        self.batch.state.extend(self.router.take_state());
-        if !self.batch.records.is_empty() || !self.batch.state.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
-            self.append(batch).await;
-        }
-        for ack in self.acks.drain(..) {
-            ack.done();
-        }
-        if self.router.take_released() {
-            let router = &self.router;
-            let released = self.held.release(&self.spool, |alert| router.holds(alert));
-            if let Err(fault) = released.await {
-                debug!(%fault, "copies are released later");
-            }
-        }
-    }
-
-    /// Stores a batch, however long the disk takes. One record that can never be stored must not
-    /// keep the others out: each goes alone then, and what is refused is named and counted.
-    async fn append(&mut self, mut batch: Batch) {
-        let Err(fault) = self.append_patiently(&batch).await else {
-            return;
-        };
-        if fault == SpoolError::Closed {
-            // Nothing was acknowledged, so whoever sent it sends it again.
-            error!("the spool is closed; the last readings stay unacknowledged");
-            self.acks.clear();
-            return;
-        }
-        error!(%fault, "a record can never be stored; the others of its commit go one by one");
-        let records = std::mem::take(&mut batch.records);
-        // The heads of chains go first: a message that is lost then leaves a hole, and no number
-        // is used twice.
-        let (heads, state) = std::mem::take(&mut batch.state)
-            .into_iter()
-            .partition(|(key, _)| proof::is_head(key));
-        batch.state = state;
-        let heads = Batch {
-            state: heads,
-            ..Batch::default()
-        };
-        let alone = records.into_iter().map(|record| Batch {
-            records: vec![record],
-            ..Batch::default()
-        });
-        for part in std::iter::once(heads).chain(alone).chain([batch]) {
-            if let Err(fault) = self.append_patiently(&part).await {
-                error!(%fault, "lost: not stored, not delivered");
-                self.progress().unforwardable += 1;
-            }
-        }
-    }
-
-    /// Tries until the spool takes the batch.
-    ///
-    /// # Errors
-    /// Only what no waiting mends: the spool is closed, or a record can never be stored.
-    async fn append_patiently(&mut self, batch: &Batch) -> Result<(), SpoolError> {
-        let mut wait = RETRY.0;
-        let mut since: Option<String> = None;
-        loop {
-            match self.spool.append(batch.clone()).await {
-                Ok(seqs) => {
-                    self.held.appended(&batch.records, &seqs);
-                    break;
-                }
-                Err(fault) if fault == SpoolError::Closed || fault.is_of_the_record() => {
-                    return Err(fault);
-                }
-                Err(fault) => {
-                    let fault = fault.to_string();
-                    if since.as_deref() != Some(fault.as_str()) {
-                        error!(%fault, "the spool refuses; nothing is acknowledged until it takes records again");
-                        self.progress().refused = Some(fault.clone());
-                        since = Some(fault);
-                    }
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY.1);
-                    self.progress().alive = Some(Instant::now());
-                }
-            }
-        }
-        if let Some(reason) = since {
-            info!("the spool takes records again");
-            self.progress().refused = None;
-            self.storage_fault(Text {
-                zh: reason.clone(),
-                en: reason,
-            });
-        }
-        Ok(())
-    }
-
-    /// Reports a storage fault after the fact: while it lasted, nothing could be stored.
-    fn storage_fault(&mut self, reason: Text) {
-        let now = self.clock.now();
-        for what in [Transition::Began, Transition::Ended] {
-            self.findings.push(Finding {
-                subject: GATEWAY.into(),
-                rule: "storage".to_owned(),
-                kind: EventKind::StorageFault,
-                severity: EventKind::StorageFault.default_severity(),
-                what,
-                at: now.wall,
-                measurement: None,
-                sighting: None,
-                evidence: Vec::new(),
-                reason: Some(reason.clone()),
-            });
-        }
-        self.apply();
-        debug!("storage fault reported; it leaves with the next commit");
-    }
-
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
     }
 }
 

@@ -133,8 +133,11 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
     // Uplinks.
     let stop_uplinks = CancellationToken::new();
     let mut uplinks = Stages::default();
+    let mut live = Vec::new();
     for (index, link) in (0u8..).zip(&config.uplinks) {
         let counters = Arc::new(UplinkCounters::default());
+        let (refused_by_the_disk, from_memory) = mpsc::channel(uplink::LIVE);
+        live.push(refused_by_the_disk);
         running
             .uplinks
             .push((link.name.to_string(), counters.clone()));
@@ -147,7 +150,10 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
                 spool.clone(),
                 evidence.clone(),
                 counters,
-                down.clone(),
+                uplink::Channels {
+                    down: down.clone(),
+                    live: from_memory,
+                },
                 stop_uplinks.clone(),
             ),
         );
@@ -168,6 +174,7 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
             progress.clone(),
         )
         .with_wayback(wayback)
+        .with_live(live)
         .run(arrived),
     );
 

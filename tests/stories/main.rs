@@ -6,6 +6,7 @@ mod bad_input;
 mod camera_faults;
 mod child_killed;
 mod clock;
+mod disk;
 mod fleet;
 mod isolation;
 mod offline;

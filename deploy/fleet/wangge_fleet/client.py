@@ -8,7 +8,7 @@ import time
 
 from plan import Fault
 
-PATIENCE_S = 15
+PATIENCE_S = 30
 
 
 class Lost(Fault):

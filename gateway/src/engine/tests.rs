@@ -1,11 +1,13 @@
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
+use wangge_protocol::Text;
 
 use super::*;
 use crate::{
     config::{self, Border, Condition, Side, Storage},
     observation::{Observation, Quality, Quantity},
-    rules::fixtures,
+    proof,
+    rules::{Transition, fixtures},
 };
 
 /// A station with one bin, one uplink and a real spool.

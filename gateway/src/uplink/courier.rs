@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     counters::UplinkCounters,
     down::{self, Inbound, inbox::Parsed},
-    spool::{Batch, Entry, Lane, Seq, Spool, SpoolError, evidence::EvidenceStore},
+    spool::{Batch, Entry, Lane, Record, Seq, Spool, SpoolError, evidence::EvidenceStore},
 };
 
 /// Work that the spool or the disk does meanwhile.
@@ -61,6 +61,8 @@ pub(super) struct Courier {
     pub(super) counters: Arc<UplinkCounters>,
     /// Where verdicts and commands go.
     pub(super) down: mpsc::Sender<Inbound>,
+    /// Alerts that the spool refuses.
+    pub(super) live: mpsc::Receiver<Record>,
     /// How many of them may pass.
     pub(super) door: down::Gate,
     pub(super) clock: Clock,
@@ -111,6 +113,7 @@ impl Courier {
                     // The spool is closed; nothing can be settled any more.
                     Err(_) => break,
                 },
+                Some(record) = self.live.recv() => self.queue.live(record),
                 () = sleep_until(wake), if wake.is_some() => {}
                 () = stop.cancelled(), if last_words.is_none() => {
                     last_words = Some(Instant::now() + LAST_WORDS);

@@ -25,7 +25,7 @@ use crate::{
     config::{self, UplinkLink},
     counters::UplinkCounters,
     down::{self, Inbound},
-    spool::{Spool, SpoolError, StateEntries, evidence::EvidenceStore},
+    spool::{Record, Spool, SpoolError, StateEntries, evidence::EvidenceStore},
 };
 
 mod budget;
@@ -57,6 +57,18 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Between tries to read from or write to a spool that fails.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
+/// Alerts from memory that wait for the courier while the spool refuses.
+pub const LIVE: usize = 256;
+
+/// Between an uplink and the engine, besides the spool.
+#[derive(Debug)]
+pub struct Channels {
+    /// Verdicts and commands, to the engine.
+    pub down: mpsc::Sender<Inbound>,
+    /// Alerts that the spool refuses to take, from the engine.
+    pub live: mpsc::Receiver<Record>,
+}
+
 /// Delivers `uplink`'s lanes (number `index`) until `stop`; then tries for [`LAST_WORDS`] to
 /// deliver what is ready, and returns. Returns early only when the spool is closed.
 pub async fn run(
@@ -66,7 +78,7 @@ pub async fn run(
     spool: Spool,
     evidence: Arc<EvidenceStore>,
     counters: Arc<UplinkCounters>,
-    down: mpsc::Sender<Inbound>,
+    channels: Channels,
     stop: CancellationToken,
 ) {
     let seed = rand::random();
@@ -137,7 +149,8 @@ pub async fn run(
         spool,
         evidence,
         counters,
-        down,
+        down: channels.down,
+        live: channels.live,
         door: down::Gate::default(),
         clock,
         gate,

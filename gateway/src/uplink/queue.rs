@@ -15,6 +15,8 @@
 //! 6. A record of pictures that may come later is settled when the receiver has them all.
 //! 7. Alerts are discarded on the platform's own word only; a link that dies under a picture
 //!    gives up the picture, never the alert.
+//! 8. An alert that went from memory, because the spool refused it, is not sent again when it
+//!    comes from the spool after its receipt ([`live`]).
 //!
 //! [`Now::mono`]: crate::clock::Now::mono
 
@@ -91,6 +93,7 @@ pub enum Allowance {
 }
 
 mod answers;
+mod live;
 mod pieces;
 mod states;
 
@@ -119,6 +122,8 @@ pub struct Queue {
     late: BTreeMap<Seq, Vec<Arc<str>>>,
     /// Pictures that the platform asked for and that nothing in memory names.
     asked: Vec<Arc<str>>,
+    /// What went from memory.
+    live: live::Live,
     /// Alerts newer than this are looked for, ahead of the backlog.
     early_after: Option<Seq>,
     /// When the pace allows the next telemetry message, if it is what holds one back.
@@ -169,6 +174,7 @@ impl Queue {
             allowance: Allowance::All,
             late: BTreeMap::new(),
             asked: Vec::new(),
+            live: live::Live::default(),
             early_after: None,
             pace: Pace::new(DRAIN_PER_SECOND, TELEMETRY_LOADED as f64),
             paced: None,
@@ -259,7 +265,7 @@ impl Queue {
         for Entry { seq, record } in entries {
             let lane = self.lane_mut(want.class);
             lane.after = Some(seq);
-            if !lane.ahead.remove(&seq) {
+            if !lane.ahead.remove(&seq) && !self.went_from_memory(seq, &record) {
                 self.admit(seq, record);
             }
         }
@@ -274,7 +280,11 @@ impl Queue {
         });
         for Entry { seq, record } in entries {
             let in_turn = self.alerts.after.is_none_or(|after| seq <= after);
-            if !in_turn && begins_alert(&record) && self.alerts.ahead.insert(seq) {
+            if !in_turn
+                && begins_alert(&record)
+                && self.alerts.ahead.insert(seq)
+                && !self.went_from_memory(seq, &record)
+            {
                 self.admit(seq, record);
             }
         }

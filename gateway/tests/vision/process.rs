@@ -103,13 +103,12 @@ async fn a_camera_whose_video_kills_is_passed_over_and_the_others_go_on() {
         rig.fault(EventKind::VisionFault).await;
     }
     let passed_over = passed_over.expect("somebody is passed over");
-    let other = rig
-        .until("a picture of the other", |a| {
-            let seen = crate::rig::sighting(a)?;
-            (!seen.evidence.is_empty()).then(|| a.subject.clone())
-        })
-        .await;
-    assert_ne!(other, passed_over);
+    // What the one told before it was passed over may still be on its way.
+    rig.until("a picture of the other", |a| {
+        let seen = crate::rig::sighting(a)?;
+        (!seen.evidence.is_empty() && a.subject != passed_over).then_some(())
+    })
+    .await;
     rig.stop().await;
 }
 

@@ -12,6 +12,7 @@ use super::{
         pace::Backoff,
     },
     PATIENCE, Queue, RECEIPT_TIMEOUT, STRIKES,
+    live::is_live,
     pieces::Lost,
 };
 use crate::{
@@ -178,7 +179,10 @@ impl Queue {
                     seq, reason, "refused {STRIKES} times, makes way for others"
                 );
                 self.remove(*class, *seq);
-                self.poison.push((*seq, format!("poison: {reason}")));
+                match is_live(*seq) {
+                    true => self.live_done(*seq, "", false),
+                    false => self.poison.push((*seq, format!("poison: {reason}"))),
+                }
             }
             Token::Picture(sha256) => {
                 warn!(%sha256, reason, "picture given up; its alert goes without it");
@@ -279,8 +283,11 @@ impl Queue {
         self.counters.receipted.add_one();
         match token {
             Token::Entry(class, seq) => {
-                if self.remove(*class, *seq) {
-                    self.settled.push(*seq);
+                let id = is_live(*seq).then(|| self.id(token)).flatten();
+                match (self.remove(*class, *seq), id) {
+                    (true, Some(id)) => self.live_done(*seq, &id, true),
+                    (true, None) => self.settled.push(*seq),
+                    (false, _) => {}
                 }
             }
             Token::Picture(sha256) => {

@@ -572,5 +572,6 @@ fn identical_messages_are_both_settled() {
     assert_eq!(settled, [1, 2]);
 }
 
+mod memory;
 mod model;
 mod speed;

@@ -295,7 +295,10 @@ impl Station {
             spool.clone(),
             evidence.clone(),
             counters.clone(),
-            down,
+            super::super::Channels {
+                down,
+                live: mpsc::channel(1).1,
+            },
             stop.clone(),
         ));
         Station {

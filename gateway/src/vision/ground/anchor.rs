@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::vision::luma::Luma;
 
-/// So long the first picture is averaged.
+/// Pictures of so long are averaged into the first one. A quiet camera may have just one in it:
+/// the next, a quarter of a minute later, is already held against it.
 const FIRST: Duration = Duration::from_secs(5);
 /// The shift is averaged over about this time: wind shakes, a knock stays.
 const MEMORY: Duration = Duration::from_secs(10);
@@ -34,7 +35,9 @@ pub struct Anchor {
     width: usize,
     height: usize,
     first: Steps,
-    learnt: Duration,
+    /// When the first picture was taken, and how many are in its average.
+    began: Duration,
+    averaged: u16,
     last: Option<Duration>,
     shift: [f32; 2],
     /// The newest judgement and since when it is the same.
@@ -58,14 +61,16 @@ impl Anchor {
                 width: luma.width,
                 height: luma.height,
                 first: steps,
+                began: at,
+                averaged: 1,
                 last: Some(at),
                 ..Anchor::default()
             };
             return false;
         }
-        if self.learnt < FIRST {
-            self.learnt += passed;
-            let share = passed.as_secs_f32() / (self.learnt.as_secs_f32() + 1.0);
+        if at.saturating_sub(self.began) < FIRST {
+            self.averaged = self.averaged.saturating_add(1);
+            let share = 1.0 / f32::from(self.averaged);
             for (was, is) in self.first.iter_mut().zip(&steps) {
                 for axis in 0..2 {
                     was[axis] += (is[axis] - was[axis]) * share;
