@@ -2,6 +2,12 @@
 //! labelled.
 #![forbid(unsafe_code)]
 
+pub mod chip;
+pub mod journal;
+pub mod label;
+pub mod lang;
+pub mod plan;
 pub mod port;
 pub mod rom;
 pub mod simulator;
+pub mod uf2;
