@@ -214,14 +214,16 @@ impl Rom {
         Ok(())
     }
 
-    /// Starts the program whose vector table is at `address`. The ROM is gone afterwards.
+    /// Starts the program whose vector table is at `address`. The ROM is gone afterwards; the
+    /// port is given back.
     ///
     /// # Errors
     /// See [`RomError`].
-    pub fn go(mut self, address: u32) -> Result<(), RomError> {
+    pub fn start(mut self, address: u32) -> Result<Box<dyn SerialPort>, RomError> {
         const DOING: &str = "start the program";
         self.command(Command::Go, DOING)?;
-        self.address(address, DOING)
+        self.address(address, DOING)?;
+        Ok(self.port)
     }
 
     /// Removes readout protection; the chip erases all of its flash and starts anew.

@@ -51,7 +51,7 @@ fn writes_and_reads_every_length() {
         let block: Vec<u8> = (0..length).map(|n| n as u8).collect();
         rom.write(FLASH, &block).unwrap();
         assert_eq!(rom.read(FLASH, length).unwrap(), block, "{length}");
-        rom.go(FLASH).unwrap();
+        drop(rom.start(FLASH).unwrap());
         assert_eq!(board.chip().started(), Some(FLASH));
     }
 }
@@ -105,7 +105,7 @@ fn nothing_there_and_something_else_there_are_named() {
     let board = plug(f103());
     let mut rom = connect(&board);
     rom.write(FLASH, &[0; 8]).unwrap();
-    rom.go(FLASH).unwrap();
+    drop(rom.start(FLASH).unwrap());
     let error = Rom::connect(open_at(&board, 115_200)).unwrap_err();
     assert!(matches!(error, RomError::NoBootloader));
     assert!(error.to_string().contains("BOOT0"), "{error}");

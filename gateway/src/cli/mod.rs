@@ -241,6 +241,12 @@ enum Command {
     /// Play a station against any receiver and say which clauses of the contract it keeps.
     #[command(after_help = conformance::HELP)]
     Conformance(conformance::Args),
+    /// Flash, provision, test and label sensor nodes: the technician's bench.
+    ///
+    /// From a bare board to a node with a signed image, its identity, a self-test, a label and a
+    /// row in the batch log. Works offline.
+    #[command(after_help = wangge_flash::cli::HELP)]
+    Flash(Box<wangge_flash::cli::FlashArgs>),
     /// Play devices that speak real MQTT or Modbus, to try a station without any.
     Simulate(simulate::Args),
     /// Print completions for a shell.
@@ -451,6 +457,7 @@ impl Cli {
             }
             Command::Replay(args) => replay::replay(args),
             Command::Conformance(args) => conformance::conformance(args),
+            Command::Flash(args) => wangge_flash::cli::run(*args),
             Command::Simulate(args) => run::simulate(args),
             Command::Completion { shell } => {
                 let mut script = Vec::new();

@@ -1,0 +1,125 @@
+//! Why a board did not get through.
+
+use crate::{
+    bus::BusError,
+    chip::ChipError,
+    emulator::EmulatorError,
+    journal::JournalError,
+    label::LabelError,
+    link::{FlashError, LinkError},
+    plan::PlanError,
+    provision::ProvisionError,
+    rom::RomError,
+    signed::ImageError,
+    uf2::Uf2Error,
+};
+
+/// Why a board did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The port cannot be opened.
+    #[error("{port}: {error}. `wangge flash list` shows what is plugged in{}", may_not(.error))]
+    Port {
+        /// Which.
+        port: String,
+        /// Why.
+        error: serialport::Error,
+    },
+    /// No serial number.
+    #[error("no serial number: give --serial N, or --serials FILE with the next free number in it")]
+    NoSerial,
+    /// Somebody has this unit id.
+    #[error(
+        "unit {0} answers on the bus already: two nodes with one unit id disturb each other. \
+         Give the new one another --unit, or take the other one off"
+    )]
+    UnitTaken(u8),
+    /// There is another program on the board.
+    #[error("only the identity was to be written, but the board's program is another one: {0}")]
+    OtherProgram(FlashError),
+    /// The emulator runs the discovery board's image only.
+    #[error(
+        "simulated is the discovery board (STM32F100RB) only: take the image for discovery, not the one for {0}"
+    )]
+    NotSimulated(&'static str),
+    /// The node does not answer.
+    #[error("the node was flashed, but does not answer: {error}. {hint}")]
+    Mute {
+        /// How it was asked.
+        error: BusError,
+        /// What was tried, and what to try.
+        hint: String,
+    },
+    /// See there.
+    #[error(transparent)]
+    Rom(#[from] RomError),
+    /// See there.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// See there.
+    #[error(transparent)]
+    Flash(#[from] FlashError),
+    /// See there.
+    #[error(transparent)]
+    Chip(#[from] ChipError),
+    /// See there.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// See there.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// See there.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// See there.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// See there.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// See there.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// See there.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+    /// See there.
+    #[error(transparent)]
+    Uf2(#[from] Uf2Error),
+}
+
+fn may_not(error: &serialport::Error) -> &'static str {
+    match error.kind() {
+        serialport::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
+            "; you may need to be in the group dialout: sudo usermod -aG dialout $USER, then log in again"
+        }
+        _ => "",
+    }
+}
+
+impl BoardError {
+    /// 2: what was asked for cannot be; 3: nothing to talk to; 1: the rest.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            BoardError::NoSerial
+            | BoardError::NotSimulated(_)
+            | BoardError::Image(_)
+            | BoardError::Plan(_)
+            | BoardError::Provision(_) => 2,
+            BoardError::Port { .. }
+            | BoardError::Rom(RomError::NoBootloader | RomError::NotABootloader(_))
+            | BoardError::Uf2(Uf2Error::NoDrive) => 3,
+            _ => 1,
+        }
+    }
+
+    /// Whether the next board would fail in the same way.
+    pub(super) fn is_fatal(&self) -> bool {
+        match self {
+            BoardError::Journal(JournalError::Io { .. } | JournalError::Foreign { .. })
+            | BoardError::Label(_)
+            | BoardError::Emulator(_) => true,
+            error => error.code() == 2,
+        }
+    }
+}

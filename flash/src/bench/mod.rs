@@ -1,0 +1,204 @@
+//! One board after another: from what was asked for to a row in the log.
+
+mod board;
+mod error;
+mod report;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use wangge_protocol::node::NodeKind;
+
+pub use error::BoardError;
+pub use report::{Outcome, Report};
+
+use crate::{
+    journal::Journal,
+    provision::Wishes,
+    signed::{Image, Trust},
+    simulator::Board,
+    ui::Ui,
+    wiring::Wiring,
+};
+
+/// How the board is reached.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Its ROM, over a serial adapter.
+    Serial {
+        /// The adapter's device.
+        port: String,
+        /// Speed, baud.
+        baud: u32,
+        /// DTR and RTS.
+        wiring: Wiring,
+    },
+    /// A debug probe.
+    Probe {
+        /// The program that drives it.
+        program: OsString,
+        /// Which one, `VID:PID` or `VID:PID:SERIAL`.
+        selector: Option<String>,
+    },
+    /// The RP2040's drive; looked for if it is not named.
+    Drive(Option<PathBuf>),
+    /// No board: the simulated ROM, then QEMU.
+    Simulated {
+        /// What the distance sensor sees, mm; 0 is unplugged.
+        sees: u16,
+    },
+}
+
+/// Everything that was asked for.
+#[derive(Debug)]
+pub struct Job {
+    /// How boards are reached.
+    pub target: Target,
+    /// The image and its file.
+    pub image: Image,
+    /// Where it came from.
+    pub image_path: PathBuf,
+    /// The bootloader and its file.
+    pub boot: Option<(PathBuf, Image)>,
+    /// Whose images the node will take.
+    pub trust: Trust,
+    /// What the node will be.
+    pub kind: NodeKind,
+    /// How it will be set up.
+    pub wishes: Wishes,
+    /// Its serial number, if it was named.
+    pub serial: Option<u64>,
+    /// The file that counts serial numbers.
+    pub serials: Option<PathBuf>,
+    /// The adapter on the node's bus, if it is another one.
+    pub bus: Option<String>,
+    /// Run the self-test.
+    pub test: bool,
+    /// Where labels go.
+    pub labels: PathBuf,
+    /// Who does it.
+    pub technician: String,
+    /// Write the identity page only.
+    pub identity_only: bool,
+    /// Erase what the node stored.
+    pub fresh: bool,
+    /// Remove readout protection.
+    pub unprotect: bool,
+    /// A known chip may get another number.
+    pub renumber: bool,
+    /// An older image is welcome.
+    pub allow_older: bool,
+    /// How many boards; `None` is until Ctrl-C.
+    pub boards: Option<usize>,
+}
+
+/// A bench at work.
+#[derive(Debug)]
+pub struct Bench {
+    job: Job,
+    journal: Journal,
+    ui: Ui,
+    stop: Arc<AtomicBool>,
+    /// Chips that were on this bench since the start.
+    seen: HashSet<[u8; 12]>,
+    /// The board of a simulation.
+    simulated: Option<Board>,
+}
+
+impl Bench {
+    /// `stop` is set when somebody presses Ctrl-C.
+    pub fn new(job: Job, journal: Journal, ui: Ui, stop: Arc<AtomicBool>) -> Bench {
+        Bench {
+            job,
+            journal,
+            ui,
+            stop,
+            seen: HashSet::new(),
+            simulated: None,
+        }
+    }
+
+    /// Does all boards that were asked for.
+    pub fn run(&mut self) -> Report {
+        let mut report = Report::new(matches!(self.job.target, Target::Simulated { .. }));
+        let is_batch = self.job.boards != Some(1);
+        let mut number = 0;
+        while self.job.boards.is_none_or(|boards| number < boards) {
+            number += 1;
+            if is_batch {
+                let (en, zh) = (format!("\nboard {number}"), format!("\n第 {number} 块板"));
+                self.ui.tell(&en, &zh);
+                if !self.wait() {
+                    break;
+                }
+            }
+            let outcome = self.board();
+            self.show(&outcome);
+            let is_fatal = outcome.is_fatal;
+            report.push(outcome);
+            if is_fatal || self.is_stopped() {
+                break;
+            }
+        }
+        if is_batch {
+            let en = format!("\n{} passed, {} failed", report.passed, report.failed);
+            let zh = format!("\n通过 {}，失败 {}", report.passed, report.failed);
+            self.ui.tell(&en, &zh);
+        }
+        report
+    }
+
+    fn show(&self, outcome: &Outcome) {
+        let (row, took) = (&outcome.row, &outcome.row.seconds);
+        let simulated = if row.simulated == "yes" {
+            self.ui
+                .lang
+                .of(" (SIMULATED: there is no board)", "（模拟：没有实物板）")
+        } else {
+            ""
+        };
+        match &outcome.error {
+            None => {
+                let label = outcome
+                    .label
+                    .as_ref()
+                    .map(|path| path.display().to_string());
+                let label = label.unwrap_or_default();
+                let en = format!(
+                    "{} serial {} in {took} s, label {label}{simulated}",
+                    row.result.to_uppercase(),
+                    row.serial
+                );
+                let zh = format!(
+                    "{} 序列号 {}，用时 {took} 秒，标签 {label}{simulated}",
+                    if outcome.passed() {
+                        "合格"
+                    } else {
+                        "不合格"
+                    },
+                    row.serial
+                );
+                self.ui.tell(&en, &zh);
+            }
+            Some(error) => {
+                let en = format!("FAIL{simulated}: {error}");
+                let zh = format!("失败{simulated}：{error}");
+                self.ui.tell(&en, &zh);
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
