@@ -29,6 +29,9 @@ use crate::{
     wiring::{Pin, Wiring},
 };
 
+/// In place of a folder or a probe: the one that is there.
+const AUTO: &str = "auto";
+
 const OK: u8 = 0;
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -92,125 +95,182 @@ enum FlashCommand {
 #[derive(Debug, Args)]
 struct BoardArgs {
     /// Signed image, a file that ends in .wgn.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Image", long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Signed bootloader, for parts with 128 KiB. By default the file beside the image, e.g.
     /// bluepill128-boot.wgn beside bluepill128.wgn.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Image", long, value_name = "FILE")]
     boot: Option<PathBuf>,
     /// File with a public key (64 hex digits) whose images are trusted, now and in updates; twice
     /// for two.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Image", long, value_name = "FILE")]
     trust: Vec<PathBuf>,
     /// Trust images of everybody's development key, too: for the bench, never for the street.
-    #[arg(long)]
+    #[arg(help_heading = "Image", long)]
     development: bool,
 
     /// Serial adapter, e.g. /dev/ttyUSB0; the only one, if left out.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(help_heading = "How the board is reached", long, value_name = "DEVICE")]
     port: Option<String>,
     /// Speed of the bootloader, baud.
-    #[arg(long, value_name = "BAUD", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(1_200..=115_200))]
+    #[arg(help_heading = "How the board is reached", long, value_name = "BAUD", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(1_200..=115_200))]
     speed: u32,
     /// The adapter's line that is wired to RESET.
-    #[arg(long, value_enum, value_name = "LINE")]
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        value_enum,
+        value_name = "LINE"
+    )]
     reset_line: Option<Pin>,
     /// The adapter's line that is wired to BOOT0.
-    #[arg(long, value_enum, value_name = "LINE")]
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        value_enum,
+        value_name = "LINE"
+    )]
     boot0_line: Option<Pin>,
     /// A transistor on BOOT0 turns the line's level round.
-    #[arg(long, requires = "boot0_line")]
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        requires = "boot0_line"
+    )]
     boot0_inverted: bool,
     /// Use a debug probe through `probe-rs` instead; with several, VID:PID or VID:PID:SERIAL.
-    #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["port", "simulate", "drive"])]
+    #[arg(help_heading = "How the board is reached", long, value_name = "PROBE", num_args = 0..=1, default_missing_value = AUTO, conflicts_with_all = ["port", "simulate", "drive"])]
     probe: Option<String>,
     /// The program `probe-rs`, if it is not on PATH.
-    #[arg(long, value_name = "FILE", default_value = probe::PROGRAM)]
+    #[arg(help_heading = "How the board is reached", long, value_name = "FILE", default_value = probe::PROGRAM)]
     probe_rs: OsString,
     /// Copy to an RP2040's drive instead; it is looked for if no folder is named.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["port", "simulate"])]
+    #[arg(help_heading = "How the board is reached", long, value_name = "DIR", num_args = 0..=1, default_missing_value = AUTO, conflicts_with_all = ["port", "simulate"])]
     drive: Option<PathBuf>,
     /// Do it all without a board: a simulated chip, then QEMU. Log and label say so.
-    #[arg(long, conflicts_with = "port")]
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        conflicts_with = "port"
+    )]
     simulate: bool,
     /// What the simulated distance sensor sees, mm; 0 is unplugged.
-    #[arg(long, value_name = "MM", default_value_t = 800, requires = "simulate")]
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        value_name = "MM",
+        default_value_t = 800,
+        requires = "simulate"
+    )]
     simulate_mm: u16,
 
     /// What the node will be, if the image serves several kinds.
-    #[arg(long, value_enum)]
+    #[arg(help_heading = "What the node will be", long, value_enum)]
     kind: Option<KindArg>,
     /// Serial number of the node.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = "What the node will be", long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     serial: Option<u64>,
     /// File with the next free serial number; it counts up.
-    #[arg(long, value_name = "FILE", conflicts_with = "serial")]
+    #[arg(
+        help_heading = "What the node will be",
+        long,
+        value_name = "FILE",
+        conflicts_with = "serial"
+    )]
     serials: Option<PathBuf>,
     /// Unit id on the bus, 1 to 247.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=247))]
+    #[arg(help_heading = "What the node will be", long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=247))]
     unit: u8,
     /// Speed of the node's bus, baud.
-    #[arg(long)]
+    #[arg(help_heading = "What the node will be", long)]
     baud: Option<u32>,
     /// Parity of the node's bus.
-    #[arg(long, value_enum)]
+    #[arg(help_heading = "What the node will be", long, value_enum)]
     parity: Option<ParityArg>,
     /// Seconds between two measurements.
-    #[arg(long, value_name = "S")]
+    #[arg(help_heading = "What the node will be", long, value_name = "S")]
     period: Option<u16>,
     /// From the sensor to the empty bin's floor, mm.
-    #[arg(long, value_name = "MM")]
+    #[arg(help_heading = "What the node will be", long, value_name = "MM")]
     height_mm: Option<u16>,
     /// Distance at which the bin is full, mm.
-    #[arg(long, value_name = "MM")]
+    #[arg(help_heading = "What the node will be", long, value_name = "MM")]
     full_at_mm: Option<u16>,
     /// Pulses of the meter per m³.
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "What the node will be", long, value_name = "N")]
     pulses_per_m3: Option<u16>,
 
     /// Serial adapter on the node's bus, for the self-test; the flashing adapter, if left out.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(help_heading = "Self-test, label, log", long, value_name = "DEVICE")]
     bus: Option<String>,
     /// Leave the self-test out.
-    #[arg(long)]
+    #[arg(help_heading = "Self-test, label, log", long)]
     no_test: bool,
     /// Folder for labels.
-    #[arg(long, value_name = "DIR", default_value = "labels")]
+    #[arg(
+        help_heading = "Self-test, label, log",
+        long,
+        value_name = "DIR",
+        default_value = "labels"
+    )]
     labels: PathBuf,
     /// The batch log, a CSV file that rows are appended to.
-    #[arg(long, value_name = "FILE", default_value = "wangge-batch.csv")]
+    #[arg(
+        help_heading = "Self-test, label, log",
+        long,
+        value_name = "FILE",
+        default_value = "wangge-batch.csv"
+    )]
     log: PathBuf,
     /// Who does it, for the log; by default the user's name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Self-test, label, log", long, value_name = "NAME")]
     technician: Option<String>,
 
     /// One board after another, until Ctrl-C.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     batch: bool,
     /// So many boards, one after another.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "batch")]
+    #[arg(help_heading = "More than one board, and boards that were here before", long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "batch")]
     boards: Option<u16>,
     /// Write the identity page only; the program must be the image's already.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     identity_only: bool,
     /// Erase what the node stored: totals, its own set-up.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     fresh: bool,
     /// Remove readout protection; the chip then erases all of its flash.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     unprotect: bool,
     /// Give a chip that is in the log another serial number.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     renumber: bool,
     /// Flash an image that is older than the one that the board had.
-    #[arg(long)]
+    #[arg(
+        help_heading = "More than one board, and boards that were here before",
+        long
+    )]
     allow_older: bool,
 
     /// Language; by default that of the environment.
-    #[arg(long, value_enum)]
+    #[arg(help_heading = "Output", long, value_enum)]
     lang: Option<Lang>,
     /// Print one JSON object when done; text goes to standard error.
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     json: bool,
 }
 
@@ -373,11 +433,11 @@ fn target(args: &BoardArgs) -> Result<Target, (u8, String)> {
     if let Some(probe) = &args.probe {
         return Ok(Target::Probe {
             program: args.probe_rs.clone(),
-            selector: Some(probe.clone()).filter(|probe| !probe.is_empty()),
+            selector: Some(probe.clone()).filter(|probe| probe != AUTO),
         });
     }
     if let Some(folder) = &args.drive {
-        let named = Some(folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
+        let named = Some(folder.clone()).filter(|folder| folder.as_os_str() != AUTO);
         return Ok(Target::Drive(named));
     }
     let port = match &args.port {
@@ -470,3 +530,6 @@ impl From<KindArg> for NodeKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
