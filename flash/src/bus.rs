@@ -13,8 +13,10 @@ use crate::port;
 
 /// How long a node may think; ours answer within milliseconds.
 const THINKS: Duration = Duration::from_millis(400);
-/// A pause that ends an answer. USB adapters deliver in pieces of up to 16 ms.
-const PAUSE: Duration = Duration::from_millis(40);
+/// A pause that ends an answer. USB adapters deliver every 16 ms, and a busy computer is later.
+const PAUSE: Duration = Duration::from_millis(80);
+/// Silence after which no more of an old answer comes.
+const SETTLED: Duration = Duration::from_millis(200);
 /// How often a question is asked.
 const TRIES: usize = 3;
 /// Speeds that nodes can have; the likely ones first.
@@ -147,11 +149,27 @@ impl Bus {
         loop {
             match self.ask(unit, function, first, count) {
                 Err(BusError::Silence { .. } | BusError::Rubbish { .. }) if tries < TRIES => {
-                    tries += 1
+                    tries += 1;
+                    // The rest of a late answer would be taken for the beginning of the next.
+                    self.settle()?;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Reads until nothing comes any more, for a second at most.
+    fn settle(&mut self) -> io::Result<()> {
+        let end = Instant::now() + Duration::from_secs(1);
+        self.port.set_timeout(SETTLED).map_err(io::Error::from)?;
+        while Instant::now() < end {
+            match self.port.read(&mut [0; 256]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn ask(
@@ -195,7 +213,7 @@ impl Bus {
         let rubbish = || BusError::Rubbish {
             line: self.line,
             count: heard.len(),
-            first: heard[0],
+            first: heard.first().copied().unwrap_or(0),
         };
         let Some((body, sum)) = heard.split_last_chunk::<2>() else {
             return Err(rubbish());
@@ -280,4 +298,111 @@ pub fn look_for(path: &str, unit: u8, line: Line, factory: u8) -> Result<Hiding,
         }
     }
     Ok(Hiding::Nowhere)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use wangge_protocol::node::{Identity, NodeKind};
+
+    use super::*;
+    use crate::testing::{Said, Slave};
+
+    const LINE: Line = Line {
+        baud: 9_600,
+        parity: Parity::None,
+    };
+
+    fn said() -> Said {
+        let who = Identity {
+            kind: NodeKind::Bin,
+            hardware: 0x0103,
+            serial: 5,
+            update_keys: [None; 2],
+            initial: [(0, 17)].into_iter().collect(),
+        };
+        Said::good(&who, 1, 1)
+    }
+
+    #[test]
+    fn answers_refusals_and_silence_are_told_apart() {
+        let slave = Slave::start(|| Some(said()));
+        let mut bus = Bus::open(&slave.path, LINE).unwrap();
+        assert_eq!(bus.inputs(17, 0, 3).unwrap(), [1, 1, 0x0103]);
+        assert_eq!(bus.holdings(17, 0, 1).unwrap(), [17]);
+        let refused = bus.inputs(17, 200, 1);
+        assert!(matches!(
+            refused,
+            Err(BusError::Exception { unit: 17, code: 2 })
+        ));
+        assert!(matches!(
+            bus.inputs(18, 0, 1),
+            Err(BusError::Silence { unit: 18, .. })
+        ));
+        assert!(bus.is_taken(17).unwrap() && !bus.is_taken(18).unwrap());
+    }
+
+    #[test]
+    fn rubbish_names_the_baud_rate_and_still_takes_the_unit() {
+        let slave = Slave::start(|| {
+            Some(Said {
+                baud: 19_200,
+                ..said()
+            })
+        });
+        let mut bus = Bus::open(&slave.path, LINE).unwrap();
+        let told = bus.inputs(17, 0, 3).unwrap_err().to_string();
+        assert!(told.contains("baud rate or parity"), "{told}");
+        assert!(bus.is_taken(17).unwrap());
+        drop(bus);
+        let right = Line {
+            baud: 19_200,
+            ..LINE
+        };
+        assert_eq!(
+            look_for(&slave.path, 17, LINE, 247).unwrap(),
+            Hiding::OtherLine(right)
+        );
+    }
+
+    /// Answers of every shape that is not one: never a value, never a panic.
+    #[test]
+    fn what_is_no_answer_is_rubbish() {
+        let slave = Slave::start(|| None);
+        let bus = Bus::open(&slave.path, LINE).unwrap();
+        let whole = |body: &[u8]| [body, &checksum(body)].concat();
+        let good = whole(&[17, 4, 2, 0, 9]);
+        assert_eq!(bus.answer(&good, 17, 4, 1).unwrap(), [9]);
+        for bad in [
+            &good[..good.len() - 1],
+            &good[1..],
+            &[0x11],
+            &[],
+            &whole(&[18, 4, 2, 0, 9]),
+            &whole(&[17, 3, 2, 0, 9]),
+            &whole(&[17, 4, 4, 0, 9, 0, 9]),
+            &whole(&[17, 4, 3, 0, 9]),
+            &whole(&[17]),
+            &whole(&[]),
+        ] {
+            let answer = bus.answer(bad, 17, 4, 1);
+            assert!(matches!(answer, Err(BusError::Rubbish { .. })), "{bad:?}");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(bus.answer(&bad, 17, 4, 1).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_as_on_labels() {
+        assert_eq!(LINE.text(), "9600 8N1");
+        let even = Line {
+            baud: 115_200,
+            parity: Parity::Even,
+        };
+        assert_eq!(even.text(), "115200 8E1");
+    }
 }

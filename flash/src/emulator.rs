@@ -108,9 +108,11 @@ impl Emulator {
         let end = Instant::now() + STARTS;
         loop {
             let told = fs::read_to_string(log)?;
+            // A line is whole when its label is there.
             let lines: Vec<PathBuf> = told
-                .split_whitespace()
-                .filter(|word| word.starts_with("/dev/pts/"))
+                .lines()
+                .filter(|line| line.ends_with(')'))
+                .filter_map(|line| line.split_whitespace().find(|w| w.starts_with("/dev/pts/")))
                 .map(PathBuf::from)
                 .collect();
             if let Ok(lines) = lines.try_into() {

@@ -207,11 +207,13 @@ fn health(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
         0 | status::TRIAL | status::WATCHDOG => Verdict::Attention,
         _ => Verdict::Fail,
     };
-    let told = if told.is_empty() {
-        "0".to_owned()
-    } else {
-        told.join(" + ")
+    let mut text = match told.is_empty() {
+        true => "0".to_owned(),
+        false => told.join(" + "),
     };
+    if bits & excused != 0 {
+        text += " (emulator)";
+    }
     let supply = readings.at(input::SUPPLY);
     let supply_verdict = match supply {
         0 | INVALID => Verdict::Attention,
@@ -219,7 +221,7 @@ fn health(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
     };
     let stack = readings.at(input::STACK_LEFT);
     vec![
-        line(Check::Status, verdict, told, "0"),
+        line(Check::Status, verdict, text, "0"),
         line(
             Check::Supply,
             supply_verdict,
