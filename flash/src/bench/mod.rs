@@ -169,23 +169,22 @@ impl Bench {
         };
         match &outcome.error {
             None => {
-                let label = outcome
-                    .label
-                    .as_ref()
-                    .map(|path| path.display().to_string());
-                let label = label.unwrap_or_default();
+                let label = outcome.label.as_ref();
+                let label = label.map_or(String::new(), |path| {
+                    let word = self.ui.lang.of("label", "标签");
+                    format!(", {word} {}", path.display())
+                });
+                let result = match (outcome.passed(), row.result.as_str()) {
+                    (false, _) => self.ui.lang.of("FAIL", "不合格"),
+                    (true, "pass") => self.ui.lang.of("PASS", "合格"),
+                    (true, _) => self.ui.lang.of("FLASHED, not tested", "已烧录，未测试"),
+                };
                 let en = format!(
-                    "{} serial {} in {took} s, label {label}{simulated}",
-                    row.result.to_uppercase(),
+                    "{result} serial {} in {took} s{label}{simulated}",
                     row.serial
                 );
                 let zh = format!(
-                    "{} 序列号 {}，用时 {took} 秒，标签 {label}{simulated}",
-                    if outcome.passed() {
-                        "合格"
-                    } else {
-                        "不合格"
-                    },
+                    "{result} 序列号 {}，用时 {took} 秒{label}{simulated}",
                     row.serial
                 );
                 self.ui.tell(&en, &zh);

@@ -164,7 +164,7 @@ struct BoardArgs {
     )]
     simulate_mm: u16,
 
-    /// What the node will be, if the image serves several kinds.
+    /// What the node will be, where neither the image nor its calibration says so.
     #[arg(help_heading = "What the node will be", long, value_enum)]
     kind: Option<KindArg>,
     /// Serial number of the node.
@@ -366,9 +366,14 @@ fn job(args: BoardArgs) -> Result<Job, (u8, String)> {
     })?;
     let trust = Trust::read(&args.trust, args.development).map_err(|e| usage(&e))?;
     let image = trust.open(&image_path).map_err(|e| usage(&e))?;
-    let kind = image
-        .kind(args.kind.map(NodeKind::from))
-        .map_err(|e| usage(&e))?;
+    // Only a bin has a height, only a meter has pulses.
+    let meant = match (args.height_mm.or(args.full_at_mm), args.pulses_per_m3) {
+        (Some(_), None) => Some(NodeKind::Bin),
+        (None, Some(_)) => Some(NodeKind::Meter),
+        _ => None,
+    };
+    let named = args.kind.map(NodeKind::from);
+    let kind = image.kind(named.or(meant)).map_err(|e| usage(&e))?;
     let wishes = Wishes {
         unit: args.unit,
         baud: args.baud,

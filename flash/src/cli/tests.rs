@@ -121,6 +121,10 @@ fn what_is_wrong_is_said_before_a_board_is_touched() {
         (format!("{good} --full-at-mm 1300"), "makes no sense"),
         (format!("{good} --baud 9601"), "speeds are"),
         (format!("{good} --pulses-per-m3 5"), "not for a bin"),
+        (
+            format!("--image {image} --trust {release} --port x --pulses-per-m3 5"),
+            "not for a meter",
+        ),
         (format!("{good} --kind meter"), "wrong product"),
         (format!("{good} --boot {release}"), "not a node's image"),
         (format!("{good} --batch --serial 7"), "--serials"),
