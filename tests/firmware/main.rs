@@ -1,6 +1,8 @@
 //! The sensor node's real image, in an emulator, asked by other people's masters and by the
 //! gateway. Run with `cargo xtask test firmware`, which builds the image.
 
+mod flash;
+
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
