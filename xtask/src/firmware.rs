@@ -120,10 +120,11 @@ pub fn images(options: &Options) -> Result<PathBuf> {
             size <= room,
             "the bootloader for {name} has {size} bytes; {room} fit"
         );
-        let (_, binary) = sign::binary(&fs::read(&elf)?)?;
         let boot = out.join(format!("{name}-boot.elf"));
         fs::copy(&elf, &boot)?;
-        fs::write(boot.with_extension("bin"), binary)?;
+        let file = signer.bootloader(board.part, swap.boot, &fs::read(&elf)?)?;
+        fs::write(boot.with_extension("bin"), &file[MANIFEST..])?;
+        fs::write(boot.with_extension("wgn"), file)?;
     }
     println!("signed by key {}", signer.id());
     Ok(out)

@@ -7,7 +7,7 @@ use object::{Object, ObjectSegment, elf, read::elf::ElfFile32};
 use wangge_protocol::node::{
     NodeKind,
     image::{DEV_KEY_ID, Manifest, SecretKey, kind_bit},
-    layout::Part,
+    layout::{Part, Region},
 };
 
 /// A firmware version, major and minor byte.
@@ -65,19 +65,32 @@ impl Signer {
     /// # Errors
     /// It is not linked for the part, or does not fit.
     pub fn image(&self, part: &Part, elf: &[u8]) -> Result<Vec<u8>> {
+        self.file(part, "image", part.active, elf)
+    }
+
+    /// The same for its bootloader, which the technician's tool writes. A node that is offered
+    /// one as an update refuses its address.
+    ///
+    /// # Errors
+    /// As [`Signer::image`].
+    pub fn bootloader(&self, part: &Part, region: Region, elf: &[u8]) -> Result<Vec<u8>> {
+        self.file(part, "bootloader", region, elf)
+    }
+
+    fn file(&self, part: &Part, what: &str, region: Region, elf: &[u8]) -> Result<Vec<u8>> {
         let (address, binary) = binary(elf)?;
         ensure!(
-            address == part.active.from,
-            "the image for {} is linked for {address:#x}, not {:#x}",
+            address == region.from,
+            "the {what} for {} is linked for {address:#x}, not {:#x}",
             part.board,
-            part.active.from
+            region.from
         );
         ensure!(
-            binary.len() <= part.active.size as usize,
-            "the image for {} has {} bytes; {} fit",
+            binary.len() <= region.size as usize,
+            "the {what} for {} has {} bytes; {} fit",
             part.board,
             binary.len(),
-            part.active.size
+            region.size
         );
         let manifest = Manifest {
             development: false,
