@@ -15,6 +15,7 @@ pub mod down;
 pub mod engine;
 pub mod feed;
 pub mod geo;
+pub mod nodes;
 pub mod observation;
 pub mod pipeline;
 pub mod proof;

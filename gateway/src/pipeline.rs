@@ -33,6 +33,7 @@ use crate::{
     down::{self, Ask, Inbound},
     engine::{Ends, Engine, Note, Progress, SharedProgress, Wayback},
     feed::Feed,
+    nodes,
     observation::Arrival,
     proof::{Identity, Notary},
     reload::Reloader,
@@ -222,7 +223,9 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
             ),
         );
     }
+    let mut nodes = nodes::Doors::default();
     for bus in &config.buses {
+        let errands = nodes.door(&bus.name);
         let devices = config
             .devices
             .iter()
@@ -234,6 +237,7 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
             source::modbus::run(
                 bus.clone(),
                 devices,
+                errands,
                 arrivals.clone(),
                 clock,
                 counters(&bus.name, SourceKind::Modbus),
@@ -241,6 +245,15 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
             ),
         );
     }
+    sources.spawn(
+        "nodes".to_owned(),
+        nodes::serve(
+            config.storage.path.join(nodes::SOCKET),
+            config.devices.clone(),
+            nodes,
+            stop_sources.clone(),
+        ),
+    );
     let mut comparison = None;
     if let Some(vision) = config.vision.clone().filter(|_| !config.cameras.is_empty()) {
         let pictures = evidence.clone();

@@ -158,6 +158,7 @@ async fn check(link: BusLink) {
     let task = tokio::spawn(modbus::run(
         bus,
         vec![device(1), device(9)],
+        mpsc::channel(1).1,
         out,
         Clock::start(),
         Arc::new(SourceCounters::default()),

@@ -2,6 +2,7 @@
 //! gateway. Run with `cargo xtask test firmware`, which builds the image.
 
 mod flash;
+mod update;
 
 use std::{process::Command, time::Duration};
 

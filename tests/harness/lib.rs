@@ -21,6 +21,7 @@ pub mod process;
 pub mod rtsp;
 pub mod scene;
 pub mod snapshot;
+pub mod street;
 pub mod usage;
 pub mod wait;
 

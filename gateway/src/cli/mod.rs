@@ -6,6 +6,7 @@ mod check;
 mod conformance;
 mod digest;
 mod ground;
+mod node;
 mod profile;
 mod replay;
 mod run;
@@ -247,6 +248,9 @@ enum Command {
     /// row in the batch log. Works offline.
     #[command(after_help = wangge_flash::cli::HELP)]
     Flash(Box<wangge_flash::cli::FlashArgs>),
+    /// Sensor nodes of our own: who they are, and new images for them.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Play devices that speak real MQTT or Modbus, to try a station without any.
     Simulate(simulate::Args),
     /// Print completions for a shell.
@@ -458,6 +462,7 @@ impl Cli {
             Command::Replay(args) => replay::replay(args),
             Command::Conformance(args) => conformance::conformance(args),
             Command::Flash(args) => wangge_flash::cli::run(*args),
+            Command::Node(command) => node::node(command),
             Command::Simulate(args) => run::simulate(args),
             Command::Completion { shell } => {
                 let mut script = Vec::new();

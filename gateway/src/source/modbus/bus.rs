@@ -8,9 +8,11 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use wangge_node_update::{Ask, Heard};
 
 use super::{
     device::Member,
+    errand::{self, Errand, Errands},
     link::Link,
     plan::Plan,
     poll::{Outcome, Unit},
@@ -63,10 +65,12 @@ struct Shared {
 /// The receiver of arrivals has gone.
 struct Closed;
 
-/// Polls every device of `devices` that is on `bus` until `stop`, or until `out` closes.
+/// Polls every device of `devices` that is on `bus` until `stop`, or until `out` closes, and
+/// does `errands` in between.
 pub async fn run(
     bus: Bus,
     devices: Vec<Arc<Device>>,
+    errands: mpsc::Receiver<Errand>,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -92,10 +96,11 @@ pub async fn run(
         wake_main: Notify::new(),
         wake_aside: Notify::new(),
     };
+    let (mut errands, mut none) = (Errands::new(errands), Errands::none());
     let both = async {
         tokio::select! {
-            Closed = shared.lane(Lane::Main) => (),
-            Closed = shared.lane(Lane::Aside), if has_aside => (),
+            Closed = shared.lane(Lane::Main, &mut errands) => (),
+            Closed = shared.lane(Lane::Aside, &mut none), if has_aside => (),
         }
     };
     stop.run_until_cancelled(both).await;
@@ -145,7 +150,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn lane(&self, lane: Lane) -> Closed {
+    async fn lane(&self, lane: Lane, errands: &mut Errands) -> Closed {
         let mut link = Link::new(self.bus.link.clone(), self.bus.timeout);
         let wake = match lane {
             Lane::Main => &self.wake_main,
@@ -154,6 +159,10 @@ impl Shared {
         loop {
             let now = self.clock.now().mono;
             let next = self.state().schedule.next(lane, now);
+            if let Some(errand) = errands.turn(!matches!(next, Next::Poll { .. })) {
+                self.errand(&mut link, errand).await;
+                continue;
+            }
             match next {
                 Next::Poll { unit, patience } => {
                     if let Err(closed) = self.turn(lane, &mut link, unit, patience).await {
@@ -168,16 +177,35 @@ impl Shared {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => (),
                         () = wake.notified() => (),
+                        () = errands.arrival() => (),
                     }
                 }
                 Next::Rest => {
                     if lane == Lane::Aside {
                         link.close();
                     }
-                    wake.notified().await;
+                    tokio::select! {
+                        () = wake.notified() => (),
+                        () = errands.arrival() => (),
+                    }
                 }
             }
         }
+    }
+
+    async fn errand(&self, link: &mut Link, errand: Errand) {
+        let Errand { unit, ask, reply } = errand;
+        let heard = errand::ask(link, unit, &ask, self.bus.timeout).await;
+        if let (Heard::Silent, Ask::Read { count, .. }) = (&heard, &ask) {
+            // Its answer may still come, and must not pass for a poll's.
+            let mut state = self.state();
+            let mut here = state.stations.iter_mut().flatten();
+            if let Some(station) = here.find(|station| station.unit.id == unit) {
+                station.unit.owes(*count);
+            }
+        }
+        // Who asked may have gone.
+        let _ = reply.send(heard);
     }
 
     async fn turn(

@@ -175,27 +175,13 @@ impl Link {
         span: Span,
         patience: Duration,
     ) -> Result<Vec<u16>, ReadError> {
-        if let Err(error) = self.settle().await {
-            return Err(self.failed(ReadError::Lost(error)));
-        }
-        let Some(context) = &mut self.context else {
-            return Err(ReadError::Lost(io::ErrorKind::NotConnected.into()));
-        };
-        context.set_slave(Slave(unit));
         let request = match span.table {
             RegisterTable::Holding => Request::ReadHoldingRegisters(span.address, span.count),
             RegisterTable::Input => Request::ReadInputRegisters(span.address, span.count),
         };
-        let within = patience + wire_time(&self.target, span.count);
-        let before = self.received.load(Ordering::Relaxed);
-        let answer = timeout(within, context.call(request)).await;
-        let bytes = self.received.load(Ordering::Relaxed) - before;
-        let error = match answer {
-            Ok(Ok(Ok(
-                Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words),
-            ))) => {
+        let error = match self.exchange(unit, request, span.count, patience).await? {
+            Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words) => {
                 if words.len() == usize::from(span.count) {
-                    self.answered();
                     return Ok(words);
                 }
                 ReadError::Length {
@@ -204,7 +190,36 @@ impl Link {
                 }
             }
             // The library compares function codes; this is only for the compiler.
-            Ok(Ok(Ok(_))) => ReadError::Garbled(io::ErrorKind::InvalidData.into()),
+            _ => ReadError::Garbled(io::ErrorKind::InvalidData.into()),
+        };
+        Err(self.failed(error))
+    }
+
+    /// Sends one request that carries, or asks for, so many `registers`, and waits for its
+    /// answer as [`Link::read`] does.
+    pub async fn exchange(
+        &mut self,
+        unit: u8,
+        request: Request<'_>,
+        registers: u16,
+        patience: Duration,
+    ) -> Result<Response, ReadError> {
+        if let Err(error) = self.settle().await {
+            return Err(self.failed(ReadError::Lost(error)));
+        }
+        let Some(context) = &mut self.context else {
+            return Err(ReadError::Lost(io::ErrorKind::NotConnected.into()));
+        };
+        context.set_slave(Slave(unit));
+        let within = patience + wire_time(&self.target, registers);
+        let before = self.received.load(Ordering::Relaxed);
+        let answer = timeout(within, context.call(request)).await;
+        let bytes = self.received.load(Ordering::Relaxed) - before;
+        let error = match answer {
+            Ok(Ok(Ok(response))) => {
+                self.answered();
+                return Ok(response);
+            }
             Ok(Ok(Err(exception))) => {
                 self.answered();
                 return Err(ReadError::Refused(exception));

@@ -5,10 +5,12 @@
 //! [`poll`]), makes figures of them ([`decode`]), doubts those that cannot follow from the ones
 //! before ([`totaliser`]), and passes one arrival per device and poll on ([`device`]).
 //!
-//! Read-only: functions 03 and 04.
+//! Read-only: functions 03 and 04. The one exception are [`errand`]s to sensor nodes of ours,
+//! whose update is written to them.
 mod bus;
 mod decode;
 mod device;
+mod errand;
 mod link;
 mod plan;
 mod poll;
@@ -20,5 +22,6 @@ mod tests;
 
 pub use bus::run;
 pub use decode::MAX_BCD_REGISTERS;
+pub use errand::{Direct, Errand};
 pub use plan::{MAX_HOLE, MAX_REGISTERS};
 pub use schedule::SILENT_AFTER;

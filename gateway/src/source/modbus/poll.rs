@@ -148,7 +148,8 @@ impl Unit {
         }
     }
 
-    fn owes(&mut self, registers: u16) {
+    /// An answer with so many registers may still come.
+    pub fn owes(&mut self, registers: u16) {
         if self.owed.len() == MAX_OWED {
             self.owed.remove(0);
         }

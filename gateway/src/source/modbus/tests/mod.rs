@@ -112,11 +112,13 @@ impl Running {
             timeout,
         };
         let (out, arrivals) = mpsc::channel(1024);
+        let (_, errands) = mpsc::channel(1);
         let counters = Arc::new(SourceCounters::default());
         let stop = CancellationToken::new();
         tokio::spawn(super::run(
             bus,
             devices,
+            errands,
             out,
             Clock::start(),
             counters.clone(),
