@@ -21,6 +21,7 @@ use crate::{
     emulator::{Emulator, EmulatorError},
     journal::{Row, yes_or_no},
     label::Label,
+    lang::Lang,
     link::{FlashError, Link, LinkError, Stage, differs},
     plan::{self, Content, Piece},
     port,
@@ -99,7 +100,10 @@ impl Bench {
             label: progress.label,
             code: error.as_ref().map_or(0, BoardError::code),
             is_fatal: error.as_ref().is_some_and(BoardError::is_fatal),
-            error: error.map(|error| error.to_string()),
+            error: error.map(|error| match (self.ui.lang, error.zh()) {
+                (Lang::Zh, Some(zh)) => format!("{zh}。{error}"),
+                _ => error.to_string(),
+            }),
         }
     }
 
@@ -108,6 +112,8 @@ impl Bench {
     }
 
     fn work(&mut self, progress: &mut Progress) -> Result<(), BoardError> {
+        // Another bench may have written to it.
+        self.journal.reread()?;
         let setup = self.job.wishes.setup(self.job.kind)?;
         let line = Line {
             baud: setup.baud(),

@@ -98,6 +98,48 @@ fn may_not(error: &serialport::Error) -> &'static str {
 }
 
 impl BoardError {
+    /// What to do, in Chinese, for what happens most; the details stand in the English text.
+    pub(super) fn zh(&self) -> Option<&'static str> {
+        let rom = |error: &RomError| match error {
+            RomError::NoBootloader => {
+                Some("引导程序无应答：BOOT0 置 1 后按 RESET；检查 TX/RX 交叉、共地、供电")
+            }
+            RomError::NotABootloader(_) => Some(
+                "应答的不是引导程序：板上程序在运行，或波特率与上次不同；BOOT0 置 1 后按 RESET",
+            ),
+            RomError::Protected => Some("芯片有读保护：加 --unprotect 会全部擦除后继续"),
+            RomError::Unplugged(_) => Some("适配器断开：重新插上再烧一次，板没有坏"),
+            RomError::Torn(_) => Some("闪存内容不对：供电不足或闪存老化"),
+            _ => None,
+        };
+        match self {
+            BoardError::Rom(error) | BoardError::Link(LinkError::Rom(error)) => rom(error),
+            BoardError::Flash(FlashError::Stopped { error, .. }) => match error {
+                LinkError::Rom(error) => rom(error),
+                LinkError::Probe(_) => None,
+            },
+            BoardError::Flash(FlashError::Differs { .. }) => {
+                Some("写入后回读不一致：再烧一次；同一处再失败则换板")
+            }
+            BoardError::Flash(FlashError::Interrupted { .. }) => Some("已中断，重烧即可，板没有坏"),
+            BoardError::Chip(ChipError::Other { .. }) => Some("镜像不符：请用与本板型号一致的镜像"),
+            BoardError::Chip(ChipError::Unsupported(_)) => Some("不支持这种芯片：核对丝印，换板"),
+            BoardError::Port { .. } => {
+                Some("串口打不开：用 wangge flash list 查看，或检查权限（dialout 组）")
+            }
+            BoardError::UnitTaken(_) => Some("单元号已被总线上的设备占用：换 --unit，或取下另一台"),
+            BoardError::NoSerial => Some("没有序列号：给出 --serial 或 --serials"),
+            BoardError::Mute { .. } => {
+                Some("已烧录但无应答：BOOT0 拨回 0 按 RESET，检查 A/B、地、波特率")
+            }
+            BoardError::Journal(JournalError::Taken { .. }) => {
+                Some("序列号已属于另一个芯片：换一个")
+            }
+            BoardError::Journal(JournalError::Older { .. }) => Some("镜像比板上原有的旧"),
+            _ => None,
+        }
+    }
+
     /// 2: what was asked for cannot be; 3: nothing to talk to; 1: the rest.
     pub(super) fn code(&self) -> u8 {
         match self {

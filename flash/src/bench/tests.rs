@@ -101,7 +101,11 @@ impl Case {
     }
 
     fn run(&self, job: Job) -> Report {
-        let ui = Ui::new(Lang::En, io::sink());
+        self.run_in(job, Lang::En)
+    }
+
+    fn run_in(&self, job: Job, lang: Lang) -> Report {
+        let ui = Ui::new(lang, io::sink());
         let journal = Journal::open(&self.dir.path().join("log.csv")).unwrap();
         Bench::new(job, journal, ui, self.stop.clone()).run()
     }
@@ -296,6 +300,18 @@ fn unplugged_at_any_block_it_can_be_tried_again() {
     assert!(
         unplugged > writes + 20,
         "only {unplugged} of {writes} and {reads} were tried"
+    );
+}
+
+#[test]
+fn chinese_says_what_to_do_before_the_details() {
+    let case = Case::new();
+    let board = plug(Chip::new(Model::F100RB, [1; 12]));
+    let report = case.run_in(case.serial(&board, None), Lang::Zh);
+    let told = report.boards()[0].error.clone().unwrap();
+    assert!(
+        told.starts_with("镜像不符") && told.contains("discovery"),
+        "{told}"
     );
 }
 
