@@ -62,7 +62,9 @@ pub mod input {
     /// Where the bin's registers end.
     pub const BIN_END: u16 = 44;
 
-    /// Water that went through forwards, litres, 32 bits.
+    /// Water that went through forwards, litres, 64 bits; all ones when it is not known.
+    pub const METER_VOLUME_LONG: u16 = 60;
+    /// The same in 32 bits; not known, too, when it does not fit.
     pub const METER_VOLUME: u16 = 64;
     /// Backwards, litres, 32 bits.
     pub const METER_REVERSE: u16 = 66;

@@ -47,7 +47,7 @@ fn blocks_do_not_overlap() {
     let inputs = [
         (input::MAP_VERSION, input::COMMON_END),
         (input::BIN_FILL, input::BIN_END),
-        (input::METER_VOLUME, input::METER_END),
+        (input::METER_VOLUME_LONG, input::METER_END),
         (input::OLDEST_RECORD, input::OLDEST_RECORD_END),
         (
             input::LOG,

@@ -84,6 +84,11 @@ impl Meter {
     pub fn input(&self, address: u16, setup: &Setup, now: u64) -> Option<u16> {
         let part = |value: u32, first: u16| words(value).get(usize::from(address - first)).copied();
         match address {
+            input::METER_VOLUME_LONG..input::METER_VOLUME => {
+                let litres = self.litres_long(self.forward, setup).unwrap_or(u64::MAX);
+                let place = 3 - (address - input::METER_VOLUME_LONG);
+                Some((litres >> (16 * place)) as u16)
+            }
             input::METER_VOLUME..input::METER_REVERSE => {
                 part(self.litres(self.forward, setup), input::METER_VOLUME)
             }
@@ -117,15 +122,20 @@ impl Meter {
         Some([high, low, self.flow(setup, now) as u16, flags])
     }
 
-    /// Litres of so many pulses; a total that was lost or no longer fits is not known.
-    fn litres(&self, pulses: u64, setup: &Setup) -> u32 {
+    /// Litres of so many pulses; a total that was lost is not known.
+    fn litres_long(&self, pulses: u64, setup: &Setup) -> Option<u64> {
         let per_m3 = u64::from(setup.value(h::METER_PULSES).max(1));
-        match pulses.checked_mul(1_000) {
-            Some(thousands) if self.quality == Quality::Good => {
-                u32::try_from(thousands / per_m3).unwrap_or(INVALID_LONG)
-            }
-            _ => INVALID_LONG,
-        }
+        let known = self.quality == Quality::Good;
+        let litres = pulses.checked_mul(1_000)? / per_m3;
+        known.then_some(litres)
+    }
+
+    /// The same, if it fits.
+    fn litres(&self, pulses: u64, setup: &Setup) -> u32 {
+        let litres = self.litres_long(pulses, setup);
+        litres
+            .and_then(|litres| u32::try_from(litres).ok())
+            .unwrap_or(INVALID_LONG)
     }
 
     /// Flow, l/h; negative backwards.

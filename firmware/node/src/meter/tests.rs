@@ -173,3 +173,25 @@ fn a_contact_that_is_closed_at_the_start_was_counted_before() {
     assert_eq!(sample(false, 50), 0);
     assert_eq!(sample(true, 100), 1);
 }
+
+#[test]
+fn sixty_four_bits_hold_what_thirty_two_do_not() {
+    let long = |meter: &Meter| {
+        (0..4).fold(0, |all, word| {
+            let register = input::METER_VOLUME_LONG + word;
+            all << 16 | u64::from(meter.input(register, &setup(), 0).unwrap())
+        })
+    };
+    for pulses in [
+        0,
+        1,
+        429_496_729,
+        429_496_730,
+        4_294_967_300,
+        u64::MAX / 1_000,
+    ] {
+        assert_eq!(long(&Meter::new(Some((pulses, 0)))), pulses * 10);
+    }
+    assert_eq!(long(&Meter::new(Some((u64::MAX / 1_000 + 1, 0)))), u64::MAX);
+    assert_eq!(long(&Meter::new(None)), u64::MAX, "lost");
+}

@@ -38,7 +38,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "em400-tld",
     "tuf-2000m",
     "wangge-bin",
-    "wangge-bin-node"
+    "wangge-bin-node",
+    "wangge-meter-node"
 ];
 
 /// A profile, and what the device checks need of its raw form.

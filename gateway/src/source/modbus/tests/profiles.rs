@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    config::{self, Condition, Device, RegisterTable},
+    config::{self, Condition, Device},
     observation::Quantity,
     source::modbus::{
         decode,
@@ -46,7 +46,7 @@ fn read(device: &Device, asked: (u16, u16), image: &[u16]) -> Vec<(Quantity, f64
     let [request] = plan.requests() else {
         panic!("one request is enough: {:?}", plan.requests());
     };
-    assert_eq!(request.table, RegisterTable::Holding);
+    assert_eq!(request.table, points[0].parts[0].table);
     assert_eq!((request.address, request.count), asked);
     points
         .iter()
@@ -87,6 +87,23 @@ fn the_tuf_2000m() {
         [(Quantity::Flow, 1.5), (Quantity::Volume, 65_535.25)]
     );
     has_the_default_rules(&device);
+}
+
+#[test]
+fn our_own_meter_node() {
+    let device = meter("wangge-meter-node");
+    let mut image = [0xEEEE; 10];
+    image[..4].copy_from_slice(&[0, 0, 0x0001, 0xE240]); // 123,456 litres
+    image[8..].copy_from_slice(&[0xFFFF, 0xFC18]); // 1,000 litres an hour backwards
+    assert_eq!(
+        read(&device, (60, 10), &image),
+        [(Quantity::Volume, 123.456), (Quantity::Flow, -1.0)]
+    );
+    has_the_default_rules(&device);
+    image[..4].fill(0xFFFF);
+    let lost = read(&device, (60, 10), &image)[0].1;
+    let (_, most) = Quantity::Volume.plausible();
+    assert!(lost > most, "a lost total is believed: {lost}");
 }
 
 fn has_the_default_rules(device: &Device) {
