@@ -31,12 +31,19 @@ struct Board {
     target: &'static str,
 }
 
-const BOARDS: [Board; 4] = [
+const BOARDS: [Board; 5] = [
     stm32f1(&layout::DISCOVERY),
     stm32f1(&layout::BLUEPILL),
     stm32f1(&layout::BLUEPILL_128K),
+    PICO,
     MPS2,
 ];
+
+const PICO: Board = Board {
+    part: &layout::PICO,
+    package: "wangge-rp2040",
+    target: "thumbv6m-none-eabi",
+};
 
 /// The emulator's board, for tests of updates.
 const MPS2: Board = Board {

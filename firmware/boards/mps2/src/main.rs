@@ -10,8 +10,6 @@
 
 mod clock;
 mod flash;
-#[path = "../../stm32f1/src/stack.rs"]
-mod stack;
 mod uart;
 
 use cortex_m_rt::entry;
@@ -71,7 +69,7 @@ fn main() -> ! {
         }
         if looked.is_none_or(|at| ms - at >= LOOK_EVERY) {
             looked = Some(ms);
-            node.vitals.stack_left = stack::left();
+            node.vitals.stack_left = wangge_stack::left();
             if let Some((bin, setup)) = node.bin()
                 && ultrasonic.is_silent(ms)
             {

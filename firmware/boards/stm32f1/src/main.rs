@@ -18,7 +18,6 @@ mod clock;
 mod contacts;
 mod flash;
 mod line;
-mod stack;
 mod volts;
 
 use cortex_m::peripheral::DWT;
@@ -153,7 +152,7 @@ fn main() -> ! {
         if looked.is_none_or(|at| ms - at >= LOOK_EVERY) {
             looked = Some(ms);
             node.vitals.supply = volts.supply().unwrap_or(INVALID);
-            node.vitals.stack_left = stack::left();
+            node.vitals.stack_left = wangge_stack::left();
             if let Some((bin, setup)) = node.bin() {
                 // Sensors that are missing fail once a second, like those that send nonsense.
                 let silent = ultrasonic.is_silent(ms);

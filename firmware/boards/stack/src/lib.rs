@@ -1,4 +1,6 @@
-//! How much of the stack was never used. The start-up code paints all of it.
+//! How much of the stack was never used: the start-up code paints all of it.
+#![no_std]
+#![deny(unsafe_code)]
 
 use cortex_m_rt::STACK_PAINT_VALUE;
 
