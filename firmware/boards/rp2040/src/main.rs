@@ -38,6 +38,7 @@ use wangge_node::{
     modbus::MAX_FRAME,
     node::{About, Node},
     port::{Line, Port},
+    release,
     setup::Parity,
     storage::Storage,
 };
@@ -54,8 +55,6 @@ use crate::flash::Flash;
 #[used]
 static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 
-const FIRMWARE: u16 = 0x0001;
-const COUNTER: u32 = 1;
 /// The crystal of a Pico, Hz.
 const CRYSTAL: u32 = 12_000_000;
 /// Without proof of progress for so long the watchdog starts the node again, us.
@@ -71,8 +70,8 @@ fn main() -> ! {
     };
     let about = About {
         hardware: PICO.hardware,
-        firmware: FIRMWARE,
-        counter: COUNTER,
+        firmware: release::FIRMWARE,
+        counter: release::COUNTER,
         reset: why_started(&p),
     };
     let mut watchdog = Watchdog::new(p.WATCHDOG);
