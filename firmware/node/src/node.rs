@@ -282,7 +282,13 @@ impl Node {
                 self.saving.reserved = snapshot.records;
                 self.status &= !status::STORAGE;
             }
-            Err(error) => self.storage_failed(error),
+            Err(error) => {
+                self.storage_failed(error);
+                // A total that never was in storage began at 0 with this start, as with every.
+                if let (None, Device::Meter(meter)) = (self.saving.totals, &mut self.device) {
+                    meter.distrust();
+                }
+            }
         }
     }
 

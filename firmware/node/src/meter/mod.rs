@@ -73,6 +73,11 @@ impl Meter {
         (self.quality == Quality::Good).then_some((self.forward, self.backward))
     }
 
+    /// The totals are not what went through the pipe.
+    pub fn distrust(&mut self) {
+        self.quality = Quality::Missing;
+    }
+
     /// The meter's dial shows so many litres: from now on the total can be believed.
     pub fn set_total(&mut self, litres: u32, setup: &Setup) {
         // To the nearest pulse; 1,000 l are a m³.

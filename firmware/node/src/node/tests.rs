@@ -256,6 +256,24 @@ fn a_total_never_runs_ahead_and_loses_ten_minutes_at_most() {
 }
 
 #[test]
+fn a_total_that_cannot_be_stored_is_not_believed() {
+    let fail = |mut node: Node| {
+        let snapshot = node.to_save().unwrap();
+        node.saved(&snapshot, Err(StorageError::Write));
+        inputs(&node, input::METER_VOLUME, 2)
+    };
+    let lost = [0xFFFF, 0xFFFF];
+    assert_eq!(fail(start(NodeKind::Meter, Found::Nothing)), lost);
+    // One that came from storage is true, even if it will be old after the next start.
+    let stored = Snapshot {
+        totals: Some((7_000, 0)),
+        ..Snapshot::default()
+    };
+    let known = start(NodeKind::Meter, Found::Snapshot(stored));
+    assert_eq!(fail(known), [0, 7_000]);
+}
+
+#[test]
 fn a_lost_total_is_set_from_the_dial() {
     let mut node = start(NodeKind::Meter, Found::Lost);
     let volume = |node: &Node| inputs(node, input::METER_VOLUME, 2);
