@@ -35,6 +35,12 @@ impl<I> Shared<I> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed(ErrorKind);
 
+impl Failed {
+    pub(super) fn new(kind: ErrorKind) -> Self {
+        Failed(kind)
+    }
+}
+
 impl i2c::Error for Failed {
     fn kind(&self) -> ErrorKind {
         self.0

@@ -1,10 +1,10 @@
 //! ST's VL53L0X: distance by light, to 2 m.
 
-use embedded_hal::i2c::I2c;
+use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, Operation};
 use vl53l0x::VL53L0x;
 use wangge_protocol::node::Quality;
 
-use super::Shared;
+use super::{Failed, Shared};
 use crate::waste_bin::Reading;
 
 const ADDRESS: u8 = 0x29;
@@ -23,11 +23,47 @@ const PAUSE: u8 = 30;
 const BLIND: u16 = 30;
 const FARTHEST: u16 = 2_000;
 
+/// Pulse periods of the laser, before and while it measures; as the part encodes them they are 3
+/// to 8 (ST's API, `VL53L0X_set_vcsel_pulse_period`).
+const PERIODS: [u8; 2] = [0x50, 0x70];
+
+/// The bus as the driver crate sees it. It divides by what the two periods say, so rubbish there
+/// must not reach it: it is an error of the bus.
+struct Checked<'a, I>(&'a Shared<I>);
+
+impl<I: I2c> ErrorType for Checked<'_, I> {
+    type Error = Failed;
+}
+
+impl<I: I2c> I2c for Checked<'_, I> {
+    fn read(&mut self, address: u8, read: &mut [u8]) -> Result<(), Failed> {
+        self.0.read(address, read)
+    }
+
+    fn write(&mut self, address: u8, write: &[u8]) -> Result<(), Failed> {
+        self.0.write(address, write)
+    }
+
+    fn write_read(&mut self, address: u8, write: &[u8], read: &mut [u8]) -> Result<(), Failed> {
+        self.0.write_read(address, write, read)?;
+        match (write, &*read) {
+            ([register], [period]) if PERIODS.contains(register) && !(3..=8).contains(period) => {
+                Err(Failed::new(ErrorKind::Bus))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn transaction(&mut self, address: u8, all: &mut [Operation<'_>]) -> Result<(), Failed> {
+        self.0.transaction(address, all)
+    }
+}
+
 /// The sensor, plugged in or not.
 #[allow(missing_debug_implementations)] // the driver has none
 pub struct TimeOfFlight<'a, I: I2c> {
     bus: &'a Shared<I>,
-    chip: Option<VL53L0x<&'a Shared<I>>>,
+    chip: Option<VL53L0x<Checked<'a, I>>>,
     waited: u8,
     pause: u8,
 }
@@ -61,7 +97,7 @@ impl<'a, I: I2c> TimeOfFlight<'a, I> {
                 return Err(Quality::Missing);
             }
             self.pause = PAUSE;
-            let mut chip = VL53L0x::new(self.bus).map_err(|_| Quality::Missing)?;
+            let mut chip = VL53L0x::new(Checked(self.bus)).map_err(|_| Quality::Missing)?;
             let started = chip.start_continuous(EVERY);
             started.map_err(|_| Quality::Missing)?;
             (self.chip, self.waited, self.pause) = (Some(chip), 0, 0);
@@ -107,6 +143,8 @@ mod tests {
             (ADDRESS, 0x83, 1),
             (ADDRESS, 0x13, 7),
             (ADDRESS, STATUS, WELL << 3),
+            (ADDRESS, PERIODS[0], 6),
+            (ADDRESS, PERIODS[1], 4),
             (ADDRESS, 0x1E, high),
             (ADDRESS, 0x1F, low),
         ])
@@ -164,6 +202,20 @@ mod tests {
             Some(Err(Quality::Missing)),
             "pulled while it runs"
         );
+    }
+
+    #[test]
+    fn periods_that_cannot_be_are_no_division_by_zero() {
+        for register in PERIODS {
+            for (period, works_so) in [(2, false), (3, true), (8, true), (9, false), (0xFF, false)]
+            {
+                let fake = works(500);
+                fake.set(ADDRESS, register, period);
+                let bus = Shared::new(&fake);
+                let read = TimeOfFlight::new(&bus).read();
+                assert_eq!(read.is_none(), works_so, "{register:#x} {period}");
+            }
+        }
     }
 
     #[test]
