@@ -26,6 +26,13 @@ pub const MAX_WAITING: usize = 100;
 pub const MAX_WAITING_BYTES: usize = 4 << 20;
 /// A frame that has waited for so long is passed over if a newer key frame waits too.
 pub const MAX_AGE: Duration = Duration::from_millis(1500);
+/// A frame that has waited for so long says that the machine is short of time: everybody looks
+/// less often then.
+const LATE: Duration = Duration::from_millis(400);
+/// A lane's turn ends with the first thing after so long. Of frames that need no decoding
+/// hundreds go in one turn; otherwise a quiet camera would get no more turns than frames of busy
+/// ones can be decoded.
+const TURN: Duration = Duration::from_millis(3);
 
 /// What a camera's feed brings.
 #[derive(Debug)]
@@ -82,6 +89,15 @@ struct Queue {
     patient: bool,
 }
 
+/// What comes next, if anything does.
+#[derive(Debug)]
+struct Taken {
+    item: Option<Item>,
+    is_late: bool,
+    /// Frames that were passed over because they had waited too long.
+    dropped: u64,
+}
+
 impl Queue {
     fn waiting(&self) -> usize {
         self.items
@@ -127,14 +143,19 @@ impl Queue {
         self.items.len() >= MAX_WAITING || self.bytes + bytes > MAX_WAITING_BYTES
     }
 
-    /// The next item; and how many frames were passed over because they had waited too long.
-    fn next(&mut self, now: Instant) -> (Option<Item>, u64) {
+    /// The next item.
+    fn next(&mut self, now: Instant) -> Taken {
         let dropped = self.pass_over(now);
-        let item = self.items.pop_front().map(|(_, item)| item);
+        let (since, item) = self.items.pop_front().unzip();
         if let Some(Item::Unit(unit)) = &item {
             self.bytes = self.bytes.saturating_sub(unit.bytes());
         }
-        (item, dropped)
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        Taken {
+            item,
+            is_late: !self.patient && waited > LATE,
+            dropped,
+        }
     }
 
     fn pass_over(&mut self, now: Instant) -> u64 {
@@ -220,11 +241,21 @@ impl Lane {
 
     fn work(self: Arc<Self>, scalers: &mut Scalers) {
         let mut watch = lock(&self.watch);
-        if !watch.catch_up(scalers, &self.counters) {
-            let (item, dropped) = lock(&self.queue).next(Instant::now());
-            self.counters.dropped.add(dropped);
-            if let Some(item) = item {
-                watch.take(item, scalers, &self.counters);
+        let begun = Instant::now();
+        loop {
+            if !watch.catch_up(scalers, &self.counters) {
+                let taken = lock(&self.queue).next(Instant::now());
+                self.counters.dropped.add(taken.dropped);
+                if taken.is_late {
+                    watch.is_late();
+                }
+                match taken.item {
+                    Some(item) => watch.take(item, scalers, &self.counters),
+                    None => break,
+                }
+            }
+            if begun.elapsed() >= TURN {
+                break;
             }
         }
         let behind = watch.behind();
@@ -348,7 +379,9 @@ mod tests {
         for _ in 0..=MAX_WAITING {
             queue.add(unit(false, 10), now);
         }
-        assert!(matches!(queue.next(now), (Some(Item::Fault(_)), 0)));
+        let taken = queue.next(now);
+        assert!(matches!(taken.item, Some(Item::Fault(_))));
+        assert_eq!(taken.dropped, 0);
         assert_eq!(queue.bytes, 0);
     }
 
@@ -375,9 +408,9 @@ mod tests {
             ] {
                 queue.add(item, begun);
             }
-            let (first, passed_over) = queue.next(begun + age);
-            assert_eq!(passed_over, dropped, "{age:?}");
-            assert_eq!(matches!(first, Some(Item::Fault(_))), dropped > 0);
+            let taken = queue.next(begun + age);
+            assert_eq!(taken.dropped, dropped, "{age:?}");
+            assert_eq!(matches!(taken.item, Some(Item::Fault(_))), dropped > 0);
             assert_eq!(queue.bytes, if dropped > 0 { 35 } else { 95 });
         }
     }
@@ -389,9 +422,28 @@ mod tests {
         queue.add(key(10), begun);
         queue.add(unit(false, 10), begun);
         for _ in 0..2 {
-            let (item, dropped) = queue.next(begun + MAX_AGE * 10);
-            assert!(item.is_some());
-            assert_eq!(dropped, 0);
+            let taken = queue.next(begun + MAX_AGE * 10);
+            assert!(taken.item.is_some());
+            assert_eq!(taken.dropped, 0);
         }
+    }
+
+    #[test]
+    fn what_waits_says_so_but_a_recording_is_never_late() {
+        let begun = Instant::now();
+        for (age, patient, late) in [
+            (LATE, false, false),
+            (LATE + Duration::from_millis(1), false, true),
+            (LATE * 10, false, true),
+            (LATE * 10, true, false),
+        ] {
+            let mut queue = Queue {
+                patient,
+                ..Queue::default()
+            };
+            queue.add(key(10), begun);
+            assert_eq!(queue.next(begun + age).is_late, late, "{age:?} {patient}");
+        }
+        assert!(!Queue::default().next(begun).is_late);
     }
 }

@@ -6,10 +6,13 @@
 
 Each FILE (MP4, H.264 or H.265) is at rtsp://127.0.0.1:PORT/NAME, in real time, over UDP or TCP.
 Every client sees it from its beginning; time stamps go on over each repeat, as a camera's do.
+NAME@SECONDS=FILE begins so far into the file.
+A NAME that ends in `*` is one camera for all its clients (the `*` is not in its address): they join
+where it is, and it is packed once for all of them.
 `--once` ends the stream with the file. With a user the server asks for Digest credentials. With a
 certificate it speaks TLS.
 Prints `READY PORT` when it listens, and `PLAYS NAME TIME` when a client begins to be played a clip;
-TIME (Unix seconds) is when its first picture is due.
+TIME (Unix seconds) is when the file's first picture is, or would have been, due.
 """
 import argparse
 import pathlib
@@ -68,8 +71,9 @@ class Clip:
 class Feed:
     """One client's place in a clip."""
 
-    def __init__(self, clip, once, source):
-        self.clip, self.once, self.next = clip, once, 0
+    def __init__(self, clip, once, begin, source):
+        self.clip, self.once = clip, once
+        self.next = self.first = int(begin * Gst.SECOND) // clip.step
         source.set_property("format", Gst.Format.TIME)
         source.set_property("max-bytes", READ_AHEAD_BYTES)
         source.set_property("caps", Gst.Caps.from_string(clip.caps))
@@ -82,7 +86,7 @@ class Feed:
             return
         data, _, key = self.clip.units[index]
         buffer = Gst.Buffer.new_wrapped(data)
-        buffer.pts = buffer.dts = lap * self.clip.length + index * self.clip.step
+        buffer.pts = buffer.dts = lap * self.clip.length + (index - self.first) * self.clip.step
         buffer.duration = self.clip.step
         if not key:
             buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
@@ -90,14 +94,14 @@ class Feed:
         source.emit("push-buffer", buffer)
 
 
-def say_when_it_plays(media, state, name):
+def say_when_it_plays(media, state, name, begin):
     """GStreamer says that the media plays, now and then before its pipeline has clock and base time."""
-    if state == Gst.State.PLAYING and not say(media, name):
+    if state == Gst.State.PLAYING and not say(media, name, begin):
         tries = iter(range(READY_TRIES))
-        GLib.timeout_add(READY_POLL_MS, lambda: next(tries, None) is not None and not say(media, name))
+        GLib.timeout_add(READY_POLL_MS, lambda: next(tries, None) is not None and not say(media, name, begin))
 
 
-def say(media, name):
+def say(media, name, begin):
     # The media's element lies in a pipeline that has the clock, once it really plays.
     pipeline = media.get_element()
     while pipeline.get_parent():
@@ -106,18 +110,19 @@ def say(media, name):
     if clock is None or not base:
         return False
     running = clock.get_time() - base
-    print("PLAYS", name, f"{time.time() - running / Gst.SECOND:.3f}", flush=True)
+    print("PLAYS", name, f"{time.time() - running / Gst.SECOND - begin:.3f}", flush=True)
     return True
 
 
-def factory(name, clip, once):
+def factory(name, clip, once, shared, begin):
     made = GstRtspServer.RTSPMediaFactory.new()
+    made.set_shared(shared)
     made.set_launch(f"( appsrc name=clip ! {clip.codec}parse ! rtp{clip.codec}pay name=pay0 pt=96 config-interval=-1 )")
 
     def configure(_factory, media):
         # The feed lives as long as the media that asks it for data.
-        media.feed = Feed(clip, once, media.get_element().get_by_name("clip"))
-        media.connect("new-state", say_when_it_plays, name)
+        media.feed = Feed(clip, once, begin, media.get_element().get_by_name("clip"))
+        media.connect("new-state", say_when_it_plays, name, begin)
 
     made.connect("media-configure", configure)
     return made
@@ -156,7 +161,9 @@ def main():
         path = pathlib.Path(path).resolve()
         if path not in clips:
             clips[path] = Clip(path)
-        factories.append(factory(name, clips[path], a.once))
+        shared, name = name.endswith("*"), name.removesuffix("*")
+        name, _, begin = name.partition("@")
+        factories.append(factory(name, clips[path], a.once, shared, float(begin or 0)))
         server.get_mount_points().add_factory("/" + name, factories[-1])
     if a.user or a.certificate:
         auth = GstRtspServer.RTSPAuth()

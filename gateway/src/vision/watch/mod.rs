@@ -214,6 +214,13 @@ impl Watch {
         true
     }
 
+    /// A frame had to wait: the machine has no time for so many looks.
+    pub fn is_late(&self) {
+        let pace = self.shared.pace.lock();
+        pace.unwrap_or_else(PoisonError::into_inner)
+            .late(Instant::now());
+    }
+
     /// Whether there is something to catch up with.
     pub fn behind(&self) -> bool {
         !self.backlog.units.is_empty()
@@ -428,7 +435,7 @@ impl Watch {
             let pace = self.shared.pace.lock();
             let fair = pace
                 .unwrap_or_else(PoisonError::into_inner)
-                .interval(Instant::now());
+                .interval(self.camera, Instant::now());
             interval = interval.max(fair.as_micros() as i64);
         }
         // A tenth of leeway, or a stream of exactly twice the rate would lose every third.
