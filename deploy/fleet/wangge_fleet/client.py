@@ -8,11 +8,18 @@ import time
 
 from plan import Fault
 
+# How long an answer is waited for, s...
 PATIENCE_S = 30
+# ...and when a question is asked again.
+AGAIN_S = 3
 
 
 class Lost(Fault):
     """The connection ended or nothing came in time."""
+
+
+class Late(Lost):
+    """Nothing came in time; the connection stands."""
 
 
 class Client:
@@ -56,6 +63,8 @@ class Client:
     def _more(self):
         try:
             data = self.socket.recv(1 << 16)
+        except TimeoutError:
+            raise Late("nothing came in time") from None
         except OSError as e:
             raise Lost(str(e) or "nothing came in time") from None
         if not data:
@@ -103,7 +112,7 @@ class Client:
             elif word == b"-ERR":
                 raise Fault(f"the server answers {rest.decode()}")
             if time.monotonic() > end:
-                raise Lost("nothing came in time")
+                raise Late("nothing came in time")
 
     def request(self, subject, payload=b"", patience=PATIENCE_S):
         """The one answer."""
@@ -114,12 +123,25 @@ class Client:
             to, _, header, data = self.next(max(0.01, end - time.monotonic()))
             if to == reply:
                 if header.startswith(b"NATS/1.0 503"):
-                    raise Lost(f"nobody answers {subject}: is JetStream up?")
+                    raise Late(f"nobody answers {subject}: is JetStream up?")
                 return data
 
     def ask(self, subject, **body):
-        """A JetStream request; its error is a fault."""
-        answer = json.loads(self.request("$JS.API." + subject, json.dumps(body).encode() if body else b""))
+        """A JetStream request; its error is a fault.
+
+        Servers that are about to choose a leader answer nothing, and never will: so it is asked
+        again. What is asked for twice is done once.
+        """
+        end = time.monotonic() + PATIENCE_S
+        payload = json.dumps(body).encode() if body else b""
+        while True:
+            try:
+                answer = json.loads(self.request("$JS.API." + subject, payload, AGAIN_S))
+                break
+            except Late:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
         if "error" in answer:
             error = answer["error"]
             raise Refused(subject, error.get("err_code", 0), error.get("description", str(error)))
