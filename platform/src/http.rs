@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
+    body::to_bytes,
     extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
@@ -41,6 +42,8 @@ use crate::{
 
 /// Connections at once; more wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 256;
+/// Most bytes of a message that is too large that are read before it is answered.
+const DRAINED: usize = 8 * 1024 * 1024;
 /// For the TLS handshake, and for each request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A station's question is held so long at most.
@@ -61,14 +64,21 @@ pub async fn serve(
     let mut routes = Router::new()
         .route(
             "/events",
-            post(event).layer(DefaultBodyLimit::max(MAX_EVENT)),
+            post(event)
+                .layer(DefaultBodyLimit::max(MAX_EVENT))
+                .layer(middleware::from_fn(|request, next| {
+                    drained(MAX_EVENT, request, next)
+                })),
         )
         .route(
             "/evidence/{sha256}",
             put(picture)
                 .head(held)
                 .patch(piece)
-                .layer(DefaultBodyLimit::max(MAX_PICTURE)),
+                .layer(DefaultBodyLimit::max(MAX_PICTURE))
+                .layer(middleware::from_fn(|request, next| {
+                    drained(MAX_PICTURE, request, next)
+                })),
         )
         .route("/inbox", get(inbox))
         .with_state((store, stop.clone()))
@@ -144,6 +154,18 @@ async fn named(request: Request, next: Next) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     next.run(request).await
+}
+
+/// Who sends too much still sends while it is told so, and would find the connection closed
+/// instead of the answer: up to [`DRAINED`] bytes are read and thrown away first.
+async fn drained(limit: usize, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|bytes| bytes <= limit || bytes > DRAINED) {
+        return next.run(request).await;
+    }
+    let _ = timeout(HEAD_TIMEOUT, to_bytes(request.into_body(), DRAINED)).await;
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 fn is_sha256(name: &str) -> bool {
