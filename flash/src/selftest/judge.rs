@@ -20,6 +20,9 @@ const DISTANCE: std::ops::RangeInclusive<u16> = 30..=8_000;
 /// Flow through a meter that lies on a bench, l/h.
 const BENCH_FLOW: i32 = 20_000;
 
+/// Stands behind what is so because of the emulator.
+const EMULATOR: &str = " (emulator)";
+
 /// What the node should be.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
@@ -105,7 +108,7 @@ pub fn judge(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
     lines.extend(health(readings, expected));
     match expected.kind {
         NodeKind::Bin => lines.extend(bin(readings)),
-        NodeKind::Meter => lines.extend(meter(readings)),
+        NodeKind::Meter => lines.extend(meter(readings, expected)),
     }
     lines
 }
@@ -181,6 +184,15 @@ fn who(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
     ]
 }
 
+/// Bits of the status that an emulator sets through no fault of the node's.
+fn excused(expected: &Expected<'_>) -> u16 {
+    if expected.emulated {
+        status::STORAGE
+    } else {
+        0
+    }
+}
+
 fn health(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
     let bits = readings.at(input::STATUS);
     let names = [
@@ -196,11 +208,7 @@ fn health(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
         .filter(|(bit, _)| bits & bit != 0)
         .map(|(_, name)| *name)
         .collect();
-    let excused = if expected.emulated {
-        status::STORAGE
-    } else {
-        0
-    };
+    let excused = excused(expected);
     let verdict = match bits & !excused {
         0 if bits == 0 => Verdict::Pass,
         // The gateway confirms a trial; a watchdog may have bitten while the flash was written.
@@ -212,7 +220,7 @@ fn health(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
         false => told.join(" + "),
     };
     if bits & excused != 0 {
-        text += " (emulator)";
+        text += EMULATOR;
     }
     let supply = readings.at(input::SUPPLY);
     let supply_verdict = match supply {
@@ -318,27 +326,37 @@ fn bin(readings: &Readings) -> Vec<Finding> {
     ]
 }
 
-fn meter(readings: &Readings) -> Vec<Finding> {
+fn meter(readings: &Readings, expected: &Expected<'_>) -> Vec<Finding> {
     let at = |address| readings.meter(address);
     let two = |address| long([at(address), at(address + 1)]);
     let quality = at(input::METER_QUALITY);
     let (volume, flow) = (two(input::METER_VOLUME), two(input::METER_FLOW) as i32);
     let flags = at(input::METER_FLAGS);
+    // A meter that cannot keep its totals does not claim to have any.
+    let is_excused =
+        readings.at(input::STATUS) & excused(expected) != 0 && quality == Quality::Missing as u16;
+    let missing = match is_excused {
+        true => Verdict::Attention,
+        false => Verdict::Fail,
+    };
+    let shown = |value: String| {
+        let text = with_quality(quality, value);
+        match is_excused {
+            true => text + EMULATOR,
+            false => text,
+        }
+    };
     vec![
         line(
             Check::Volume,
-            measured(quality, volume != INVALID_LONG, Verdict::Fail),
-            with_quality(quality, format!("{volume} l")),
+            measured(quality, volume != INVALID_LONG, missing),
+            shown(format!("{volume} l")),
             "≥ 0 l",
         ),
         line(
             Check::Flow,
-            measured(
-                quality,
-                (-BENCH_FLOW..=BENCH_FLOW).contains(&flow),
-                Verdict::Fail,
-            ),
-            with_quality(quality, format!("{flow} l/h")),
+            measured(quality, (-BENCH_FLOW..=BENCH_FLOW).contains(&flow), missing),
+            shown(format!("{flow} l/h")),
             format!("±{BENCH_FLOW} l/h"),
         ),
         line(

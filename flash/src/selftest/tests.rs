@@ -206,6 +206,30 @@ fn an_emulator_s_flash_is_excused_and_nothing_else() {
 }
 
 #[test]
+fn a_meter_in_an_emulator_has_no_totals_and_is_excused_for_that_reason_only() {
+    let mut expected = expected(NodeKind::Meter);
+    let mut readings = good(NodeKind::Meter);
+    readings.own[6] = Quality::Missing as u16;
+    readings.own[..2].fill(INVALID);
+    for (emulated, bits, wanted) in [
+        (true, status::STORAGE, Verdict::Attention),
+        (true, 0, Verdict::Fail),
+        (false, status::STORAGE, Verdict::Fail),
+    ] {
+        expected.emulated = emulated;
+        readings.common[13] = bits;
+        for check in [Check::Volume, Check::Flow] {
+            let got = verdict(&readings, &expected, check);
+            assert_eq!(got, wanted, "{emulated} {bits}");
+        }
+    }
+    expected.emulated = true;
+    readings.common[13] = status::STORAGE;
+    readings.own[6] = Quality::Stuck as u16;
+    assert_eq!(verdict(&readings, &expected, Check::Volume), Verdict::Fail);
+}
+
+#[test]
 fn every_line_has_its_words_in_both_languages() {
     let mut slugs: Vec<&str> = Check::ALL.iter().map(|check| check.slug()).collect();
     slugs.sort_unstable();
