@@ -203,34 +203,52 @@ fn erase(
     Ok(())
 }
 
-fn write(
-    rom: &mut Rom,
+/// Goes through the pieces by blocks; `act` is given a block's address and what it should hold,
+/// and returns what it holds where that was read.
+fn blocks(
     pieces: &[Piece],
     stop: &AtomicBool,
+    (stage, doing): (Stage, &'static str),
     progress: &mut dyn FnMut(Stage, usize, usize),
+    mut act: impl FnMut(u32, &[u8]) -> Result<Option<Vec<u8>>, RomError>,
 ) -> Result<(), FlashError> {
     let (mut done, total) = (0, total(pieces));
     for piece in pieces {
         for (number, block) in piece.bytes.chunks(BLOCK).enumerate() {
             go_on(stop, done, total)?;
             let address = piece.address + (number * BLOCK) as u32;
-            // Erased flash holds this already.
-            if block.iter().any(|byte| *byte != 0xFF) {
-                rom.write(address, block)
-                    .map_err(|error| FlashError::Stopped {
-                        doing: "writing",
-                        what: piece.what,
-                        address,
-                        done,
-                        total,
-                        error: error.into(),
-                    })?;
+            let there = act(address, block).map_err(|error| FlashError::Stopped {
+                doing,
+                what: piece.what,
+                address,
+                done,
+                total,
+                error: error.into(),
+            })?;
+            if let Some(there) = there {
+                differs(piece.what, address, &there, block)?;
             }
             done += block.len();
-            progress(Stage::Write, done, total);
+            progress(stage, done, total);
         }
     }
     Ok(())
+}
+
+fn write(
+    rom: &mut Rom,
+    pieces: &[Piece],
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(Stage, usize, usize),
+) -> Result<(), FlashError> {
+    let stage = (Stage::Write, "writing");
+    blocks(pieces, stop, stage, progress, |address, block| {
+        // Erased flash holds this already.
+        if block.iter().any(|byte| *byte != 0xFF) {
+            rom.write(address, block)?;
+        }
+        Ok(None)
+    })
 }
 
 fn verify(
@@ -239,27 +257,10 @@ fn verify(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Stage, usize, usize),
 ) -> Result<(), FlashError> {
-    let (mut done, total) = (0, total(pieces));
-    for piece in pieces {
-        for (number, block) in piece.bytes.chunks(BLOCK).enumerate() {
-            go_on(stop, done, total)?;
-            let address = piece.address + (number * BLOCK) as u32;
-            let there = rom
-                .read(address, block.len())
-                .map_err(|error| FlashError::Stopped {
-                    doing: "reading back",
-                    what: piece.what,
-                    address,
-                    done,
-                    total,
-                    error: error.into(),
-                })?;
-            differs(piece.what, address, &there, block)?;
-            done += block.len();
-            progress(Stage::Verify, done, total);
-        }
-    }
-    Ok(())
+    let stage = (Stage::Verify, "reading back");
+    blocks(pieces, stop, stage, progress, |address, block| {
+        rom.read(address, block.len()).map(Some)
+    })
 }
 
 /// Whether flash holds what it should.

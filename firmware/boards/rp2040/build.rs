@@ -1,30 +1,24 @@
-//! The linker's view of the part.
+//! The linker's view of the part: what its ROM loads first, and where the image runs.
 
-use std::{env, fs, path::PathBuf};
+use wangge_protocol::node::layout::Region;
 
-use wangge_protocol::node::layout::PICO;
-
-/// What the part's ROM loads first: how to read the flash chip.
+/// How to read the flash chip; the part's ROM loads it.
 const BOOT2: u32 = 256;
+const SECTION: &str = "SECTIONS
+{
+  .boot2 ORIGIN(BOOT2) : { KEEP(*(.boot2)); } > BOOT2
+}
+INSERT BEFORE .text;
+";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let (flash, ram) = (PICO.active, PICO.ram);
-    fs::write(
-        out.join("memory.x"),
-        format!(
-            "MEMORY\n{{\n  BOOT2 : ORIGIN = {:#x}, LENGTH = {BOOT2}\n  \
-             FLASH : ORIGIN = {:#x}, LENGTH = {}\n  RAM : ORIGIN = {:#x}, LENGTH = {}\n}}\n\
-             SECTIONS\n{{\n  .boot2 ORIGIN(BOOT2) : {{ KEEP(*(.boot2)); }} > BOOT2\n}}\n\
-             INSERT BEFORE .text;\n",
-            flash.from,
-            flash.from + BOOT2,
-            flash.size - BOOT2,
-            ram.from,
-            ram.size
-        ),
-    )?;
-    println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=build.rs");
-    Ok(())
+    let part = wangge_linker::chosen()?;
+    let Region { from, size } = part.active;
+    let boot2 = Region { from, size: BOOT2 };
+    let flash = Region {
+        from: from + BOOT2,
+        size: size - BOOT2,
+    };
+    let regions = [("BOOT2", boot2), ("FLASH", flash), ("RAM", part.ram)];
+    wangge_linker::memory(&regions, SECTION)
 }

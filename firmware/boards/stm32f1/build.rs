@@ -1,29 +1,6 @@
-//! The linker's view of the part.
-
-use std::{env, fs, path::PathBuf};
-
-use wangge_protocol::node::layout;
+//! The linker's view of the part: where its image runs.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let chosen = layout::PARTS.iter().filter(|part| {
-        let feature = part.board.to_uppercase();
-        env::var_os(format!("CARGO_FEATURE_{feature}")).is_some()
-    });
-    let [part] = chosen.collect::<Vec<_>>()[..] else {
-        return Err(
-            "choose one board: --no-default-features --features discovery | bluepill | \
-                    bluepill128"
-                .into(),
-        );
-    };
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let region = |name, region: layout::Region| {
-        let layout::Region { from, size } = region;
-        format!("  {name} : ORIGIN = {from:#x}, LENGTH = {size}\n")
-    };
-    let memory = region("FLASH", part.active) + &region("RAM", part.ram);
-    fs::write(out.join("memory.x"), format!("MEMORY\n{{\n{memory}}}\n"))?;
-    println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=build.rs");
-    Ok(())
+    let part = wangge_linker::chosen()?;
+    wangge_linker::memory(&[("FLASH", part.active), ("RAM", part.ram)], "")
 }

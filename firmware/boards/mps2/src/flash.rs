@@ -3,32 +3,13 @@
 #![allow(unsafe_code)]
 
 use embedded_storage::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
-    check_write,
+    ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
 use crate::PART;
 
 /// The whole flash; addresses count from its start.
 pub struct Flash(());
-
-/// What the flash did not do.
-#[derive(Debug)]
-pub enum Error {
-    /// Asked for what is not there.
-    Request(NorFlashErrorKind),
-    /// The half-word is not erased.
-    Failed,
-}
-
-impl NorFlashError for Error {
-    fn kind(&self) -> NorFlashErrorKind {
-        match self {
-            Error::Request(kind) => *kind,
-            Error::Failed => NorFlashErrorKind::Other,
-        }
-    }
-}
 
 impl Flash {
     pub fn new() -> Flash {
@@ -41,14 +22,14 @@ fn half_word(offset: u32) -> *mut u16 {
 }
 
 impl ErrorType for Flash {
-    type Error = Error;
+    type Error = NorFlashErrorKind;
 }
 
 impl ReadNorFlash for Flash {
     const READ_SIZE: usize = 1;
 
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        check_read(self, offset, bytes.len()).map_err(Error::Request)?;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        check_read(self, offset, bytes.len())?;
         for (at, byte) in (offset..).zip(bytes) {
             let from = (PART.flash.from + at) as *const u8;
             // SAFETY: within the flash, by the check above; the emulator has RAM there.
@@ -66,8 +47,8 @@ impl NorFlash for Flash {
     const WRITE_SIZE: usize = 2;
     const ERASE_SIZE: usize = 1024;
 
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        check_erase(self, from, to).map_err(Error::Request)?;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        check_erase(self, from, to)?;
         for at in (from..to).step_by(2) {
             // SAFETY: within the flash and aligned, by the check above.
             unsafe { half_word(at).write_volatile(0xFFFF) }
@@ -75,14 +56,15 @@ impl NorFlash for Flash {
         Ok(())
     }
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        check_write(self, offset, bytes.len()).map_err(Error::Request)?;
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        check_write(self, offset, bytes.len())?;
         for (at, pair) in (offset..).step_by(2).zip(bytes.chunks_exact(2)) {
             let word = u16::from_le_bytes([pair[0], pair[1]]);
             // SAFETY: within the flash and aligned, by the check above.
             let was = unsafe { half_word(at).read_volatile() };
             if was != 0xFFFF && word != 0 {
-                return Err(Error::Failed);
+                // It is not erased.
+                return Err(NorFlashErrorKind::Other);
             }
             // SAFETY: as before.
             unsafe { half_word(at).write_volatile(word) }

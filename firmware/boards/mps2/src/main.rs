@@ -13,18 +13,17 @@ mod flash;
 mod uart;
 
 use cortex_m_rt::entry;
-use embedded_storage::nor_flash::ReadNorFlash;
 use panic_halt as _;
 use wangge_node::{
     drivers::SerialUltrasonic,
     node::{About, Node},
     port::{Line, Port},
     release,
-    storage::Storage,
+    storage::{self, Storage},
     update::{Terms, Updatable, Update},
 };
 use wangge_protocol::node::{
-    IDENTITY_BYTES, Identity, IdentityError, Quality,
+    Quality,
     layout::{self, Part},
     log, reset,
 };
@@ -44,7 +43,7 @@ fn main() -> ! {
     let mut clock = Clock::start(core.SYST);
     let (mut bus, mut sensor) = (Uart::bus(), Uart::sensor());
     let mut flash = Flash::new();
-    let identity = identity(&mut flash);
+    let identity = storage::identity(&mut flash, &PART);
     let (mut storage, found) = Storage::mount(&mut flash, PART.storage.within(PART.flash));
     let about = About {
         hardware: PART.hardware,
@@ -104,15 +103,5 @@ fn main() -> ! {
         }
         // The emulator's line has no speed.
         let _ = port.changed_line(&node.setup);
-    }
-}
-
-/// Reads the identity page.
-fn identity(flash: &mut Flash) -> Result<Identity, IdentityError> {
-    let mut page = [0; IDENTITY_BYTES];
-    let at = PART.identity.within(PART.flash).start;
-    match flash.read(at, &mut page) {
-        Ok(()) => Identity::from_bytes(&page),
-        Err(_) => Err(IdentityError::Magic),
     }
 }

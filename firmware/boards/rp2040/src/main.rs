@@ -21,7 +21,6 @@ mod flash;
 
 use cortex_m_rt::entry;
 use embedded_hal::digital::{InputPin, OutputPin};
-use embedded_storage::nor_flash::ReadNorFlash;
 use fugit::RateExtU32;
 use heapless::Vec;
 use panic_halt as _;
@@ -40,11 +39,9 @@ use wangge_node::{
     port::{Line, Port},
     release,
     setup::Parity,
-    storage::Storage,
+    storage::{self, Storage},
 };
-use wangge_protocol::node::{
-    IDENTITY_BYTES, INVALID, Identity, IdentityError, holding, layout::PICO, reset,
-};
+use wangge_protocol::node::{INVALID, holding, layout::PICO, reset};
 
 use crate::flash::Flash;
 
@@ -98,7 +95,7 @@ fn main() -> ! {
     let mut second = pins.gpio9.into_pull_up_input();
 
     let mut flash = Flash::new();
-    let identity = identity(&mut flash);
+    let identity = storage::identity(&mut flash, &PICO);
     let (mut storage, found) = Storage::mount(&mut flash, PICO.storage.within(PICO.flash));
     let mut node = Node::start(about, &identity, found);
     let mut port = Port::new(Line::of(&node.setup));
@@ -213,16 +210,6 @@ fn config(line: Line) -> UartConfig {
         Parity::Even => Some(rp2040_hal::uart::Parity::Even),
     };
     UartConfig::new(line.speed.Hz(), DataBits::Eight, parity, StopBits::One)
-}
-
-/// Reads the identity page.
-fn identity(flash: &mut Flash) -> Result<Identity, IdentityError> {
-    let mut page = [0; IDENTITY_BYTES];
-    let at = PICO.identity.within(PICO.flash).start;
-    match flash.read(at, &mut page) {
-        Ok(()) => Identity::from_bytes(&page),
-        Err(_) => Err(IdentityError::Magic),
-    }
 }
 
 /// What the part says about its last reset.

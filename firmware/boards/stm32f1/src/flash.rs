@@ -1,8 +1,7 @@
 //! The part's own flash, for storage and the identity page.
 
 use embedded_storage::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
-    check_write,
+    ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 use stm32f1xx_hal::flash::{self, FlashSize, FlashWriter, Parts, SectorSize};
 
@@ -14,24 +13,6 @@ use crate::PART;
 /// emulator's is told from flash that took it. While a page is erased, 40 ms at most, the core
 /// stands still, interrupts too: it runs from the same flash.
 pub struct Flash(Parts);
-
-/// What the flash did not do.
-#[derive(Debug)]
-pub enum Error {
-    /// Asked for what is not there.
-    Request(NorFlashErrorKind),
-    /// It was not erased, is protected, or is something else afterwards than was written.
-    Failed,
-}
-
-impl NorFlashError for Error {
-    fn kind(&self) -> NorFlashErrorKind {
-        match self {
-            Error::Request(kind) => *kind,
-            Error::Failed => NorFlashErrorKind::Other,
-        }
-    }
-}
 
 impl Flash {
     pub fn new(parts: Parts) -> Flash {
@@ -49,19 +30,20 @@ impl Flash {
     }
 }
 
-fn failed(_: flash::Error) -> Error {
-    Error::Failed
+/// It was not erased, is protected, or is something else afterwards than was written.
+fn failed(_: flash::Error) -> NorFlashErrorKind {
+    NorFlashErrorKind::Other
 }
 
 impl ErrorType for Flash {
-    type Error = Error;
+    type Error = NorFlashErrorKind;
 }
 
 impl ReadNorFlash for Flash {
     const READ_SIZE: usize = 1;
 
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        check_read(self, offset, bytes.len()).map_err(Error::Request)?;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        check_read(self, offset, bytes.len())?;
         let odd = (offset % 2) as usize;
         // It reads from even addresses only.
         let length = bytes.len() + odd;
@@ -80,15 +62,15 @@ impl NorFlash for Flash {
     const WRITE_SIZE: usize = 2;
     const ERASE_SIZE: usize = 1024;
 
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        check_erase(self, from, to).map_err(Error::Request)?;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        check_erase(self, from, to)?;
         self.writer()
             .erase(from, (to - from) as usize)
             .map_err(failed)
     }
 
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        check_write(self, offset, bytes.len()).map_err(Error::Request)?;
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        check_write(self, offset, bytes.len())?;
         self.writer().write(offset, bytes).map_err(failed)
     }
 }

@@ -37,16 +37,14 @@ use wangge_node::{
     node::{About, Node},
     port::{Line, Port},
     release,
-    storage::Storage,
+    storage::{self, Storage},
     update::{Terms, Updatable, Update},
 };
 use wangge_protocol::node::{
-    IDENTITY_BYTES, INVALID, Identity, IdentityError, holding,
+    INVALID, holding,
     layout::{self, Part},
     log, reset,
 };
-
-use embedded_storage::nor_flash::ReadNorFlash;
 
 use crate::{flash::Flash, volts::Volts};
 
@@ -89,7 +87,7 @@ fn main() -> ! {
     let mut volts = Volts::new(p.ADC1, p.PWR, &mut rcc);
 
     let mut flash = Flash::new(p.FLASH.constrain());
-    let identity = identity(&mut flash);
+    let identity = storage::identity(&mut flash, &PART);
     let (mut storage, found) = Storage::mount(&mut flash, PART.storage.within(PART.flash));
     let about = About {
         hardware: PART.hardware,
@@ -219,16 +217,6 @@ fn send(bus: &mut Tx<USART1>, bytes: &[u8]) {
         let _ = nb::block!(bus.write_u8(*byte));
     }
     let _ = nb::block!(bus.flush());
-}
-
-/// Reads the identity page.
-fn identity(flash: &mut Flash) -> Result<Identity, IdentityError> {
-    let mut page = [0; IDENTITY_BYTES];
-    let at = PART.identity.within(PART.flash).start;
-    match flash.read(at, &mut page) {
-        Ok(()) => Identity::from_bytes(&page),
-        Err(_) => Err(IdentityError::Magic),
-    }
 }
 
 /// What the part says about its last reset; the next reset's word will be its own.

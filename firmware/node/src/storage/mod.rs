@@ -22,7 +22,8 @@ pub use snapshot::{SLOT, Snapshot};
 
 use core::ops::Range;
 
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+use wangge_protocol::node::{IDENTITY_BYTES, Identity, IdentityError, layout::Part};
 
 /// What was found in storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,18 @@ pub enum StorageError {
     /// Erase a page.
     #[error("the storage cannot be erased")]
     Erase = 3,
+}
+
+/// Reads a part's identity page; one that cannot be read is as good as a foreign one.
+///
+/// # Errors
+/// What is wrong with the page.
+pub fn identity(flash: &mut impl ReadNorFlash, part: &Part) -> Result<Identity, IdentityError> {
+    let mut page = [0; IDENTITY_BYTES];
+    flash
+        .read(part.identity.within(part.flash).start, &mut page)
+        .map_err(|_| IdentityError::Magic)?;
+    Identity::from_bytes(&page)
 }
 
 /// Where in the flash snapshots go.
