@@ -1,5 +1,9 @@
 //! The linker's view of a part, for build scripts: `memory.x` from the one table of parts.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "that is how a build script speaks to cargo"
+)]
 
 use std::{env, error::Error, fs, path::PathBuf};
 
