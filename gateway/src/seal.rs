@@ -189,15 +189,11 @@ impl FromStr for SecretKey {
 
 fn checksum(kind: &str, hex: &str) -> String {
     let digest = Sha256::digest(format!("{kind}-{hex}"));
-    hex_of(&digest).chars().take(CHECK).collect()
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest).chars().take(CHECK).collect()
 }
 
 fn text(kind: &str, bytes: &[u8; 32]) -> String {
-    let hex = hex_of(bytes);
+    let hex = hex::encode(bytes);
     format!("{kind}-{hex}-{}", checksum(kind, &hex))
 }
 
@@ -220,10 +216,7 @@ fn bytes(kind: &str, text: &str) -> Result<[u8; 32], SealError> {
         ));
     }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| SHAPE)?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| SHAPE)?;
-    }
+    hex::decode_to_slice(hex, &mut bytes).map_err(|_| SHAPE)?;
     Ok(bytes)
 }
 
@@ -286,9 +279,7 @@ mod tests {
         // RFC 7748, 6: an all-zero shared secret. The last is a point of order eight.
         let eight = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
         let mut of_eight = [0; 32];
-        for (byte, pair) in of_eight.iter_mut().zip(eight.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        }
+        hex::decode_to_slice(eight, &mut of_eight).unwrap();
         for weak in [[0; 32], one, of_eight] {
             assert!(Recipient::from_bytes(weak).is_err(), "{weak:?}");
         }

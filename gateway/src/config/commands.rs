@@ -34,7 +34,7 @@ impl CommandKey {
     pub fn new(public: [u8; 32]) -> Self {
         let hash = Sha256::digest(public);
         CommandKey {
-            id: hash.iter().take(8).map(|b| format!("{b:02x}")).collect(),
+            id: hex::encode(&hash[..8]),
             public,
         }
     }

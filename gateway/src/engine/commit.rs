@@ -94,6 +94,7 @@ impl Engine {
                 // Nothing was acknowledged, so whoever sent it sends it again.
                 error!("the spool is closed; the last readings stay unacknowledged");
                 self.acks.clear();
+                self.outage = None;
             }
             Err(fault) if fault.is_of_the_record() => {
                 error!(%fault, "a record can never be stored; the others of its commit go one by one");

@@ -314,13 +314,7 @@ mod tests {
     /// RFC 8032 §7.1, TEST 2.
     #[test]
     fn signatures_are_those_of_the_standard() {
-        let unhex = |text: &str| -> Vec<u8> {
-            let pairs = text
-                .as_bytes()
-                .chunks(2)
-                .map(|c| std::str::from_utf8(c).unwrap());
-            pairs.map(|c| u8::from_str_radix(c, 16).unwrap()).collect()
-        };
+        let unhex = |text: &str| hex::decode(text).unwrap();
         let public = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
         let public = PublicKey(unhex(public).try_into().unwrap());
         let signature = unhex(concat!(

@@ -41,10 +41,7 @@ impl Pictures {
             })?;
         }
         Ok(Arc::new(move |bytes, media_type, role, taken_at| {
-            let sha256: String = Sha256::digest(bytes)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let sha256 = hex::encode(Sha256::digest(bytes));
             if let Some(folder) = &folder {
                 let path = folder.join(name(start, taken_at, role, &sha256));
                 fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;

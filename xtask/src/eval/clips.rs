@@ -75,7 +75,7 @@ fn recipe(scenario: &Scenario, carpark: &Path) -> Result<String> {
     for file in [&scenario.file, &maker(), carpark] {
         hash.update(fs::read(file).with_context(|| file.display().to_string())?);
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex::encode(hash.finalize()))
 }
 
 fn stamp(clip: &Path) -> PathBuf {

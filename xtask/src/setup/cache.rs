@@ -81,7 +81,7 @@ pub fn sha256(path: &Path) -> Result<String> {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
         }
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// Fails unless the file is what it should be.

@@ -285,24 +285,18 @@ fn trust(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawCamera) -> Trust {
 }
 
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = if text.contains(':') {
-        let pairs = text.split(':').map(|pair| pair.as_bytes().try_into());
-        pairs
-            .collect::<Result<Vec<[u8; 2]>, _>>()
-            .ok()?
-            .into_flattened()
+    let digits = if text.contains(':') {
+        let pairs: Vec<&str> = text.split(':').collect();
+        if pairs.iter().any(|pair| pair.len() != 2) {
+            return None;
+        }
+        pairs.concat()
     } else {
-        text.bytes().collect()
+        text.to_owned()
     };
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|d| d as u8);
-    let bytes: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect();
-    bytes?.try_into().ok()
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn not_of_a_network(cx: &mut Checker<'_, '_>, at: At<'_>, raw: &RawCamera, why: &str) {
