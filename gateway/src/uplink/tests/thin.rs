@@ -1,7 +1,5 @@
 //! Lines that bear little: pictures in pieces, small ones first, budgets.
 
-use std::time::{Duration, Instant};
-
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -278,59 +276,6 @@ async fn a_spent_budget_holds_readings_and_lets_alerts_pass_over_a_restart() {
     // 3.4 KB each, and what is around them; what was on its way is not called back.
     assert!((150..330).contains(&readings), "{readings} passed");
     assert!(!station.empty().await, "the rest is held");
-    station.stop().await;
-    platform.stop().await;
-}
-
-/// Run by hand: `cargo test -p wangge --lib uplink::tests::thin::live -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: prints figures and asserts nothing, so a suite learns nothing from it"]
-async fn live_alert_beside_ten_thousand_held_ones() {
-    let broker = Mosquitto::start("").await;
-    let dir = TempDir::new().unwrap();
-    let received = Received {
-        dir: dir.path().to_owned(),
-    };
-    let station = Station::start(mqtt_link(free_port()), Border::Receipt);
-    for _ in 0..100 {
-        let records = (0..100).map(|_| {
-            let id = Uuid::now_v7().to_string();
-            let lane = Lane {
-                uplink: 0,
-                class: Class::Alert,
-            };
-            Record {
-                lane,
-                stream: "alerts".into(),
-                body: alert_body(&id, &[]),
-                id,
-                count: 1,
-                evidence: Vec::new(),
-            }
-        });
-        let batch = Batch {
-            records: records.collect(),
-            state: Vec::new(),
-        };
-        station.spool.append(batch).await.unwrap();
-    }
-    let platform = MqttPlatform::start(broker.port, &received);
-    let start = Instant::now();
-    let station = station
-        .relink(mqtt_link(broker.port), Border::Receipt)
-        .await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let raised = Instant::now();
-    let id = station.alert(Vec::new()).await;
-    let text = || std::fs::read_to_string(received.dir.join("events.jsonl")).unwrap_or_default();
-    until("the live one is there", async || text().contains(&id)).await;
-    println!(
-        "live alert after {:?}, {} were there",
-        raised.elapsed(),
-        text().lines().count()
-    );
-    until("all", async || text().lines().count() > 10_000).await;
-    println!("10,001 alerts in {:?}", start.elapsed());
     station.stop().await;
     platform.stop().await;
 }
