@@ -32,19 +32,40 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds gateway and platform with the release profile; returns where they are.
+/// Where gateway and platform are, built as they are shipped, or wherever `$WANGGE_BIN_DIR` says
+/// that they are already.
 ///
 /// # Errors
 /// They cannot be built.
-pub fn release() -> Result<PathBuf> {
-    eprintln!("building wangge and wangge-platform (release)");
+pub fn shipped() -> Result<PathBuf> {
+    match env::var_os("WANGGE_BIN_DIR") {
+        Some(ready) => Ok(ready.into()),
+        None => programs(&["--release"], "release"),
+    }
+}
+
+/// As [`shipped`], but built as the tests are: most of it is there when the tests are, and it
+/// checks its arithmetic.
+///
+/// # Errors
+/// They cannot be built.
+pub fn tested() -> Result<PathBuf> {
+    match env::var_os("WANGGE_BIN_DIR") {
+        Some(ready) => Ok(ready.into()),
+        None => programs(&[], "debug"),
+    }
+}
+
+fn programs(profile: &[&str], folder: &str) -> Result<PathBuf> {
+    eprintln!("building wangge and wangge-platform ({folder})");
     let status = cargo()
-        .args(["build", "--release", "--bins", "--package", "wangge"])
+        .args(["build", "--bins", "--package", "wangge"])
         .args(["--package", "wangge-platform"])
+        .args(profile)
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the build failed ({status})");
-    Ok(target().join("release"))
+    Ok(target().join(folder))
 }
 
 /// Builds the crowd of simulated stations with the development profile, in which dependencies

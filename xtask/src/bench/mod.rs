@@ -65,10 +65,7 @@ pub fn run(
     soak: Option<u64>,
 ) -> Result<()> {
     let kit = setup::kit(Purpose::Test)?;
-    // Where programs are built already, they are taken as they are.
-    if std::env::var_os("WANGGE_BIN_DIR").is_none() {
-        build::release()?;
-    }
+    build::shipped()?;
     if let Some(folder) = side_by_side {
         return peers::run(folder);
     }

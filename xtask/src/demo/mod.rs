@@ -61,7 +61,7 @@ pub struct Options {
 /// ends, or, of a run that ends by itself, an alert that was not acknowledged.
 pub fn run(options: &Options) -> Result<()> {
     let kit = setup::kit(Purpose::Demo)?;
-    build::release()?;
+    build::shipped()?;
     let dir = match &options.dir {
         Some(dir) => std::path::absolute(dir)?,
         None => place::root().join("target/demo"),

@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<()> {
     let python = setup::evaluation_python()?;
     let programs = match &options.programs {
         Some(folder) => std::path::absolute(folder)?,
-        None => build::release()?,
+        None => build::shipped()?,
     };
     let (ready, mut skipped) = scenario::usable(scenarios, &programs)?;
     let clips = clips::ensure(&ready, &python, &kit.footage.join("vtest-h264.mp4"), &data)?;

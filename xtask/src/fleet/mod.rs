@@ -84,10 +84,7 @@ impl Broker {
 pub fn run(task: &Task) -> Result<()> {
     let Task::Simulate(options) = task;
     setup::kit(Purpose::Test)?;
-    // Where programs are built already, they are taken as they are.
-    if std::env::var_os("WANGGE_BIN_DIR").is_none() {
-        build::release()?;
-    }
+    build::shipped()?;
     let crowd = build::crowd()?;
     let dir = tempfile::tempdir()?;
     let mut report = Vec::new();

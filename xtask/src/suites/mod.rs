@@ -5,7 +5,9 @@ mod tally;
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
+    num::NonZeroUsize,
     process::Stdio,
+    thread,
     time::Instant,
 };
 
@@ -113,18 +115,27 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) ->
         .args(["--", "--show-output"])
         .envs(kit.env())
         .stdout(Stdio::piped());
-    if matches!(suite, Suite::Stories | Suite::Firmware) {
-        command.env("WANGGE_BIN_DIR", build::release()?);
-    }
-    if suite == Suite::Firmware {
-        command.env("WANGGE_FIRMWARE", firmware::for_tests()?);
-    }
-    if suite == Suite::PowerCut {
-        let seeds = seeds.unwrap_or(SEEDS).to_string();
-        // Every call in its turn, until there is none.
-        command
-            .env("POWER_CUT_SEEDS", seeds)
-            .env("NTH_CALLS", "1000");
+    match suite {
+        Suite::Unit => {
+            // They wait for peers and footage more than they compute.
+            command.env("RUST_TEST_THREADS", (2 * cores()).to_string());
+        }
+        Suite::Docs => {}
+        Suite::Stories => {
+            command.env("WANGGE_BIN_DIR", build::tested()?);
+        }
+        Suite::PowerCut => {
+            let seeds = seeds.unwrap_or(SEEDS).to_string();
+            // Every call in its turn, until there is none.
+            command
+                .env("POWER_CUT_SEEDS", seeds)
+                .env("NTH_CALLS", "1000");
+        }
+        Suite::Firmware => {
+            command
+                .env("WANGGE_BIN_DIR", build::shipped()?)
+                .env("WANGGE_FIRMWARE", firmware::for_tests()?);
+        }
     }
     let logs = wangge_tests::place::root().join("target/xtask-test");
     fs::create_dir_all(&logs)?;
@@ -144,4 +155,8 @@ fn run_one(suite: Suite, kit: &Kit, filter: Option<&str>, seeds: Option<u64>) ->
     let status = child.wait()?;
     tally.end(suite.name(), status.success());
     Ok(tally)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
