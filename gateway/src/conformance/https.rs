@@ -10,7 +10,7 @@ use super::{
     ConformanceError,
     peer::{Content, Login, Parcel, Piece, PieceReply, Receipt, Reply, receipts, shown},
 };
-use crate::{config::Tls, tls};
+use crate::{config::Tls, tls, uplink::chain};
 
 /// An answer beyond this is no receipt, bytes.
 const MAX_REPLY: usize = 64 * 1024;
@@ -203,19 +203,4 @@ async fn answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         offset,
         body: body.into(),
     })
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -70,7 +70,7 @@ impl fmt::Display for Fault {
 }
 
 /// The error and its causes on one line, without those that repeat the one before.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
