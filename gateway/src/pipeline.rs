@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -39,7 +39,7 @@ use crate::{
     reload::Reloader,
     routing::{Router, held},
     rules, shadow,
-    source::{self, mqtt::pictures::Pictures},
+    source::{self, mqtt::pictures::Pictures, vision::View},
     spool::{Spool, StreamAccount, evidence::EvidenceStore},
     status, uplink,
 };
@@ -119,6 +119,10 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
     let (notes, noted) = mpsc::channel::<Note>(NOTES);
     let has_cameras = config.vision.is_some() && !config.cameras.is_empty();
     let (pictures, asks) = mpsc::channel::<Ask>(NOTES);
+    let (views, viewed) = watch::channel(View {
+        cameras: config.cameras.clone(),
+        calendars: config.calendars.clone(),
+    });
     let wayback = Wayback::restore(
         &config,
         &state,
@@ -127,6 +131,7 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
             notes: (notes.clone(), noted),
             pictures: has_cameras.then_some(pictures),
             reloader: Some(reloader),
+            views,
             audit: spool.audit(),
         },
     );
@@ -273,8 +278,8 @@ pub async fn run(config: Config, file: &Path) -> anyhow::Result<()> {
         sources.spawn(
             "vision".to_owned(),
             source::vision::run(
-                config.cameras.clone(),
-                (vision, config.calendars.clone()),
+                viewed,
+                vision,
                 source::vision::Sinks {
                     keep: Arc::new(move |bytes, media_type, role, taken_at| {
                         if media_type == crate::seal::MEDIA_TYPE {

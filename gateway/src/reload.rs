@@ -1,8 +1,9 @@
 //! The station's file, read again while it runs.
 //!
-//! What can be taken up without a restart is: rules of devices and severities of zones, names,
-//! addresses and places, who may command the station. Everything else is named as waiting for a
-//! restart, so that nobody believes that it goes. A file with a fault changes nothing at all.
+//! What can be taken up without a restart is: rules of devices, what cameras look for and where,
+//! calendars, names, addresses and places, who may command the station. Everything else is named
+//! as waiting for a restart, so that nobody believes that it goes. A file with a fault changes
+//! nothing at all.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -65,16 +66,17 @@ impl Reloader {
             }
         })?;
         let table = read(&self.path)?;
+        let compared = is_compared(&self.running) || is_compared(&fresh);
         let changed = |before: &Table, is_hot: bool| {
             let mut found = Vec::new();
             differ(before, &table, &mut Vec::new(), &mut found);
-            found.retain(|path| hot(path) == is_hot);
+            found.retain(|path| hot(path, compared) == is_hot);
             let mut named: Vec<_> = found.iter().map(|path| path.join(" ")).collect();
             named.dedup();
             named
         };
         let said = sentence(&changed(&self.last, true), &changed(&self.started, false));
-        let config = merged(&self.running, &fresh);
+        let config = merged(&self.running, &fresh, compared);
         self.running = config.clone();
         self.last = table;
         Ok(Reloaded { config, said })
@@ -169,21 +171,32 @@ fn entries(
     }
 }
 
+/// Whether something is tried in the shadow. The comparison of both sides goes by the zones that
+/// it began with, so cameras and calendars then stay as they are.
+fn is_compared(config: &Config) -> bool {
+    let mut zones = config.cameras.iter().flat_map(|camera| &camera.zones);
+    let model = config.vision.as_ref().is_some_and(|v| v.shadow.is_some());
+    model || zones.any(|zone| zone.shadow.is_some())
+}
+
 /// Whether a change at this path is taken up.
-fn hot(path: &[String]) -> bool {
+fn hot(path: &[String], compared: bool) -> bool {
     const OF_SUBJECTS: [&str; 5] = ["name", "address", "lon", "lat", "unit_grid"];
+    const OF_VIEWS: [&str; 4] = ["zone", "masks", "fps", "ground"];
     let path: Vec<_> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["device", _, "rule", ..] | ["profile", _, "rule", ..] => true,
         ["device" | "camera", _, key] => OF_SUBJECTS.contains(key),
         ["camera", _, "zone", _, "severity"] => true,
+        ["camera", _, key, ..] if OF_VIEWS.contains(key) => !compared,
+        ["calendar", ..] => !compared,
         ["commands" | "verdicts", ..] => true,
         _ => false,
     }
 }
 
 /// What runs, with what can be taken up of `fresh`.
-fn merged(running: &Config, fresh: &Config) -> Config {
+fn merged(running: &Config, fresh: &Config, compared: bool) -> Config {
     let devices = running.devices.iter().map(|device| {
         let Some(new) = fresh.devices.iter().find(|new| new.id == device.id) else {
             return device.clone();
@@ -202,8 +215,9 @@ fn merged(running: &Config, fresh: &Config) -> Config {
         let Some(new) = fresh.cameras.iter().find(|new| new.id == camera.id) else {
             return camera.clone();
         };
-        // What a zone looks for is the child's, which is not restarted.
-        let rules = camera.rules.iter().map(|rule| {
+        // Where its pictures come from stays, and whatever is compared.
+        let view = if compared { camera } else { new };
+        let rules = view.rules.iter().map(|rule| {
             let severity = new.rules.iter().find(|new| new.id == rule.id);
             let severity = severity.map_or(rule.severity, |new| new.severity);
             Arc::new(Rule {
@@ -212,18 +226,22 @@ fn merged(running: &Config, fresh: &Config) -> Config {
             })
         });
         Arc::new(Camera {
+            input: camera.input.clone(),
             name: new.name.clone(),
             rules: rules.collect(),
             unit_grid: new.unit_grid.clone(),
             lon: new.lon,
             lat: new.lat,
             address: new.address.clone(),
-            ..Camera::clone(camera)
+            ..Camera::clone(view)
         })
     });
+    let calendars = if compared { running } else { fresh };
     Config {
         devices: devices.collect(),
         cameras: cameras.collect(),
+        calendars: calendars.calendars.clone(),
+        hash: fresh.hash.clone(),
         verdicts: fresh.verdicts.clone(),
         commands: fresh.commands.clone(),
         ..running.clone()

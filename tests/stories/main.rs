@@ -13,6 +13,7 @@ mod offline;
 mod proof;
 mod random_kills;
 mod readme;
+mod retune;
 mod salvage;
 mod stopping;
 mod tiers;

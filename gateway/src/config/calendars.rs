@@ -13,7 +13,7 @@ use super::{
 use crate::calendar::{Days, Permit};
 
 /// What all zones share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Calendars {
     pub days: Arc<Days>,
     /// Those of the station's own file.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 use wangge_protocol::{
@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     down::{ANSWERS, Ask, Book, Change, Clerk, HUSH, Inbound, Item, MAX_HELD, Order},
     reload::{Reloaded, Reloader},
+    source::vision::View,
     spool::{Class, Lane, Record},
 };
 
@@ -64,6 +65,7 @@ pub struct Wayback {
     /// Where pictures come from, if there are cameras.
     pictures: Option<mpsc::Sender<Ask>>,
     reloader: Option<Arc<Mutex<Reloader>>>,
+    views: watch::Sender<View>,
     audit: Arc<Mutex<Audit>>,
     /// What was answered a moment ago, and when (monotonic).
     answered: HashMap<(u8, AnswerAbout, String, String), Duration>,
@@ -83,6 +85,8 @@ pub struct Ends {
     pub notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     pub pictures: Option<mpsc::Sender<Ask>>,
     pub reloader: Option<Reloader>,
+    /// To whoever watches the cameras.
+    pub views: watch::Sender<View>,
     pub audit: Arc<Mutex<Audit>>,
 }
 
@@ -98,6 +102,7 @@ impl Wayback {
             notes: ends.notes,
             pictures: ends.pictures,
             reloader: ends.reloader.map(|r| Arc::new(Mutex::new(r))),
+            views: ends.views,
             audit: ends.audit,
             answered: HashMap::new(),
             at_work: HashSet::new(),
@@ -409,8 +414,15 @@ impl Engine {
         let open: Vec<_> = self.ledger.open().collect();
         self.rules.reconfigure(config, &open, now);
         self.router.reconfigure(config);
+        self.notary.reconfigure(config);
         if let Some(way) = &mut self.way {
             way.clerk.reconfigure(&config.commands);
+            // The rules go by it already: what the old view still sees of a zone that is no more
+            // means nothing to them.
+            way.views.send_replace(View {
+                cameras: config.cameras.clone(),
+                calendars: config.calendars.clone(),
+            });
         }
         ended
             .into_iter()

@@ -96,6 +96,11 @@ impl Sealer {
         }
     }
 
+    /// From now on messages are made by the configuration with this hash.
+    pub fn reconfigure(&mut self, config_hash: String) {
+        self.made.config_hash = config_hash;
+    }
+
     /// Name of the key, if there is one.
     pub fn key(&self) -> Option<&str> {
         self.identity.as_deref().map(Identity::id)

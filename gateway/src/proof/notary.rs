@@ -47,6 +47,11 @@ impl Notary {
         }
     }
 
+    /// From now on messages are made by this configuration.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.sealer.reconfigure(config.hash.clone());
+    }
+
     /// Name of the key, if there is one.
     pub fn key(&self) -> Option<&str> {
         self.sealer.key()

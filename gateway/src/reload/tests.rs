@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
 use tempfile::TempDir;
+use wangge_tests::place;
 
 use super::*;
 use crate::config::Condition;
@@ -114,4 +115,71 @@ fn long_lists_are_cut() {
     let many: Vec<String> = (0..20).map(|n| format!("device \"b{n}\"")).collect();
     let said = sentence(&many, &[]);
     assert!(said.ends_with("\"b5\" and 14 more"), "{said}");
+}
+
+const CAMERA: &str = r#"
+[calendar]
+holidays = ["2026-10-01..2026-10-07"]
+valid_until = "2026-12-31"
+[[camera]]
+id = "gate"
+url = "rtsp://127.0.0.1:8554/main"
+[[camera.zone]]
+id = "corner"
+kind = "public_space_encroachment"
+labels = ["person"]
+dwell = "20s"
+polygon = [[0.1, 0.4], [0.6, 0.4], [0.6, 0.9], [0.1, 0.9]]
+"#;
+
+/// With the model and the library that set-up laid out.
+fn with_camera() -> String {
+    let (model, library) = (place::model().unwrap(), place::onnxruntime().unwrap());
+    format!("{STATION}[vision]\nmodel = {model:?}\nonnxruntime = {library:?}\n{CAMERA}")
+}
+
+#[test]
+fn what_cameras_look_for_is_taken_up_and_where_their_pictures_come_from_waits() {
+    let dir = TempDir::new().unwrap();
+    let text = with_camera();
+    let mut reloader = started(dir.path(), &text);
+    let hash = reloader.running.hash.clone();
+    let other = text
+        .replace("[0.1, 0.4], ", "[0.2, 0.4], ")
+        .replace("20s", "30s")
+        .replace("10-07", "10-08")
+        .replace(":8554", ":8555")
+        + "[[camera.zone]]\nid = \"path\"\nkind = \"illegal_dumping\"\n\
+           polygon = [[0.6, 0.4], [0.9, 0.4], [0.9, 0.9]]\n";
+    let reloaded = edited(&mut reloader, &other).unwrap();
+    assert_eq!(
+        reloaded.said,
+        "taken up: calendar holidays, camera \"gate\" zone \"corner\" dwell, camera \"gate\" zone \
+         \"corner\" polygon, camera \"gate\" zone \"path\"; waits for a restart: camera \"gate\" url"
+    );
+    let camera = &reloaded.config.cameras[0];
+    assert_eq!(camera.zones[0].polygon[0], [0.2, 0.4]);
+    assert_eq!(camera.zones.len(), 2);
+    assert!(camera.rules.iter().any(|rule| rule.id == "zone:path"));
+    let config::CameraInput::Rtsp { url, .. } = &camera.input else {
+        panic!("{:?}", camera.input);
+    };
+    assert_eq!(url.port(), Some(8554));
+    assert_ne!(reloaded.config.hash, hash, "seals name the file that goes");
+}
+
+#[test]
+fn while_a_shadow_is_compared_cameras_stay_as_they_are() {
+    let dir = TempDir::new().unwrap();
+    let tried = "[[camera.zone]]\nid = \"strict\"\nkind = \"public_space_encroachment\"\nlabels = [\"person\"]\n\
+                 shadow = true\npolygon = [[0.6, 0.4], [0.9, 0.4], [0.9, 0.9]]\n";
+    let text = with_camera() + tried;
+    let mut reloader = started(dir.path(), &text);
+    let reloaded = edited(&mut reloader, &text.replace("20s", "30s")).unwrap();
+    assert_eq!(
+        reloaded.said,
+        "waits for a restart: camera \"gate\" zone \"corner\" dwell"
+    );
+    let zone = &reloaded.config.cameras[0].zones[0];
+    assert_eq!(zone.dwell, std::time::Duration::from_secs(20));
 }

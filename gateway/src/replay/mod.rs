@@ -113,13 +113,19 @@ pub async fn run(what: Replay, tell: impl FnMut(Told)) -> Result<Summary, Failur
     let launch = Launch {
         program,
         vision,
-        calendars: config.calendars.clone(),
         state: Arc::default(),
         // Nobody publishes into a recording.
         feed: Feed::default(),
     };
     let keep = pictures.keep(start)?;
-    let frames = replay::replay(&launch, camera, recording, keep, |step| desk.take(step)).await?;
+    let frames = replay::replay(
+        &launch,
+        (camera, &config.calendars),
+        recording,
+        keep,
+        |step| desk.take(step),
+    )
+    .await?;
     Ok(Summary {
         played: desk.now.mono,
         frames,

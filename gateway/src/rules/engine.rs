@@ -43,6 +43,8 @@ pub struct Engine {
     parts: usize,
     /// Bins that overflow at the moment: rubbish beside one is the service's fault.
     full: HashSet<Arc<str>>,
+    /// The permits that were said last, for conditions that come later.
+    permits: Option<Arc<[Permit]>>,
     /// Whether the time of day is known; if not, nothing begins that depends on it.
     clock_known: bool,
 }
@@ -105,6 +107,7 @@ impl Engine {
             subjects: Vec::new(),
             parts: 0,
             full: HashSet::new(),
+            permits: None,
             clock_known: true,
         };
         for device in devices {
@@ -196,7 +199,8 @@ impl Engine {
         }
     }
 
-    fn set_permits(&mut self, permits: &[Permit]) {
+    fn set_permits(&mut self, permits: &Arc<[Permit]>) {
+        self.permits = Some(permits.clone());
         let presences = self.subjects.iter_mut().flat_map(|s| &mut s.presences);
         presences.for_each(|p| p.condition.set_permits(permits));
     }

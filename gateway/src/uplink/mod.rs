@@ -47,7 +47,6 @@ mod wire;
 
 pub(crate) use fault::chain;
 
-
 /// Largest picture that is delivered, bytes; the reference receiver takes the same.
 pub const MAX_PICTURE: usize = 2 * 1024 * 1024;
 /// Receipts are passed to the spool together, this many or this late: a receipt that the spool

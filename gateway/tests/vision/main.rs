@@ -22,4 +22,5 @@ mod shadow;
 mod stills;
 mod thumbnails;
 mod tls;
+mod views;
 mod wanted;

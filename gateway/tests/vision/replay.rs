@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use wangge::{
-    config::Camera,
+    config::{Calendars, Camera},
     observation::Value,
     source::vision::{
         Launch,
@@ -41,7 +41,6 @@ pub async fn play(camera: Camera, clips: Vec<PathBuf>) -> (Vec<Step>, Result<Fra
         program,
         vision: vision(),
         state: Arc::default(),
-        calendars: Default::default(),
         feed: Default::default(),
     };
     let recording = Recording {
@@ -51,7 +50,14 @@ pub async fn play(camera: Camera, clips: Vec<PathBuf>) -> (Vec<Step>, Result<Fra
     let camera = Arc::new(camera);
     let keep = keep(dir.path().to_path_buf());
     let mut steps = Vec::new();
-    let played = replay(&launch, camera, recording, keep, |step| steps.push(step)).await;
+    let played = replay(
+        &launch,
+        (camera, &Calendars::default()),
+        recording,
+        keep,
+        |step| steps.push(step),
+    )
+    .await;
     (steps, played)
 }
 

@@ -10,7 +10,11 @@ use std::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use wangge::{
     clock::Clock,
@@ -22,7 +26,7 @@ use wangge::{
     down::Ask,
     feed::Feed,
     observation::{Arrival, Health, Sighting, Value, Witness},
-    source::vision::{Keep, Launch, Sinks, run_program},
+    source::vision::{Keep, Launch, Sinks, View, run_program},
 };
 use wangge_protocol::{EventKind, EvidenceRef, Severity};
 use wangge_tests::place;
@@ -35,6 +39,8 @@ pub struct Rig {
     pub arrivals: mpsc::Receiver<Arrival>,
     /// For pictures that somebody wants.
     pub asks: mpsc::Sender<Ask>,
+    /// What is watched.
+    pub view: watch::Sender<View>,
     pub counters: Arc<SourceCounters>,
     /// For pictures that cameras publish.
     pub feed: Feed,
@@ -78,15 +84,18 @@ impl Rig {
         let feed = Feed::new(Arc::clone(&counters));
         let state = Arc::<ChildState>::default();
         let stop = CancellationToken::new();
+        let (view, views) = watch::channel(View {
+            cameras: cameras.into_iter().map(Arc::new).collect(),
+            calendars,
+        });
         let task = tokio::spawn(run_program(
             Launch {
                 program: program.clone(),
                 vision,
-                calendars,
                 state: Arc::clone(&state),
                 feed: feed.clone(),
             },
-            cameras.into_iter().map(Arc::new).collect(),
+            views,
             Sinks {
                 keep: keep(dir.path().to_path_buf()),
                 witness,
@@ -100,6 +109,7 @@ impl Rig {
         Rig {
             arrivals,
             asks,
+            view,
             counters,
             feed,
             state,

@@ -23,6 +23,10 @@ impl Engine {
             let mut next = Subject::new(id.clone(), rules, &config.station.time_zone, now);
             let holds = open.iter().filter(|(subject, _)| subject == id);
             holds.for_each(|(_, rule)| next.latch(rule));
+            if let Some(permits) = &self.permits {
+                let presences = next.presences.iter_mut();
+                presences.for_each(|p| p.condition.set_permits(permits));
+            }
             next.heard = subject.heard;
             for (next, last) in next.figures.iter_mut().zip(&mut subject.figures) {
                 keep::<Figure>(next, last);
@@ -57,8 +61,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        calendar::{Calendar, Permit},
         config::{Condition, Side},
-        observation::Quantity,
+        observation::{Quantity, Value},
         rules::{Finding, Transition, fixtures::*},
     };
 
@@ -129,5 +134,37 @@ mod tests {
         // A rule that is gone says nothing more.
         engine.reconfigure(&station(Vec::new()), &[], now);
         assert_eq!(reads(&mut engine, 10.0, now), []);
+    }
+
+    #[test]
+    fn a_zone_that_changed_knows_the_permits_that_go() {
+        let now = at(Duration::ZERO);
+        let zone = |dwell| {
+            let calendar = Calendar {
+                place: "gate/door".into(),
+                ..Default::default()
+            };
+            let mut rule = Rule::clone(&stall(dwell, SECOND));
+            if let Condition::Presence { calendar: of, .. } = &mut rule.when {
+                *of = Arc::new(calendar);
+            }
+            config(Vec::new(), vec![camera("gate", vec![Arc::new(rule)])])
+        };
+        let mut engine = engine(&zone(MINUTE), now);
+        let permit = Permit {
+            id: "N1".into(),
+            zones: vec!["gate/door".into()],
+            holder: None,
+            from: now.wall - HOUR,
+            to: now.wall + HOUR,
+            windows: Vec::new(),
+        };
+        let mut found = Vec::new();
+        let said = observed("permits", Value::Permits(vec![permit].into()), now);
+        engine.step(&said, now, &mut found);
+        engine.reconfigure(&zone(2 * SECOND), &[], now);
+        let stands = observed("gate", sighting("chair", MINUTE, Vec::new()), now);
+        engine.step(&stands, now, &mut found);
+        assert_eq!(found, [], "it is permitted");
     }
 }

@@ -92,6 +92,15 @@ pub const CALENDAR_PARTS: [&str; 2] = [permits::PERMITS, permits::HOLIDAYS];
 /// The child's program, beside the gateway's own.
 pub const PROGRAM: &str = "wangge-vision";
 
+/// What is watched: it may change while the gateway runs.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The same ones in the same order, whatever else of them changes.
+    pub cameras: Vec<Arc<Camera>>,
+    /// Holidays and permits.
+    pub calendars: Calendars,
+}
+
 /// What the console reads of the cameras.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
@@ -99,13 +108,13 @@ pub struct Gauges {
     pub counters: Arc<SourceCounters>,
 }
 
-/// Runs the child for all cameras until `stop`.
+/// Runs the child for all cameras until `stop`; another view is taken up by another child.
 ///
 /// `received` counts compressed frames, `accepted` those looked at or passed over on purpose,
 /// `refused` those lost or damaged, `faults` camera faults and deaths of the child.
 pub async fn run(
-    cameras: Vec<Arc<Camera>>,
-    (vision, calendars): (Vision, Calendars),
+    views: watch::Receiver<View>,
+    vision: Vision,
     sinks: Sinks,
     out: mpsc::Sender<Arrival>,
     clock: Clock,
@@ -126,11 +135,10 @@ pub async fn run(
         Launch {
             program,
             vision,
-            calendars,
             state: gauges.child,
             feed,
         },
-        cameras,
+        views,
         sinks,
         asks,
         out,
@@ -147,8 +155,6 @@ pub struct Launch {
     /// `wangge-vision`, or what behaves like it.
     pub program: PathBuf,
     pub vision: Vision,
-    /// Holidays and permits.
-    pub calendars: Calendars,
     /// For whoever asks how the child is.
     pub state: Arc<ChildState>,
     /// Pictures that cameras publish.
@@ -159,7 +165,7 @@ pub struct Launch {
 #[doc(hidden)]
 pub async fn run_program(
     launch: Launch,
-    cameras: Vec<Arc<Camera>>,
+    mut views: watch::Receiver<View>,
     sinks: impl Into<Sinks>,
     asks: mpsc::Receiver<Ask>,
     out: mpsc::Sender<Arrival>,
@@ -167,24 +173,33 @@ pub async fn run_program(
     counters: Arc<SourceCounters>,
     stop: CancellationToken,
 ) {
-    let (mut watcher, mut permits) =
-        permits::Watcher::new(launch.calendars.clone(), out.clone(), clock);
-    // Before the child may see anything that a permit of the file is for.
-    if watcher.look().await.is_err() {
+    let mut view = views.borrow_and_update().clone();
+    let known = view.calendars.permits.clone();
+    let calendars = view.calendars.clone();
+    let Some((mut permits, mut _watching)) = watch_permits(calendars, known, &out, clock).await
+    else {
         return;
-    }
-    // It ends with this function at the latest: nobody takes permits for the child then.
-    let _watching = AbortOnDrop(tokio::spawn(watcher.run()));
+    };
     let started = Instant::now();
     let mut asks = Asks::new(asks);
     let mut blame = Blame::default();
-    let mut reporter = Reporter::new(cameras, sinks.into(), clock, counters);
+    let mut reporter = Reporter::new(view.cameras.clone(), sinks.into(), clock, counters);
     reporter.keep_sealed(launch.vision.sealed_for.clone());
     let (first, longest) = BACKOFF;
     let mut wait = first;
     loop {
         let begun = Instant::now();
-        let mut setup = setup::setup(reporter.cameras(), &launch.vision, &launch.calendars);
+        let newest = views.borrow_and_update().clone();
+        if newest.calendars != view.calendars {
+            let known = permits.borrow().clone();
+            let calendars = newest.calendars.clone();
+            let watching = watch_permits(calendars, known, &out, clock).await;
+            let Some(watching) = watching else { return };
+            (permits, _watching) = watching;
+        }
+        view = newest;
+        reporter.look_at(view.cameras.clone());
+        let mut setup = setup::setup(&view.cameras, &launch.vision, &view.calendars);
         let known = Arc::clone(&permits.borrow_and_update());
         setup.permits = anonymous(&known);
         reporter.witness_permits(known);
@@ -196,13 +211,19 @@ pub async fn run_program(
             &launch,
             &setup,
             &mut reporter,
-            &mut permits,
+            (&mut permits, &mut views, &view),
             &mut asks,
             &out,
             &stop,
         );
         let (reason, suspects) = match life.await {
             End::Stopped => return,
+            End::Outdated => {
+                tracing::info!("vision: starts again, with the cameras' new configuration");
+                asks.child_ended();
+                reporter.child_replaced();
+                continue;
+            }
             End::Failed { reason, suspects } => (reason, suspects),
         };
         tracing::warn!("vision: {reason}");
@@ -242,10 +263,28 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Permits for the child from now on, after a first look, and the task that goes on looking;
+/// `None` when nobody listens any more. The rules know those in `known`.
+async fn watch_permits(
+    calendars: Calendars,
+    known: Arc<[Permit]>,
+    out: &mpsc::Sender<Arrival>,
+    clock: Clock,
+) -> Option<(watch::Receiver<Arc<[Permit]>>, AbortOnDrop)> {
+    let (mut watcher, permits) = permits::Watcher::new(calendars, known, out.clone(), clock);
+    // Before the child may see anything that a permit of the file is for.
+    watcher.look().await.ok()?;
+    // It ends with its user at the latest: nobody takes permits for the child then.
+    let watching = AbortOnDrop(tokio::spawn(watcher.run()));
+    Some((permits, watching))
+}
+
 /// How a child's life ended.
 enum End {
     /// The gateway stops.
     Stopped,
+    /// What it was told to watch has changed.
+    Outdated,
     /// The child failed.
     Failed {
         /// How, in one sentence.
@@ -266,7 +305,11 @@ async fn life(
     }: &Launch,
     setup: &Setup,
     reporter: &mut Reporter,
-    permits: &mut watch::Receiver<Arc<[Permit]>>,
+    (permits, views, view): (
+        &mut watch::Receiver<Arc<[Permit]>>,
+        &mut watch::Receiver<View>,
+        &View,
+    ),
     asks: &mut Asks,
     out: &mpsc::Sender<Arrival>,
     stop: &CancellationToken,
@@ -287,6 +330,16 @@ async fn life(
             () = stop.cancelled() => {
                 child.stop().await;
                 return End::Stopped;
+            }
+            Ok(()) = views.changed() => {
+                let newest = views.borrow_and_update().clone();
+                let of = |view: &View| setup::setup(&view.cameras, vision, &view.calendars);
+                if newest.calendars != view.calendars || of(&newest) != of(view) {
+                    child.stop().await;
+                    return End::Outdated;
+                }
+                reporter.look_at(newest.cameras);
+                continue;
             }
             Ok(()) = permits.changed() => {
                 let known = Arc::clone(&permits.borrow_and_update());

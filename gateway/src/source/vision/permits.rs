@@ -36,13 +36,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher, and where the child's permits come from.
+    /// A watcher, and where the child's permits come from. The rules know those in `known`.
     pub fn new(
         calendars: Calendars,
+        known: Arc<[Permit]>,
         out: mpsc::Sender<Arrival>,
         clock: Clock,
     ) -> (Watcher, watch::Receiver<Arc<[Permit]>>) {
-        let (to_child, child) = watch::channel(calendars.permits.clone());
+        let (to_child, child) = watch::channel(known);
         let watcher = Watcher {
             calendars,
             out,
@@ -74,7 +75,6 @@ impl Watcher {
         let read = tokio::task::spawn_blocking(move || calendars.read_permits()).await;
         let health = match read {
             Ok(Ok(permits)) => {
-                // The rules began with the same.
                 let changed = self.to_child.send_if_modified(|known| {
                     let changed = **known != *permits;
                     known.clone_from(&permits);
@@ -190,7 +190,8 @@ mod tests {
         };
         edit(&mut calendars);
         let (out, arrivals) = mpsc::channel(8);
-        let (watcher, child) = Watcher::new(calendars, out, Clock::start());
+        let known = calendars.permits.clone();
+        let (watcher, child) = Watcher::new(calendars, known, out, Clock::start());
         Rig {
             dir,
             watcher,

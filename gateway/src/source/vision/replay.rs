@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    config::Camera,
+    config::{Calendars, Camera},
     counters::SourceCounters,
     observation::Arrival,
     vision::wire::{CameraState, Input, Played, Report},
@@ -67,16 +67,16 @@ pub enum ReplayError {
 /// The child cannot start, dies, hangs, or cannot read a clip.
 pub async fn replay(
     launch: &Launch,
-    camera: Arc<Camera>,
+    (camera, calendars): (Arc<Camera>, &Calendars),
     recording: Recording,
     keep: Keep,
     mut each: impl FnMut(Step),
 ) -> Result<Frames, ReplayError> {
     let start = recording.start;
-    let mut setup = setup::setup(&[Arc::clone(&camera)], &launch.vision, &launch.calendars);
+    let mut setup = setup::setup(&[Arc::clone(&camera)], &launch.vision, calendars);
     // Nothing is compared here.
     setup.shadow = None;
-    setup.permits = super::anonymous(&launch.calendars.permits);
+    setup.permits = super::anonymous(&calendars.permits);
     for camera in &mut setup.cameras {
         camera.input = Input::Recording {
             clips: recording.clips.clone(),

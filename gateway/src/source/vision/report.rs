@@ -120,10 +120,20 @@ impl Reporter {
         &self.cameras
     }
 
+    /// The cameras as they are configured from now on, the same ones in the same order.
+    pub fn look_at(&mut self, cameras: Vec<Arc<Camera>>) {
+        self.cameras = cameras;
+    }
+
+    /// Another child begins to count.
+    pub fn child_replaced(&mut self) {
+        self.progress.clear();
+    }
+
     /// The child is gone: every camera is blind. `None` where that has been said.
     pub fn child_failed(&mut self, reason: &str) -> Option<Arrival> {
         self.counters.faults.add_one();
-        self.progress.clear();
+        self.child_replaced();
         let now = self.now();
         let fault = Health::Fault {
             what: EventKind::VisionFault,
