@@ -199,47 +199,12 @@ fn step(
     results: &mut Results,
 ) -> Result<bool> {
     let dir = scratch()?;
-    let files: Vec<PathBuf> = [
-        (Scene::Quiet, mix.quiet),
-        (Scene::Event, mix.events),
-        (Scene::Busy, mix.busy),
-    ]
-    .into_iter()
-    .flat_map(|(scene, count)| std::iter::repeat_n(scene, count))
-    .map(|scene| clips::clip(&kit.footage, scene, coding))
-    .collect::<Result<_>>()?;
-    let names: Vec<String> = (0..files.len()).map(|i| format!("cam-{i}")).collect();
-    // Cameras are not what is measured, but take processor time here: those that show the same
-    // stillness are packed once, and sent to as many connections as there are cameras.
-    let mounts: Vec<String> = (names.iter().enumerate())
-        .map(|(index, name)| match index < mix.quiet + mix.events {
-            // Not all at once; by whole groups of pictures.
-            true => format!("{name}@{}", index % EVENTS * 2),
-            false => name.clone(),
-        })
-        .collect();
-    let mut clips: Vec<(&str, &Path)> = mounts
-        .iter()
-        .zip(&files)
-        .map(|(mount, file)| (mount.as_str(), file.as_path()))
-        .skip(mix.quiet)
-        .collect();
-    if mix.quiet > 0 {
-        clips.push(("still*", files[0].as_path()));
-    }
-    let log = dir.path().join("cameras.log");
-    let mut server = Camera::start(&clips, 0, None, &log)?;
+    let shown = Shown::start(kit, coding, mix, &dir.path().join("cameras.log"))?;
     let platform = Platform::https(&dir.path().join("platform"))?;
-    let toml = configuration(kit, &server, &names, mix) + &platform.uplink("");
+    let toml = shown.configuration(kit) + &platform.uplink("");
     let mut gateway = Gateway::new(&dir.path().join("gateway"), &toml)?;
     gateway.start()?;
-    let shown = clips.len();
-    let playing = |log: &str| log.matches("PLAYS ").count() >= shown;
-    server
-        .process()
-        .ready("all cameras to play", PLAYING, |log| {
-            Ok(playing(log).then_some(()))
-        })?;
+    let mut server = shown.playing()?;
     thread::sleep(SETTLE);
 
     let vision = until("the vision child", Duration::from_secs(5), || {
@@ -289,26 +254,90 @@ fn step(
     Ok(served)
 }
 
-fn configuration(kit: &Kit, server: &Camera, names: &[String], mix: Mix) -> String {
-    let mut toml = format!(
-        "[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nthreads = 2\nmemory_limit = \"1GB\"\n\n",
-        kit.model.display(),
-        kit.onnxruntime.display()
-    );
-    for (index, name) in names.iter().enumerate() {
-        let polygon = if index < mix.quiet + mix.events {
-            LAWN
-        } else {
-            "[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]"
-        };
-        toml += &format!(
-            "[[camera]]\nid = \"{name}\"\nurl = \"{}\"\n\n\
-             [[camera.zone]]\nid = \"lawn\"\nkind = \"green_encroachment\"\nlabels = [\"person\"]\n\
-             dwell = \"{DWELL}\"\ngrace = \"{GRACE}\"\npolygon = {polygon}\n\n",
-            server.url(if index < mix.quiet { "still" } else { name })
-        );
+/// Cameras that show a mix.
+struct Shown {
+    server: Camera,
+    /// Streams that begin one by one.
+    streams: usize,
+    names: Vec<String>,
+    mix: Mix,
+}
+
+impl Shown {
+    fn start(kit: &Kit, coding: Coding, mix: Mix, log: &Path) -> Result<Shown> {
+        let files: Vec<PathBuf> = [
+            (Scene::Quiet, mix.quiet),
+            (Scene::Event, mix.events),
+            (Scene::Busy, mix.busy),
+        ]
+        .into_iter()
+        .flat_map(|(scene, count)| std::iter::repeat_n(scene, count))
+        .map(|scene| clips::clip(&kit.footage, scene, coding))
+        .collect::<Result<_>>()?;
+        let names: Vec<String> = (0..files.len()).map(|i| format!("cam-{i}")).collect();
+        // Cameras are not what is measured, but take processor time here: those that show the same
+        // stillness are packed once, and sent to as many connections as there are cameras.
+        let mounts: Vec<String> = (names.iter().enumerate())
+            .map(|(index, name)| match index < mix.quiet + mix.events {
+                // Not all at once; by whole groups of pictures.
+                true => format!("{name}@{}", index % EVENTS * 2),
+                false => name.clone(),
+            })
+            .collect();
+        let mut clips: Vec<(&str, &Path)> = mounts
+            .iter()
+            .zip(&files)
+            .map(|(mount, file)| (mount.as_str(), file.as_path()))
+            .skip(mix.quiet)
+            .collect();
+        if mix.quiet > 0 {
+            clips.push(("still*", files[0].as_path()));
+        }
+        Ok(Shown {
+            server: Camera::start(&clips, 0, None, log)?,
+            streams: clips.len(),
+            names,
+            mix,
+        })
     }
-    toml
+
+    /// Waits until a gateway is being shown all of them.
+    fn playing(mut self) -> Result<Camera> {
+        let begun = |log: &str| log.matches("PLAYS ").count() >= self.streams;
+        self.server
+            .process()
+            .ready("all cameras to play", PLAYING, |log| {
+                Ok(begun(log).then_some(()))
+            })?;
+        Ok(self.server)
+    }
+
+    /// `[vision]` and `[[camera]]`.
+    fn configuration(&self, kit: &Kit) -> String {
+        let mut toml = format!(
+            "[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nthreads = 2\nmemory_limit = \"1GB\"\n\n",
+            kit.model.display(),
+            kit.onnxruntime.display()
+        );
+        for (index, name) in self.names.iter().enumerate() {
+            let polygon = if index < self.mix.quiet + self.mix.events {
+                LAWN
+            } else {
+                "[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]"
+            };
+            toml += &format!(
+                "[[camera]]\nid = \"{name}\"\nurl = \"{}\"\n\n\
+                 [[camera.zone]]\nid = \"lawn\"\nkind = \"green_encroachment\"\nlabels = [\"person\"]\n\
+                 dwell = \"{DWELL}\"\ngrace = \"{GRACE}\"\npolygon = {polygon}\n\n",
+                self.server.url(if index < self.mix.quiet {
+                    "still"
+                } else {
+                    name
+                })
+            );
+        }
+        toml
+    }
 }
 
 /// Frames of cameras that were lost, damaged or passed over for want of time.

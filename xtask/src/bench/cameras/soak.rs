@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use wangge_tests::{gateway::Gateway, place, rtsp::Camera, until, usage};
+use wangge_tests::{gateway::Gateway, place, until, usage};
 
 use super::{
     super::{Results, round, station::scratch},
-    Mix, PLAYING, clips, configuration,
+    Mix, Shown,
+    clips::Coding,
 };
 use crate::setup::Kit;
-use clips::{Coding, Scene};
 
 /// Between two rows.
 const EVERY: Duration = Duration::from_secs(30);
@@ -55,21 +55,11 @@ impl Held {
 /// A process fails, or the vision child was started again.
 pub fn run(kit: &Kit, minutes: u64, results: &mut Results) -> Result<()> {
     let dir = scratch()?;
-    let quiet = clips::clip(&kit.footage, Scene::Quiet, Coding::H264)?;
-    let busy = clips::clip(&kit.footage, Scene::Busy, Coding::H264)?;
-    let names: Vec<String> = (0..MIX.cameras()).map(|i| format!("cam-{i}")).collect();
-    let files = (0..MIX.cameras()).map(|i| if i < MIX.quiet { &*quiet } else { &*busy });
-    let shown: Vec<_> = names.iter().map(String::as_str).zip(files).collect();
-    let mut server = Camera::start(&shown, 0, None, &dir.path().join("cameras.log"))?;
-    let toml = configuration(kit, &server, &names, MIX);
+    let shown = Shown::start(kit, Coding::H264, MIX, &dir.path().join("cameras.log"))?;
+    let toml = shown.configuration(kit);
     let mut gateway = Gateway::new(&dir.path().join("gateway"), &toml)?;
     gateway.start()?;
-    let all = |log: &str| log.matches("PLAYS ").count() >= names.len();
-    server
-        .process()
-        .ready("all cameras to play", PLAYING, |log| {
-            Ok(all(log).then_some(()))
-        })?;
+    let _server = shown.playing()?;
     let vision = until("the vision child", Duration::from_secs(5), || {
         gateway.vision()
     })?;
