@@ -128,6 +128,9 @@ fn page(camera: &Camera, survey: &Survey, fit: &Fit) -> String {
             "  the points fit {times:.1} times worse than stated, so errors are {times:.1} times larger"
         ));
     }
+    if let Some(doubt) = &fit.doubtful {
+        line(format!("  {doubt}"));
+    }
     for zone in &camera.zones {
         if let Some(front) = &zone.front {
             line(String::new());

@@ -70,8 +70,7 @@ impl std::fmt::Debug for Unit {
 impl Unit {
     /// From a camera; `clock_rate` is that of its RTP timestamps, Hz.
     pub fn from_rtp(unit: &AccessUnit, clock_rate: u32) -> Self {
-        let micros = i128::from(unit.timestamp) * 1_000_000 / i128::from(clock_rate.max(1));
-        let pts = micros.clamp(i128::from(i64::MIN / 2), i128::from(i64::MAX / 2)) as i64;
+        let pts = micros(unit.timestamp, clock_rate);
         let packet = PacketMut::from(&unit.data)
             .with_pts(Timestamp::from_micros(pts))
             .with_key_flag(unit.key)
@@ -137,6 +136,12 @@ impl Unit {
     pub fn bytes(&self) -> usize {
         self.packet.data().len()
     }
+}
+
+/// A timestamp of a clock of `clock_rate` Hz, µs.
+pub fn micros(timestamp: i64, clock_rate: u32) -> i64 {
+    let micros = i128::from(timestamp) * 1_000_000 / i128::from(clock_rate.max(1));
+    micros.clamp(i128::from(i64::MIN / 2), i128::from(i64::MAX / 2)) as i64
 }
 
 /// What went wrong in libav*.

@@ -10,6 +10,9 @@ use retina::rtp::ReceivedPacket;
 pub const MAX_UNIT: usize = 8 << 20;
 /// Largest parameter set, bytes.
 pub const MAX_PARAMETER_SET: usize = 4096;
+/// Packets that cannot be understood, without a whole access unit between them: more are no
+/// accident.
+pub const MAX_MALFORMED: u32 = 25;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// The two codings that cameras use.
@@ -74,6 +77,8 @@ pub struct Depacketizer {
     unit: Building,
     /// Start within `unit.data` of a NAL unit that is still coming in pieces.
     fragment: Option<usize>,
+    /// Packets since the last whole access unit that could not be understood.
+    malformed: u32,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +88,8 @@ struct Building {
     key: bool,
     referenced: bool,
     slices: bool,
-    has_parameters: bool,
+    /// Which of the parameter sets it brings itself.
+    brings: [bool; 3],
     /// A packet of it is missing.
     damaged: bool,
 }
@@ -96,6 +102,7 @@ impl Depacketizer {
             parameters: Default::default(),
             unit: Building::default(),
             fragment: None,
+            malformed: 0,
         };
         for nal in parameters {
             depacketizer.remember(nal);
@@ -135,7 +142,15 @@ impl Depacketizer {
             self.unit.damaged = true;
             self.abandon_fragment();
         }
-        self.payload(payload)?;
+        match self.payload(payload) {
+            // A camera may stumble: that costs a picture, and not the stream.
+            Err(DepacketError::Malformed(_)) if self.malformed < MAX_MALFORMED => {
+                self.malformed += 1;
+                self.unit.damaged = true;
+                self.abandon_fragment();
+            }
+            done => done?,
+        }
         if mark {
             self.finish(&mut pushed);
         }
@@ -159,6 +174,8 @@ impl Depacketizer {
                     let nal = [(indicator & 0xe0) | (header & 0x1f)];
                     self.piece(header, &nal, rest)
                 }
+                // Reserved: makers put what is their own there.
+                0 | 30 | 31 => Ok(()),
                 _ => Err(Malformed("packet type")),
             },
             Coding::H265 => match (first >> 1) & 0x3f {
@@ -171,6 +188,7 @@ impl Depacketizer {
                     let nal = [(b0 & 0x81) | ((header & 0x3f) << 1), b1];
                     self.piece(header, &nal, rest)
                 }
+                51..=63 => Ok(()),
                 _ => Err(Malformed("packet type")),
             },
         }
@@ -218,9 +236,11 @@ impl Depacketizer {
     /// A whole NAL unit.
     fn nal(&mut self, nal: &[u8]) -> Result<(), DepacketError> {
         match self.kind(nal) {
-            Nal::Parameters(_) => {
+            Nal::Parameters(index) => {
                 self.remember(nal);
-                self.unit.has_parameters = true;
+                if let Some(brings) = self.unit.brings.get_mut(index) {
+                    *brings = true;
+                }
             }
             Nal::Slice(key, disposable) => {
                 self.unit.key |= key;
@@ -296,8 +316,12 @@ impl Depacketizer {
             // Parameter sets or supplements alone: remembered, nothing to show.
             return;
         }
+        self.malformed = 0;
         let mut data = unit.data;
-        if unit.key && !unit.has_parameters {
+        let mut sets = self.parameters.iter().zip(unit.brings);
+        // Some cameras repeat one set and leave the others to the session description. All go
+        // before it then, in their order: one refers to the other.
+        if unit.key && sets.any(|(set, brings)| !set.is_empty() && !brings) {
             let mut whole = Vec::with_capacity(data.len() + 3 * 64);
             for set in self.parameters.iter().filter(|set| !set.is_empty()) {
                 whole.extend(START_CODE);

@@ -153,9 +153,104 @@ impl WallMap {
     }
 }
 
+/// So long a stream's timestamps are held against the time that passes before they are judged: a
+/// camera may begin with some seconds that it has kept.
+const JUDGED_AFTER: Duration = Duration::from_secs(20);
+/// A step between two timestamps longer than this is another time base and no time that passed.
+const TIME_BASE: Duration = Duration::from_secs(10);
+/// Media time for each second of ours that a camera's clock may show. Dwell is measured on it.
+const RATES: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+
+/// Whether a camera's timestamps pass as fast as time does.
+#[derive(Debug)]
+pub struct ClockRate {
+    clock: MediaClock,
+    /// Our time, and the camera's, when this judgement began.
+    begun: Option<(Duration, Duration)>,
+}
+
+impl Default for ClockRate {
+    fn default() -> Self {
+        ClockRate {
+            clock: MediaClock::with(Allowance {
+                step: TIME_BASE,
+                ..Allowance::VIDEO
+            }),
+            begun: None,
+        }
+    }
+}
+
+impl ClockRate {
+    /// Takes a timestamp (µs) that came at `now`.
+    ///
+    /// # Errors
+    /// How many times as fast as ours it runs, where that is not bearable.
+    pub fn observe(&mut self, pts: i64, now: Duration) -> Result<(), f64> {
+        let media = self.clock.advance(pts);
+        let (since, from) = *self.begun.get_or_insert((now, media));
+        let passed = now.saturating_sub(since);
+        if passed < JUDGED_AFTER {
+            return Ok(());
+        }
+        self.begun = Some((now, media));
+        let rate = media.saturating_sub(from).as_secs_f64() / passed.as_secs_f64();
+        if RATES.contains(&rate) {
+            Ok(())
+        } else {
+            Err(rate)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first judgement of a minute of frames, four a second, with timestamps (µs) by `pts`.
+    fn judged(pts: impl Fn(i64) -> i64) -> Result<(), f64> {
+        let mut rate = ClockRate::default();
+        (0..240).try_for_each(|i| rate.observe(pts(i), Duration::from_millis(250) * i as u32))
+    }
+
+    #[test]
+    fn a_clock_that_runs_too_fast_or_slow_or_not_at_all_is_told() {
+        for (rate, bearable) in [
+            (0.0, false),
+            (0.011, false),
+            (0.49, false),
+            (0.51, true),
+            (1.0, true),
+            (1.99, true),
+            (2.01, false),
+            (15.0, false),
+        ] {
+            let told = judged(|i| (i as f64 * 250_000.0 * rate) as i64);
+            assert_eq!(told.is_ok(), bearable, "{rate}");
+            if let Err(told) = told {
+                assert!(
+                    (told - rate).abs() < 0.02 * rate.max(1.0),
+                    "{told} of {rate}"
+                );
+            }
+        }
+        // To and fro between two times.
+        assert!(matches!(judged(|i| i % 2 * 250_000), Err(rate) if rate < 0.02));
+    }
+
+    #[test]
+    fn jumps_seconds_that_were_kept_and_a_frame_in_six_seconds_are_no_wrong_clock() {
+        let hour = 3600 * SECOND;
+        assert_eq!(judged(|i| i * 250_000 + i / 20 * hour), Ok(()));
+        assert_eq!(judged(|i| i * 250_000 - i / 20 * hour), Ok(()));
+        // Ten seconds of the past at once.
+        assert_eq!(judged(|i| i * 250_000 + (i * 2).min(40) * 250_000), Ok(()));
+        let mut slow = ClockRate::default();
+        for i in 0..20 {
+            let at = Duration::from_secs(6) * i;
+            assert_eq!(slow.observe(at.as_micros() as i64, at), Ok(()));
+        }
+    }
 
     const SECOND: i64 = 1_000_000;
 

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    decode::{Format, Unit},
+    decode::{self, Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
+    media::ClockRate,
     relay::Relay,
     snapshot,
     trust::TlsFault,
@@ -48,6 +49,14 @@ pub(super) enum Fault {
     Unauthorised,
     #[error("has no stream at this path (status {0}); check the path of `url`")]
     NotFound(u16),
+    #[error("sends us elsewhere (status {0}), which is not followed; write the right `url`")]
+    Redirected(u16),
+    #[error(
+        "has no room for one more viewer (status {0}); end others that watch it, or take its second stream"
+    )]
+    Busy(u16),
+    #[error("does not send over this transport (status {0}); set `transport` to the other one")]
+    Transport(u16),
     #[error("refuses with status {0}")]
     Refused(u16),
     #[error("did not answer {what} within {} s", ANSWER.as_secs())]
@@ -60,6 +69,10 @@ pub(super) enum Fault {
     NoKeyFrame,
     #[error("sends frames whose clock has stood still for {} s", FROZEN.as_secs())]
     FrozenClock,
+    #[error(
+        "sends timestamps that run {0:.2} times as fast as time passes, so no dwell can be measured; set its frame rate or update its firmware"
+    )]
+    WrongClock(f64),
     #[error("ended the stream")]
     Ended,
     #[error("{0}")]
@@ -76,7 +89,7 @@ impl From<retina::Error> for Fault {
             Some(401 | 403) => Fault::Unauthorised,
             Some(404 | 454) => Fault::NotFound(e.status_code().unwrap_or_default()),
             // A good status whose answer cannot be understood.
-            Some(200..300) | None => {
+            Some(200..=299) | None => {
                 let text = e.to_string();
                 // Below the first line stand connection details for a packet capture.
                 let line = text
@@ -86,6 +99,9 @@ impl From<retina::Error> for Fault {
                     .trim_end_matches(": ");
                 Fault::Protocol(line.chars().take(200).collect())
             }
+            Some(status @ 300..=399) => Fault::Redirected(status),
+            Some(status @ (453 | 503)) => Fault::Busy(status),
+            Some(status @ 461) => Fault::Transport(status),
             Some(status) => Fault::Refused(status),
         }
     }
@@ -243,6 +259,8 @@ async fn receive(
     let mut last_packet = Instant::now();
     let mut last_key = Instant::now();
     let mut clock = (i64::MIN, Instant::now());
+    let begun = Instant::now();
+    let mut rate = ClockRate::default();
     let mut seen_key = false;
     // Until a key frame came nothing can be decoded, and a lost one spoils what follows.
     let mut whole = false;
@@ -267,6 +285,8 @@ async fn receive(
         } else if clock.1.elapsed() > FROZEN {
             return Err(Fault::FrozenClock);
         }
+        rate.observe(decode::micros(timestamp, clock_rate), begun.elapsed())
+            .map_err(Fault::WrongClock)?;
         let pushed = depacketizer.push(&packet)?;
         if pushed.lost > 0 {
             lane.lost(pushed.lost);

@@ -26,6 +26,11 @@ const SAME_VIEW: f32 = 0.25;
 /// The usual view is learnt within about this time, at first quickly.
 const USUAL: Duration = Duration::from_secs(1800);
 const FIRST: Duration = Duration::from_secs(10);
+/// A picture of another shape than the one before counts so much, up to a limit, one of the same
+/// shape takes one off, and more than so much is a camera that keeps no shape.
+const RESHAPED: u32 = 2;
+const RESHAPED_MOST: u32 = 20;
+const SHAPELESS: u32 = 5;
 /// Looks farther apart than this count as this far.
 const MAX_STEP: Duration = Duration::from_secs(15);
 
@@ -38,6 +43,7 @@ pub enum Impairment {
     Frozen,
     Black,
     InfraredFailed,
+    Shapeless,
 }
 
 impl Impairment {
@@ -58,6 +64,9 @@ impl Impairment {
             Impairment::InfraredFailed => {
                 "sees next to nothing in the dark (补光失效): check its infrared light"
             }
+            Impairment::Shapeless => {
+                "sends pictures of ever another shape (画面比例不断变化), so nothing new can be told from what was there: set one size"
+            }
         }
     }
 }
@@ -76,6 +85,8 @@ struct Usual {
 pub struct View {
     last: Option<(Duration, Luma)>,
     unchanged: Duration,
+    /// See [`RESHAPED`].
+    reshaped: u32,
     usual: Usual,
     /// What the newest pictures said, since when.
     saying: Option<(Option<Impairment>, Duration)>,
@@ -96,16 +107,24 @@ impl View {
                 } else {
                     self.unchanged = Duration::ZERO;
                 }
+                self.reshaped = self.reshaped.saturating_sub(1);
                 passed
             }
-            _ => {
+            before => {
+                if before.is_some() {
+                    self.reshaped = (self.reshaped + RESHAPED).min(RESHAPED_MOST);
+                }
                 self.unchanged = Duration::ZERO;
                 self.usual = Usual::default();
                 Duration::ZERO
             }
         };
         self.last = Some((at, luma.clone()));
-        let now = self.judge(luma, passed);
+        let seen = self.judge(luma, passed);
+        let now = match self.reshaped > SHAPELESS {
+            true => Some(Impairment::Shapeless),
+            false => seen,
+        };
         match &mut self.saying {
             Some((what, since)) if *what == now => {
                 let lasts = at.saturating_sub(*since) >= LASTS;
@@ -392,6 +411,35 @@ mod tests {
             assert_eq!(camera.run(10, |_, _| 100.0), None);
             assert_eq!(camera.run(10, street), None);
         }
+    }
+
+    #[test]
+    fn a_camera_that_keeps_no_shape_is_told_and_one_that_changes_it_once_is_not() {
+        let mut view = View::default();
+        let mut random = 1u32;
+        let mut run = |seconds: u64, from: u64, height: &dyn Fn(u64) -> usize| {
+            let mut told = None;
+            for look in from * 2..(from + seconds) * 2 {
+                let height = height(look);
+                let pixels = (0..W * height).map(|i| {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    street(i % W, i / W) as u8 + (random >> 31) as u8
+                });
+                let luma = Luma {
+                    width: W,
+                    height,
+                    pixels: pixels.collect(),
+                };
+                told = view.look(&luma, Duration::from_millis(look * 500));
+            }
+            told
+        };
+        assert_eq!(run(30, 0, &|_| 90), None);
+        assert_eq!(run(60, 30, &|_| 120), None);
+        let ever_another = |look: u64| [90, 90, 100, 120][look as usize % 4];
+        assert_eq!(run(10, 90, &ever_another), None);
+        assert_eq!(run(20, 100, &ever_another), Some(Impairment::Shapeless));
+        assert_eq!(run(40, 120, &|_| 90), None);
     }
 
     #[test]

@@ -69,7 +69,12 @@ pub(super) fn ground(
         tape_error: tape_error.unwrap_or(TAPE_ERROR),
     };
     match survey.fit() {
-        Ok(fit) => Some((survey, fit)),
+        Ok(fit) => {
+            if let Some(doubt) = &fit.doubtful {
+                cx.warn(list.index(doubt.point), doubt.to_string(), MEASURE_AGAIN);
+            }
+            Some((survey, fit))
+        }
         Err(error) => {
             let message = format!("no ground plane: {error}");
             let help = help(&error);
@@ -82,11 +87,11 @@ pub(super) fn ground(
     }
 }
 
+const MEASURE_AGAIN: &str = "measure this point again, and mark it again in the picture";
+
 fn help(error: &SurveyError) -> &'static str {
     match error {
-        SurveyError::Mistaken { .. } | SurveyError::Disagree { .. } => {
-            "measure this point again, and mark it again in the picture"
-        }
+        SurveyError::Mistaken(_) | SurveyError::Disagree { .. } => MEASURE_AGAIN,
         SurveyError::Lens { .. } => "",
         _ => {
             "take the corners of a large rectangle on the ground, such as paving joints and kerb stones, and two points more within it"

@@ -28,6 +28,9 @@ const FIRST: Duration = Duration::from_secs(3);
 /// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
 const STILL: f32 = 7.0;
 const STILL_FOR: Duration = Duration::from_secs(2);
+/// Or within this share of what it differs from the scene by: glints of rain play on a thing that
+/// lies there, and are nothing beside what the thing itself has changed.
+const STILL_SHARE: f32 = 0.2;
 /// Least difference in brightness that is one, of 255; more where a pixel is restless.
 const STEP: f32 = 16.0;
 const RESTLESS: f32 = 4.0;
@@ -123,6 +126,8 @@ impl Background {
         let fitted: Vec<f32> = picture.iter().map(|p| p * gain + offset).collect();
         let first = at.saturating_sub(self.begun) < FIRST;
 
+        // While everything differs, what it differs by says nothing of things.
+        let by_share = f32::from(u8::from(self.settling.is_none()));
         let mut differing = 0;
         let mut comparable = 0;
         // Whether a cell would be one that differs, if its neighbours are.
@@ -130,12 +135,14 @@ impl Background {
         for index in 0..fitted.len() {
             let value = fitted[index];
             let apart = (value - self.present[index]).abs();
-            if apart <= STILL {
+            let off = (value - self.scene[index]).abs();
+            let still = STILL.max(STILL_SHARE * off * by_share);
+            if apart <= still {
                 self.still[index] += passed.min(MAX_STEP);
             } else {
                 self.still[index] = Duration::ZERO;
             }
-            if apart > 2.0 * STILL {
+            if apart > 2.0 * still {
                 // Something else is there: nothing of what was before belongs to it.
                 self.present[index] = value;
             }
@@ -144,7 +151,6 @@ impl Background {
                 self.still[index] = Duration::ZERO;
                 continue;
             }
-            let off = (value - self.scene[index]).abs();
             let limit = STEP.max(RESTLESS * self.restless[index]);
             self.changed[index] = off > limit;
             doubtful[index] = off > limit * DOUBTFUL;

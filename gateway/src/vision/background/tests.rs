@@ -124,6 +124,23 @@ fn bag(
 }
 
 #[test]
+fn glints_of_rain_do_not_hide_a_thing_and_what_only_flickers_is_none() {
+    // By more than what stands still may change.
+    let glint = |t: f32, i: usize| 10.0 * (t * 5.0 + (i / W) as f32 / 3.0).sin();
+    let there = bag(60, 40, 12, 8);
+    let mut street = Street::new();
+    let found = street.ever(20, |t, i, ground| {
+        Some(there(i, ground)? - 40.0 + glint(t, i))
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+    // As much flicker on what differs by little.
+    let mut street = Street::new();
+    let pale = |t, i, ground: f32| Some(ground + 0.5 * (there(i, ground)? - ground) + glint(t, i));
+    let found = street.ever(20, pale);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn a_bag_that_is_left_is_found_where_it_lies_and_once() {
     let mut street = Street::new();
     let placed = street.at;

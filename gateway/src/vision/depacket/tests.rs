@@ -63,6 +63,20 @@ fn parameter_sets_of_the_sdp_go_before_a_key_frame_that_has_none() {
 }
 
 #[test]
+fn sets_that_a_key_frame_lacks_come_from_the_sdp() {
+    for (brought, expected) in [
+        (PPS, [SPS, PPS, PPS, IDR]),
+        // Before what refers to them, in their order.
+        (SPS, [SPS, PPS, SPS, IDR]),
+    ] {
+        let mut d = Depacketizer::new(Coding::H264, [SPS, PPS].into_iter());
+        d.take(brought, 0, false, false).unwrap();
+        let pushed = d.take(IDR, 0, true, false).unwrap();
+        assert_eq!(pushed.units[0].data, annex_b(&expected));
+    }
+}
+
+#[test]
 fn newer_parameter_sets_replace_older_ones() {
     let mut d = Depacketizer::new(Coding::H264, [SPS, PPS].into_iter());
     let newer: &[u8] = &[0x67, 5, 5];
@@ -177,17 +191,45 @@ fn an_endless_unit_stops_at_the_limit() {
 }
 
 #[test]
-fn malformed_packets_are_errors() {
-    for payload in [&[28u8][..], &[24, 0, 9, 1], &[0], &[31, 1, 2], &[29, 1, 2]] {
+fn malformed_packets_cost_their_picture_and_many_the_stream() {
+    for payload in [&[28u8][..], &[24, 0, 9, 1], &[25, 1, 2], &[29, 1, 2]] {
+        let mut d = h264();
+        for packet in 0..i64::from(MAX_MALFORMED) {
+            let pushed = d.take(payload, packet, true, false).unwrap();
+            assert_eq!((pushed.units.len(), pushed.lost), (0, 1), "{payload:?}");
+        }
+        // A whole picture, and it begins again.
+        assert_eq!(d.take(P, 99, true, false).unwrap().units.len(), 1);
+        for packet in 0..i64::from(MAX_MALFORMED) {
+            d.take(payload, 100 + packet, true, false).unwrap();
+        }
         assert!(
             matches!(
-                h264().take(payload, 0, true, false),
+                d.take(payload, 999, true, false),
                 Err(DepacketError::Malformed(_))
             ),
             "{payload:?}"
         );
     }
     assert_eq!(h264().take(&[], 0, true, false).unwrap(), Pushed::default());
+}
+
+#[test]
+fn reserved_packet_types_are_passed_over() {
+    for (coding, reserved, picture) in [
+        (Coding::H264, &[0u8, 1][..], P),
+        (Coding::H264, &[30, 7, 7], P),
+        (Coding::H264, &[31, 1, 2], P),
+        (Coding::H265, &[51 << 1, 1, 2], &[1 << 1, 1, 6][..]),
+        (Coding::H265, &[63 << 1, 1, 2], &[1 << 1, 1, 6]),
+    ] {
+        let mut d = Depacketizer::new(coding, std::iter::empty());
+        for _ in 0..10 * MAX_MALFORMED {
+            d.take(reserved, 5, false, false).unwrap();
+        }
+        let pushed = d.take(picture, 5, true, false).unwrap();
+        assert_eq!(pushed.units[0].data, annex_b(&[picture]));
+    }
 }
 
 proptest::proptest! {

@@ -28,7 +28,7 @@ pub(super) use anchor::Anchor;
 pub use front::{Front, FrontError, Line, Station, limits as front_limits};
 pub use overrun::{Footprint, Measure, Seen, Span};
 pub use plane::{Located, Plane};
-pub use survey::{Fit, Marked, Residual, Survey, SurveyError, limits};
+pub use survey::{Doubt, Fit, Marked, Residual, Survey, SurveyError, limits};
 
 /// Two coordinates: metres on the ground, or fractions of the picture's width and height.
 pub type Point = [f64; 2];

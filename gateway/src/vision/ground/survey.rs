@@ -42,6 +42,11 @@ const LENS_GAIN: f64 = 3.84;
 const LENS_MOST: f64 = 0.4;
 /// Residuals larger than in one of a thousand surveys are a mistake; the normal quantile.
 const MISTAKE: f64 = 3.09;
+/// The sum of squares falls by so much without a point that is as good as stated in one of a
+/// hundred surveys (chi-squared with two degrees of freedom), for as many points as there are.
+fn suspicion(points: usize) -> f64 {
+    -2.0 * (0.01 / points as f64).ln()
+}
 /// Rounds of weighting, and steps within each.
 const ROUNDS: usize = 6;
 const STEPS: usize = 30;
@@ -88,6 +93,20 @@ pub struct Fit {
     pub lens: Option<f64>,
     /// How much larger than stated the errors were found to be, 1 or more.
     pub inflation: f64,
+    /// A point that the others do not go with, though all together are within what was stated.
+    pub doubtful: Option<Doubt>,
+}
+
+/// A point that seems to be a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("point {} is {metres:.2} m ({pixels:.0} pixels) from where the others have it: measured or typed wrong? they put it at [{:.2}, {:.2}] m", .point + 1, .instead[0], .instead[1])]
+pub struct Doubt {
+    /// From 0.
+    pub point: usize,
+    pub pixels: f64,
+    pub metres: f64,
+    /// Where the others put it, metres.
+    pub instead: Point,
 }
 
 /// Why a survey gives no plane. Points are counted from 1 in sentences and from 0 in fields.
@@ -115,14 +134,8 @@ pub enum SurveyError {
         "the points do not go around in the picture as they do on the ground: the metres of one of them belong elsewhere"
     )]
     Order,
-    #[error("point {} is {:.2} m ({:.0} pixels) from where the others have it: measured or typed wrong? they put it at [{:.2}, {:.2}] m", .point + 1, .metres, .pixels, .instead[0], .instead[1])]
-    Mistaken {
-        point: usize,
-        pixels: f64,
-        metres: f64,
-        /// Where the others put it, metres.
-        instead: Point,
-    },
+    #[error(transparent)]
+    Mistaken(Doubt),
     #[error("the points do not fit together; the worst is point {}, {:.2} m ({:.0} pixels) off: tape again, or state a larger `point_error`", .point + 1, .metres, .pixels)]
     Disagree {
         point: usize,
@@ -141,9 +154,8 @@ impl SurveyError {
     /// The point that it is about.
     pub fn point(&self) -> Option<usize> {
         match self {
-            SurveyError::Range(point)
-            | SurveyError::Mistaken { point, .. }
-            | SurveyError::Disagree { point, .. } => Some(*point),
+            SurveyError::Range(point) | SurveyError::Disagree { point, .. } => Some(*point),
+            SurveyError::Mistaken(doubt) => Some(doubt.point),
             SurveyError::Same { b, .. } | SurveyError::Exchanged { b, .. } => Some(*b),
             SurveyError::OneLine { apart, .. } => *apart,
             _ => None,
@@ -198,6 +210,7 @@ impl Survey {
             residuals,
             lens,
             inflation: inflation.sqrt(),
+            doubtful: self.doubtful(&best),
         })
     }
 
@@ -243,8 +256,8 @@ impl Survey {
         if around(&in_picture, &on_ground) {
             return Ok(());
         }
-        if let Some(mistaken) = self.mistaken() {
-            return Err(mistaken);
+        if let Some((mistaken, _)) = self.mistaken(LENS_DOUBT) {
+            return Err(SurveyError::Mistaken(mistaken));
         }
         let n = points.len();
         let mended = (0..n)
@@ -261,30 +274,31 @@ impl Survey {
             exchanged[a].metres = other.metres;
             exchanged[b].metres = one.metres;
         }
-        self.agree(&exchanged).is_some()
+        self.agree(&exchanged, LENS_DOUBT).is_some()
     }
 
     /// The solution of points that go around rightly and fit together.
-    fn agree(&self, points: &[Marked]) -> Option<Solution> {
+    fn agree(&self, points: &[Marked], lens: f64) -> Option<Solution> {
         let images: Vec<Point> = points.iter().map(|p| p.image).collect();
         let metres: Vec<Point> = points.iter().map(|p| p.metres).collect();
         if !around(&images, &metres) {
             return None;
         }
-        let solution = self.solve(points, LENS_DOUBT)?;
+        let solution = self.solve(points, lens)?;
         let degrees = 2 * points.len() - 8;
         (degrees == 0 || solution.squares <= quantile(degrees)).then_some(solution)
     }
 
-    /// With six points and more: the one without whom the others agree.
-    fn mistaken(&self) -> Option<SurveyError> {
+    /// With six points and more: the one without whom the others agree best, and their sum of
+    /// squares.
+    fn mistaken(&self, lens: f64) -> Option<(Doubt, f64)> {
         if self.points.len() < LENS_POINTS {
             return None;
         }
         let without = |left_out: usize| {
             let mut others = self.points.clone();
             others.remove(left_out);
-            Some((left_out, self.agree(&others)?))
+            Some((left_out, self.agree(&others, lens)?))
         };
         let (point, solution) = (0..self.points.len())
             .filter_map(without)
@@ -294,18 +308,26 @@ impl Survey {
         let instead = plane.ground(marked.image)?;
         let image = plane.image(marked.metres)?;
         let [x, y] = [0, 1].map(|i| (image[i] - marked.image[i]) * self.picture[i]);
-        Some(SurveyError::Mistaken {
+        let doubt = Doubt {
             point,
             pixels: x.hypot(y),
             metres: distance(instead, marked.metres),
             instead,
-        })
+        };
+        Some((doubt, solution.squares))
+    }
+
+    /// One mistake among many good points is lost in the sum of all; without it the sum falls by
+    /// more than chance would have it (Baarda's data snooping, 1968).
+    fn doubtful(&self, best: &Solution) -> Option<Doubt> {
+        let (doubt, squares) = self.mistaken(best.lens)?;
+        (best.squares - squares > suspicion(self.points.len())).then_some(doubt)
     }
 
     /// Who is to blame?
     fn mistake(&self, residuals: &[Residual]) -> SurveyError {
-        if let Some(mistaken) = self.mistaken() {
-            return mistaken;
+        if let Some((mistaken, _)) = self.mistaken(LENS_DOUBT) {
+            return SurveyError::Mistaken(mistaken);
         }
         let worst = residuals
             .iter()
@@ -379,6 +401,7 @@ impl Survey {
             unknowns,
             information: normal.information,
             squares: normal.squares,
+            lens,
         })
     }
 }
@@ -393,6 +416,8 @@ struct Solution {
     information: Matrix<UNKNOWNS>,
     /// Weighted squares of the residuals: about twice the points, less eight, if all is well.
     squares: f64,
+    /// The standard deviation that the lens's coefficient had beforehand.
+    lens: f64,
 }
 
 /// Normal equations at one place.

@@ -269,12 +269,12 @@ fn a_mistyped_figure_is_found_and_what_it_should_be() {
     let mut survey = Camera::plain().survey(&MORE);
     survey.points[5].metres = [1.5, 5.9];
     let error = survey.fit().unwrap_err();
-    let SurveyError::Mistaken {
+    let SurveyError::Mistaken(Doubt {
         point,
         metres,
         pixels,
         instead,
-    } = error
+    }) = error
     else {
         panic!("{error}");
     };
@@ -290,6 +290,27 @@ fn a_mistyped_figure_is_found_and_what_it_should_be() {
     let mut survey = Camera::plain().survey(&MORE);
     survey.points[5].metres[1] += 0.03;
     assert!(survey.fit().is_ok());
+}
+
+#[test]
+fn a_mistake_that_is_lost_in_the_sum_of_all_is_named_all_the_same() {
+    let places: Vec<Point> = (0..12u32)
+        .map(|i| [f64::from(i % 4) * 1.5 - 2.25, 4.0 + f64::from(i / 4) * 1.5])
+        .collect();
+    let off = |metres: f64| {
+        let mut survey = Camera::plain().survey(&places);
+        survey.points[5].metres[0] += metres;
+        survey.fit()
+    };
+    assert_eq!(off(0.03).unwrap().doubtful, None);
+    let doubt = off(0.15).unwrap().doubtful.unwrap();
+    assert_eq!(doubt.point, 5);
+    near(doubt.metres, 0.15, 0.01);
+    assert!(
+        doubt.to_string().starts_with("point 6 is 0.15 m"),
+        "{doubt}"
+    );
+    assert!(matches!(off(0.4), Err(SurveyError::Mistaken(d)) if d.point == 5));
 }
 
 #[test]

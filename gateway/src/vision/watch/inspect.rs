@@ -538,7 +538,7 @@ impl Watch {
 fn blind(impairment: Impairment) -> bool {
     !matches!(
         impairment,
-        Impairment::OutOfFocus | Impairment::InfraredFailed
+        Impairment::OutOfFocus | Impairment::InfraredFailed | Impairment::Shapeless
     )
 }
 
