@@ -8,6 +8,7 @@ use std::{
 
 use serialport::{ClearBuffer, Parity, SerialPort};
 use wangge_node::modbus::checksum;
+use wangge_protocol::node::MAP_VERSION;
 
 use crate::port;
 
@@ -77,11 +78,22 @@ pub enum BusError {
         /// Why.
         code: u8,
     },
+    /// What answers is no node of ours.
+    #[error(
+        "unit {unit} answers with register map {map}, not {MAP_VERSION}: it is another device, or a node \
+         of another generation than this tool"
+    )]
+    Foreign {
+        /// Who.
+        unit: u8,
+        /// Its first register.
+        map: u16,
+    },
     /// The adapter went away.
     #[error("the bus adapter: {0}")]
     Io(#[from] io::Error),
     /// The port cannot be opened.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}. {}", port::advice(.error))]
     Port {
         /// Which.
         path: String,
@@ -165,6 +177,8 @@ impl Bus {
         while Instant::now() < end {
             match self.port.read(&mut [0; 256]) {
                 Ok(_) => {}
+                // Ctrl-C in a batch: this board's test is brought to its end.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -258,6 +272,7 @@ impl Bus {
             match self.port.read(&mut buffer) {
                 Ok(0) => return Ok(heard),
                 Ok(count) => heard.extend(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(heard),
                 Err(error) => return Err(error),
             }

@@ -24,6 +24,8 @@ pub struct Row {
     pub kind: String,
     /// Unit id on the bus.
     pub unit: u8,
+    /// Line of the bus, e.g. `9600 8N1`.
+    pub line: String,
     /// SHA-256 of the image.
     pub image: String,
     /// Version of the image.
@@ -83,6 +85,24 @@ pub enum JournalError {
         /// Its number.
         known: u64,
     },
+    /// Nobody has this serial number.
+    #[error("{path}: no node with serial number {serial}")]
+    Unknown {
+        /// The log.
+        path: PathBuf,
+        /// The number.
+        serial: u64,
+    },
+    /// What was done last with this node failed.
+    #[error("serial number {serial} did not pass when it was flashed last, {time}: {why}")]
+    Failed {
+        /// The number.
+        serial: u64,
+        /// When.
+        time: String,
+        /// What failed.
+        why: String,
+    },
     /// The node had a newer image.
     #[error(
         "this image is older (counter {new}) than the one that the board got before (counter {old}); \
@@ -133,6 +153,43 @@ impl Journal {
             path: path.to_owned(),
             rows,
         })
+    }
+
+    /// Makes sure that rows can be appended, before a board is touched.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn is_writable(&self) -> Result<(), JournalError> {
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path);
+        opened.map(drop).map_err(io_error(&self.path))
+    }
+
+    /// The row of a node whose label is to be printed once more: the last of its serial number,
+    /// of a real board if there is one.
+    ///
+    /// # Errors
+    /// [`JournalError::Unknown`], [`JournalError::Failed`].
+    pub fn labelled(&self, serial: u64) -> Result<&Row, JournalError> {
+        let last = |simulated| {
+            let mut rows = self.comparable(simulated).rev();
+            rows.find(|row| row.serial == serial)
+        };
+        let row = last(false).or_else(|| last(true));
+        let row = row.ok_or_else(|| JournalError::Unknown {
+            path: self.path.clone(),
+            serial,
+        })?;
+        match row.result.as_str() {
+            "pass" | "flashed" => Ok(row),
+            _ => Err(JournalError::Failed {
+                serial,
+                time: row.time.clone(),
+                why: row.why.clone(),
+            }),
+        }
     }
 
     /// Reads it again, for what others have appended.
@@ -258,6 +315,7 @@ fn header_record() -> csv::StringRecord {
         "part",
         "kind",
         "unit",
+        "line",
         "image",
         "version",
         "counter",
@@ -334,7 +392,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         for record in csv::Reader::from_reader(text.as_bytes()).records() {
             let record = record.unwrap();
-            assert!(record[10].starts_with('\'') && record[12].starts_with('\''));
+            assert!(record[11].starts_with('\'') && record[13].starts_with('\''));
         }
     }
 
@@ -370,6 +428,55 @@ mod tests {
         assert!(ours.admit(&row(1, "bb", 1), false, false).is_ok());
         ours.reread().unwrap();
         assert!(ours.admit(&row(1, "bb", 1), false, false).is_err());
+    }
+
+    #[test]
+    fn a_label_is_that_of_the_last_row_if_it_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(&dir.path().join("log.csv")).unwrap();
+        let mut again = row(1, "aa", 2);
+        again.unit = 9;
+        let mut failed = row(2, "bb", 1);
+        failed.result = "fail".to_owned();
+        let mut simulated = row(1, "sim", 1);
+        simulated.simulated = yes_or_no(true).to_owned();
+        let mut practice = simulated.clone();
+        practice.serial = 3;
+        for row in [
+            row(1, "aa", 1),
+            again,
+            row(2, "bb", 1),
+            failed,
+            simulated,
+            practice,
+        ] {
+            journal.append(row).unwrap();
+        }
+        assert_eq!(journal.labelled(1).unwrap().unit, 9);
+        assert_eq!(journal.labelled(3).unwrap().chip, "sim");
+        assert!(matches!(
+            journal.labelled(2),
+            Err(JournalError::Failed { .. })
+        ));
+        assert!(matches!(
+            journal.labelled(4),
+            Err(JournalError::Unknown { .. })
+        ));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = dir.path().join("log.csv");
+        assert!(Journal::open(&good).unwrap().is_writable().is_ok());
+        // An empty log is one, and gets its header with the first row.
+        Journal::open(&good)
+            .unwrap()
+            .append(row(1, "aa", 1))
+            .unwrap();
+        assert_eq!(Journal::open(&good).unwrap().rows.len(), 1);
+        let bad = dir.path().join("missing/log.csv");
+        assert!(Journal::open(&bad).unwrap().is_writable().is_err());
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::{
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use pdf_writer::{Content, Finish as _, Name, Pdf, Rect, Ref, Str};
 use qrcodegen::{QrCode, QrCodeEcc};
-use wangge_protocol::node::NodeKind;
+use wangge_protocol::node::{NodeKind, layout::PARTS};
+
+use crate::journal::{Row, yes_or_no};
 
 /// Size of the label, mm.
 const WIDTH_MM: f32 = 60.0;
@@ -58,6 +60,11 @@ pub enum LabelError {
         /// Why.
         error: io::Error,
     },
+    /// The log says something else than this tool writes.
+    #[error(
+        "the log's row for serial number {0} does not say kind, part or image as this tool does"
+    )]
+    Row(u64),
     /// The picture cannot be made.
     #[error("the label's picture: {0}")]
     Picture(#[from] png::EncodingError),
@@ -67,6 +74,31 @@ pub enum LabelError {
 }
 
 impl Label {
+    /// Of a node that is in the batch log.
+    ///
+    /// # Errors
+    /// [`LabelError::Row`].
+    pub fn of(row: &Row) -> Result<Label, LabelError> {
+        let part = PARTS.iter().find(|part| part.name == row.part);
+        let kind = NodeKind::ALL.iter().find(|kind| kind.slug() == row.kind);
+        let mut image = [0; 32];
+        let decoded = hex::decode_to_slice(&row.image, &mut image);
+        let (Some(part), Some(kind), Ok(())) = (part, kind, decoded) else {
+            return Err(LabelError::Row(row.serial));
+        };
+        Ok(Label {
+            serial: row.serial,
+            kind: *kind,
+            unit: row.unit,
+            line: row.line.clone(),
+            hardware: part.hardware,
+            part: row.part.clone(),
+            version: row.version.clone(),
+            image,
+            simulated: row.simulated == yes_or_no(true),
+        })
+    }
+
     /// What the code says: capitals and digits only, which makes it small.
     pub fn code(&self) -> String {
         format!(
@@ -210,15 +242,26 @@ impl Label {
                 error,
             })
         };
-        fs::create_dir_all(folder).map_err(|error| LabelError::Io {
-            path: folder.to_owned(),
-            error,
-        })?;
+        make(folder)?;
         let picture = folder.join(&name).with_extension("png");
         put(&picture, self.png()?)?;
         put(&picture.with_extension("pdf"), self.pdf()?)?;
         Ok(picture)
     }
+}
+
+/// Makes a folder for labels, and sure that files can be made in it.
+///
+/// # Errors
+/// [`LabelError::Io`].
+pub fn make(folder: &Path) -> Result<(), LabelError> {
+    fs::create_dir_all(folder)
+        .and_then(|()| tempfile::tempfile_in(folder))
+        .map(drop)
+        .map_err(|error| LabelError::Io {
+            path: folder.to_owned(),
+            error,
+        })
 }
 
 /// Draws ASCII text; other characters are left out.
@@ -298,6 +341,35 @@ mod tests {
         for line in label.lines() {
             assert!(text.contains(&line), "no {line}");
         }
+    }
+
+    #[test]
+    fn a_row_of_the_log_gives_the_same_label() {
+        let label = label(9);
+        let mut row = Row {
+            serial: 9,
+            kind: "meter".to_owned(),
+            unit: 247,
+            line: "115200 8N1".to_owned(),
+            part: "STM32F103CB".to_owned(),
+            version: "255.255".to_owned(),
+            image: "ab".repeat(32),
+            simulated: yes_or_no(true).to_owned(),
+            ..Row::default()
+        };
+        let hardware = Label::of(&row).unwrap().hardware;
+        assert_eq!(Label::of(&row).unwrap(), Label { hardware, ..label });
+        row.part = "Z80".to_owned();
+        assert!(matches!(Label::of(&row), Err(LabelError::Row(9))));
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_files_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(make(&dir.path().join("a/b")).is_ok());
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(make(&file).is_err());
     }
 
     #[test]

@@ -62,20 +62,34 @@ pub fn plan(part: &'static Part, content: &Content<'_>) -> Result<Vec<Piece>, Pl
         pieces.push(blank("boot state", swap.state));
     }
     pieces.push(filled("image", part.active, content.image, part)?);
-    if !content.keep_storage {
-        pieces.push(blank("storage", part.storage));
-    }
-    let identity = content.identity.to_bytes();
-    pieces.push(filled("identity", part.identity, &identity, part)?);
+    pieces.extend(without_programs(
+        part,
+        content.identity,
+        content.keep_storage,
+    )?);
     Ok(pieces)
 }
 
-/// The identity page alone.
+/// All but the programs: the identity page, and nothing in storage unless that is kept.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn identity(part: &'static Part, identity: &Identity) -> Result<Piece, PlanError> {
-    filled("identity", part.identity, &identity.to_bytes(), part)
+pub fn without_programs(
+    part: &'static Part,
+    identity: &Identity,
+    keep_storage: bool,
+) -> Result<Vec<Piece>, PlanError> {
+    let mut pieces = Vec::new();
+    if !keep_storage {
+        pieces.push(blank("storage", part.storage));
+    }
+    pieces.push(filled(
+        "identity",
+        part.identity,
+        &identity.to_bytes(),
+        part,
+    )?);
+    Ok(pieces)
 }
 
 /// Numbers of the pages that have to be erased, in order.

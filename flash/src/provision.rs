@@ -55,7 +55,7 @@ pub enum ProvisionError {
     )]
     NoHeight,
     /// The counter's file.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}. The file holds the next free serial number, e.g. 1001")]
     Io {
         /// The file.
         path: PathBuf,
@@ -146,13 +146,12 @@ impl Wishes {
                 });
             }
             (Some(height), Some(full)) => {
-                set(
-                    "--height-mm",
-                    height.into(),
-                    h::BIN_HEIGHT,
-                    &[height, full],
-                    HEIGHT,
-                )?;
+                let mut alone = Setup::new(kind);
+                let (option, value) = match alone.set(h::BIN_HEIGHT, &[height]) {
+                    Ok(()) => ("--full-at-mm", full),
+                    Err(_) => ("--height-mm", height),
+                };
+                set(option, value.into(), h::BIN_HEIGHT, &[height, full], HEIGHT)?;
             }
             (Some(height), None) => {
                 set(

@@ -57,6 +57,12 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
     },
+    /// The secret half in the public one's place.
+    #[error(
+        "--trust was given the secret half of the key that signed the image, which must not get into \
+         nodes: give the public half, which `wangge node keygen` printed"
+    )]
+    SecretHalf,
     /// More keys than a node has room for.
     #[error("a node trusts {UPDATE_KEYS} keys at most; {0} were given")]
     Keys(usize),
@@ -66,7 +72,10 @@ pub enum ImageError {
     )]
     NoKey,
     /// It serves several kinds.
-    #[error("this image serves bins and meters alike; say with --kind which one the node will be")]
+    #[error(
+        "this image serves bins and meters alike; say what the node will be: a bin by --height-mm, \
+         a meter by --pulses-per-m3, or --kind"
+    )]
     WhichKind,
     /// It does not serve this one.
     #[error("wrong product: this image is not for a {0}")]
@@ -134,17 +143,27 @@ impl Trust {
         page
     }
 
+    /// Whether a trusted key is the secret half of the one that signed this file.
+    fn is_secret_of(&self, file: &[u8]) -> bool {
+        let signer = image::split(file).map(|(manifest, _)| manifest.key);
+        let mut halves = self.keys.iter().map(|key| SecretKey::from_seed(*key).id());
+        signer.is_ok_and(|signer| halves.any(|half| half == signer))
+    }
+
     /// Reads an image and checks signature, length and hash.
     ///
     /// # Errors
-    /// [`ImageError::Io`], [`ImageError::Refused`].
+    /// [`ImageError::Io`], [`ImageError::Refused`], [`ImageError::SecretHalf`].
     pub fn open(&self, path: &Path) -> Result<Image, ImageError> {
         let file = fs::read(path).map_err(io_error(path))?;
         let (manifest, binary) =
             image::open(&file, &self.keys, self.development).map_err(|error| {
-                ImageError::Refused {
-                    path: path.to_owned(),
-                    error,
+                match self.is_secret_of(&file) {
+                    true => ImageError::SecretHalf,
+                    false => ImageError::Refused {
+                        path: path.to_owned(),
+                        error,
+                    },
                 }
             })?;
         Ok(Image {
@@ -302,6 +321,16 @@ pub(crate) mod tests {
         assert_eq!(case.refused(&unsigned), UpdateError::Unsigned);
         let other = file(&SecretKey::from_seed([4; 32]), &BLUEPILL, 0, &[5; 300]);
         assert_eq!(case.refused(&other), UpdateError::UnknownKey);
+    }
+
+    #[test]
+    fn the_secret_half_is_no_key_to_trust() {
+        let case = Case::new();
+        let good = file(&case.release, &BLUEPILL, BLUEPILL.active.from, &[5; 300]);
+        let secret = case.put("release.key", hex::encode([3; 32]).as_bytes());
+        let trust = Trust::read(&[secret], false).unwrap();
+        let told = trust.open(&case.put("image.wgn", &good)).unwrap_err();
+        assert!(matches!(told, ImageError::SecretHalf), "{told}");
     }
 
     #[test]

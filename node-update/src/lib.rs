@@ -100,6 +100,12 @@ pub enum Failure {
         "the node does not answer; start the update again when it does: it goes on where it was"
     )]
     Silent,
+    /// It does not answer since it restarted for the new image.
+    #[error(
+        "the node does not answer since its restart; if the new image does not work, the old one \
+         comes back by itself within five minutes: look at the node then, before another try"
+    )]
+    Lost,
     /// It is on trial with, or waits for a restart into, another image.
     #[error("the node is busy with another image; try again after its restart")]
     Busy,
@@ -449,7 +455,7 @@ impl Session {
         }
         if now >= until {
             return Err(match heard {
-                Heard::Silent => Failure::Silent,
+                Heard::Silent => Failure::Lost,
                 _ => Failure::WentBack,
             });
         }

@@ -277,6 +277,19 @@ fn an_image_that_does_not_start_is_told() {
 }
 
 #[test]
+fn a_node_that_is_not_heard_after_its_restart_is_told_so() {
+    let mut bench = Bench::new(&BLUEPILL_128K);
+    let mut session = Session::new(file(NEW)).unwrap();
+    while bench.starts == 1 {
+        assert_eq!(drive(&mut session, &mut bench, 1, || 0), Ok(false));
+    }
+    assert_eq!(
+        drive(&mut session, &mut bench, 1_000, || 1),
+        Err(Failure::Lost)
+    );
+}
+
+#[test]
 fn only_an_updates_registers_are_asked_for() {
     let write = |address, count| Ask::Write {
         address,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     thread,
     time::{Duration, Instant},
@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use wangge_protocol::node::{image::MANIFEST, layout::MPS2, status};
+use wangge_node::update::TRIAL_MS;
+use wangge_protocol::node::{
+    image::{MANIFEST, Manifest, SecretKey},
+    layout::MPS2,
+    status,
+};
 use wangge_tests::{
     Process,
     gateway::{Gateway, wangge},
@@ -168,22 +173,80 @@ fn answers(street: &Street) -> Result<(u32, u16)> {
     until("the node", PATIENT, || Ok(who(street).ok()))
 }
 
+/// A street whose node starts the new image on trial, as after an update.
+fn on_trial(dir: &Path) -> Result<Street> {
+    let mut street = Street::new(dir, 115_200, |flash| {
+        let swap = MPS2.swap.context("no second image")?;
+        let file = fs::read(image("mps2-next.wgn")?)?;
+        put(flash, swap.dfu, &file[MANIFEST..]);
+        put(flash, swap.state, &[0xF0; 2]);
+        Ok(())
+    })?;
+    street.power_on()?;
+    let (counter, bits) = answers(&street)?;
+    ensure!(counter == 2 && bits & status::TRIAL != 0, "no trial");
+    Ok(street)
+}
+
 #[test]
 fn an_image_that_nobody_confirms_goes_back() {
     play("firmware_update_reverts", |dir| {
-        // As after an update: the new image waits, and the swap is marked.
-        let mut street = Street::new(dir, 115_200, |flash| {
-            let swap = MPS2.swap.context("no second image")?;
-            let file = fs::read(image("mps2-next.wgn")?)?;
-            put(flash, swap.dfu, &file[MANIFEST..]);
-            put(flash, swap.state, &[0xF0; 2]);
-            Ok(())
-        })?;
-        street.power_on()?;
-        let (counter, bits) = answers(&street)?;
-        ensure!(counter == 2 && bits & status::TRIAL != 0, "no trial");
+        let mut street = on_trial(dir)?;
         street.power_cut()?;
         street.power_on()?;
+        let (counter, bits) = answers(&street)?;
+        ensure!(counter == 1 && bits & status::TRIAL == 0, "it stayed");
+        Ok(())
+    });
+}
+
+/// It boots and works, but no round trip ever comes about: three minutes, then it goes back by
+/// itself, with its power on all the time.
+#[test]
+fn an_image_that_never_reaches_its_gateway_goes_back_by_itself() {
+    play("firmware_update_deaf", |dir| {
+        let mut street = on_trial(dir)?;
+        street.cut_line()?;
+        thread::sleep(Duration::from_millis(TRIAL_MS) + Duration::from_secs(5));
+        street.join_line()?;
+        let (counter, bits) = answers(&street)?;
+        ensure!(counter == 1 && bits & status::TRIAL == 0, "it stayed");
+        Ok(())
+    });
+}
+
+/// A newer image that is signed and whole, and hangs at its first instruction.
+fn hanging(dir: &Path) -> Result<PathBuf> {
+    let file = fs::read(image("mps2-next.wgn")?)?;
+    let (manifest, mut binary) = (Manifest::from_bytes(&file)?, file[MANIFEST..].to_vec());
+    let reset = u32::from_le_bytes(binary[4..8].try_into()?) & !1;
+    let at = (reset - MPS2.active.from) as usize;
+    // Thumb for "branch to here".
+    binary[at..at + 2].copy_from_slice(&0xE7FE_u16.to_le_bytes());
+    let mut file = SecretKey::development().sign(manifest, &binary)?.to_vec();
+    file.extend(binary);
+    let path = dir.join("hanging.wgn");
+    fs::write(&path, file)?;
+    Ok(path)
+}
+
+#[test]
+fn an_image_that_hangs_is_taken_back_by_the_watchdog() {
+    play("firmware_update_hangs", |dir| {
+        let mut street = Street::new(dir, 115_200, |_| Ok(()))?;
+        street.power_on()?;
+        answers(&street)?;
+        let (port, file) = (street.port(), hanging(dir)?);
+        let [port, file] = [&port, &file].map(|path| path.display().to_string());
+        let unit = NODE.to_string();
+        let output = wangge(&[
+            "node", "update", "--serial", &port, "--unit", &unit, "--baud", "115200", &file,
+        ])?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(1) && text.contains("runs its old image again"),
+            "{output:?}"
+        );
         let (counter, bits) = answers(&street)?;
         ensure!(counter == 1 && bits & status::TRIAL == 0, "it stayed");
         Ok(())
@@ -208,8 +271,15 @@ fn power_cuts_at_random_leave_a_node_that_runs() {
                 .arg(street.port())
                 .arg(image("mps2-next.wgn")?);
             let mut cli = Process::start("update", &command, &dir.join("update.log"))?;
-            // Anywhere in the transfer, the swap and the trial, which take some 10 s.
-            thread::sleep(Duration::from_millis(chance.random_range(0..14_000)));
+            // Anywhere in the transfer; or after it: in the check, the swap, the trial.
+            let (all, point) = (blocks()?, chance.random_range(0..2 * blocks()?));
+            until("a part of the image", PATIENT, || {
+                let sent = street.stats().map_or(0, |stats| stats.blocks);
+                Ok((sent >= point.min(all)).then_some(()))
+            })?;
+            if point >= all {
+                thread::sleep(Duration::from_millis(chance.random_range(0..6_000)));
+            }
             street.power_cut()?;
             // It may have come to its end.
             let _ = cli.kill();

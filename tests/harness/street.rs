@@ -2,7 +2,7 @@
 //! that outlasts it, and one that is only played.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -23,6 +23,8 @@ pub const NODE: u8 = 5;
 /// Unit id of the unit that is played.
 pub const OTHER: u8 = 9;
 const START: Duration = Duration::from_secs(30);
+/// Bytes of a Cortex-M3's own vectors.
+const VECTORS: usize = 64;
 /// The emulator's RAM, of which the flash is the first part.
 const RAM: usize = 16 * 1024 * 1024;
 
@@ -41,7 +43,8 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Street {
     dir: PathBuf,
-    _line: Process,
+    baud: u32,
+    line: Option<Process>,
     node: Option<Process>,
 }
 
@@ -85,23 +88,51 @@ impl Street {
         put(&mut flash, MPS2.identity, &identity.to_bytes());
         change(&mut flash)?;
         fs::write(dir.join("flash"), &flash)?;
-        // The core starts at 0.
-        fs::write(dir.join("vectors"), boot.get(..8).context("no vectors")?)?;
+        // The core has its vectors at 0, where an STM32 shows its flash.
+        let vectors = boot.get(..VECTORS).context("no vectors")?;
+        fs::write(dir.join("vectors"), vectors)?;
+        let mut street = Street {
+            dir: dir.to_owned(),
+            baud,
+            line: None,
+            node: None,
+        };
+        street.join_line()?;
+        Ok(street)
+    }
+
+    /// Joins the line, or a line that was cut.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn join_line(&mut self) -> Result<()> {
+        let (port, socket) = (self.port(), self.dir.join("socket"));
+        for left in [&port, &socket] {
+            match fs::remove_file(left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
         let mut command = Command::new(place::python()?);
         command
             .arg(place::peer("rtu_street.py"))
-            .args([dir.join("port"), dir.join("socket")])
-            .args([baud.to_string(), OTHER.to_string()])
-            .arg(dir.join("stats.json"));
-        let mut line = Process::start("street", &command, &dir.join("street.log"))?;
+            .args([port, socket])
+            .args([self.baud.to_string(), OTHER.to_string()])
+            .arg(self.dir.join("stats.json"));
+        let mut line = Process::start("street", &command, &self.dir.join("street.log"))?;
         line.ready("the line", START, |log| {
             Ok(log.contains("ready").then_some(()))
         })?;
-        Ok(Street {
-            dir: dir.to_owned(),
-            _line: line,
-            node: None,
-        })
+        self.line = Some(line);
+        Ok(())
+    }
+
+    /// Cuts the line: the node hears nobody, and nobody hears it.
+    ///
+    /// # Errors
+    /// It was cut before.
+    pub fn cut_line(&mut self) -> Result<()> {
+        self.line.take().context("the line is cut")?.kill()
     }
 
     /// Power for the node.

@@ -11,7 +11,7 @@ use serialport::Parity;
 use wangge_node::setup::Setup;
 use wangge_protocol::node::{
     IDENTITY_BYTES, Identity,
-    layout::{DISCOVERY, Part},
+    layout::{DISCOVERY, MPS2, Part},
 };
 
 use super::{Bench, BoardError, Outcome, Target};
@@ -22,7 +22,7 @@ use crate::{
     journal::{Row, yes_or_no},
     label::Label,
     lang::Lang,
-    link::{FlashError, Link, LinkError, Stage, differs},
+    link::{FlashError, Link, LinkError, Stage},
     plan::{self, Content, Piece},
     port,
     probe::Probe,
@@ -107,6 +107,10 @@ impl Bench {
         }
     }
 
+    fn is_for(&self, part: &Part) -> bool {
+        self.job.image.manifest.hardware == part.hardware
+    }
+
     fn is_simulated(&self) -> bool {
         matches!(self.job.target, Target::Simulated { .. })
     }
@@ -123,6 +127,7 @@ impl Bench {
                 _ => Parity::None,
             },
         };
+        progress.row.line = line.text();
         if let Some(bus) = &self.job.bus
             && Bus::open(bus, line)?.is_taken(setup.unit())?
         {
@@ -130,6 +135,10 @@ impl Bench {
         }
         let (identity, emulator) = match self.job.target.clone() {
             Target::Drive(folder) => (self.drive(folder, progress)?, None),
+            Target::Simulated { sees } if self.is_for(&MPS2) => {
+                let (identity, emulator) = self.emulated(sees, progress)?;
+                (identity, Some(emulator))
+            }
             _ => self.chip(progress)?,
         };
         if self.job.test {
@@ -139,7 +148,10 @@ impl Bench {
         }
         let has_failed = progress.findings.iter().any(|f| f.verdict == Verdict::Fail);
         if !has_failed {
-            progress.label = Some(self.label(progress, &identity, line)?);
+            progress.label = Some(Label::of(&progress.row)?.write(&self.job.labels)?);
+        }
+        if self.job.keep {
+            self.kept = emulator;
         }
         Ok(())
     }
@@ -176,7 +188,7 @@ impl Bench {
         let pieces = if self.job.identity_only {
             let image = plan::plan(part, &self.content(&identity, true))?;
             self.same_program(&mut link, &image)?;
-            vec![plan::identity(part, &identity)?]
+            plan::without_programs(part, &identity, !self.job.fresh)?
         } else {
             plan::plan(part, &self.content(&identity, keep))?
         };
@@ -204,8 +216,8 @@ impl Bench {
             }
             Target::Drive(_) => return Err(Uf2Error::NoDrive.into()),
             Target::Simulated { .. } => {
-                let part = Part::of(self.job.image.manifest.hardware);
-                if part != Some(&DISCOVERY) {
+                if !self.is_for(&DISCOVERY) {
+                    let part = Part::of(self.job.image.manifest.hardware);
                     let board = part.map_or("another board", |part| part.board);
                     return Err(BoardError::NotSimulated(board));
                 }
@@ -263,11 +275,13 @@ impl Bench {
             .admit(row, self.job.renumber, self.job.allow_older)?;
         progress.is_numbered = true;
         let text = format!(
-            "  {} {}, unit {}, {}, image {} ({}) {}",
+            "  {} {}, {} {}, {}, {} {} ({}) {}",
             self.ui.lang.of("serial", "序列号"),
             row.serial,
+            self.ui.lang.of("unit", "单元号"),
             row.unit,
             row.kind,
+            self.ui.lang.of("image", "镜像"),
             row.version,
             row.counter,
             &row.image[..12]
@@ -283,9 +297,9 @@ impl Bench {
             .iter()
             .filter(|p| ["bootloader", "image"].contains(&p.what));
         for piece in programs {
-            let there = link.read(piece.address, piece.bytes.len())?;
-            differs(piece.what, piece.address, &there, &piece.bytes)
-                .map_err(BoardError::OtherProgram)?;
+            if link.read(piece.address, piece.bytes.len())? != piece.bytes {
+                return Err(BoardError::OtherProgram { what: piece.what });
+            }
         }
         Ok(())
     }
@@ -320,7 +334,8 @@ impl Bench {
                     .simulated
                     .as_ref()
                     .map(|board| board.chip().flash().to_vec());
-                Ok(Some(Emulator::start(&flash.unwrap_or_default(), sees)?))
+                let flash = flash.unwrap_or_default();
+                Ok(Some(Emulator::start(part, &flash, sees)?))
             }
             Target::Serial { wiring, .. } => {
                 let wiring = *wiring;
@@ -379,6 +394,31 @@ impl Bench {
         Ok(identity)
     }
 
+    /// QEMU's own board, which has no ROM to flash it by: what would be written is its flash.
+    fn emulated(
+        &mut self,
+        sees: u16,
+        progress: &mut Progress,
+    ) -> Result<(Identity, Emulator), BoardError> {
+        self.ui.tell(
+            "  SIMULATED: a board that QEMU alone has; it takes updates over its bus",
+            "  模拟：仅 QEMU 有的板；可经总线升级",
+        );
+        self.job.image.check_place(&self.job.image_path, &MPS2)?;
+        if let Some((path, boot)) = &self.job.boot {
+            chip::takes(&MPS2, boot.manifest.hardware)?;
+            boot.check_boot(path, &MPS2)?;
+        }
+        progress.row.part = MPS2.name.to_owned();
+        let identity = self.numbered(progress, &MPS2, None)?;
+        let mut flash = vec![0xFF; MPS2.flash.size as usize];
+        for piece in plan::plan(&MPS2, &self.content(&identity, false))? {
+            let from = (piece.address - MPS2.flash.from) as usize;
+            flash[from..from + piece.bytes.len()].copy_from_slice(&piece.bytes);
+        }
+        Ok((identity, Emulator::start(&MPS2, &flash, sees)?))
+    }
+
     fn test(
         &self,
         progress: &mut Progress,
@@ -396,9 +436,10 @@ impl Bench {
         };
         let unit = setup.unit();
         let head = format!(
-            "{} ({}, unit {unit})",
+            "{} ({}, {} {unit})",
             self.ui.lang.of("  self-test", "  自检"),
-            line.text()
+            line.text(),
+            self.ui.lang.of("unit", "单元号")
         );
         self.ui.say(&head);
         let manifest = &self.job.image.manifest;
@@ -448,25 +489,5 @@ impl Bench {
                   on RS-485; the direction pin PA8 not connected; a baud rate or parity other than the node's"
                 .to_owned(),
         }
-    }
-
-    fn label(
-        &self,
-        progress: &Progress,
-        identity: &Identity,
-        line: Line,
-    ) -> Result<PathBuf, BoardError> {
-        let label = Label {
-            serial: identity.serial,
-            kind: identity.kind,
-            unit: progress.row.unit,
-            line: line.text(),
-            hardware: identity.hardware,
-            part: progress.row.part.clone(),
-            version: progress.row.version.clone(),
-            image: self.job.image.manifest.hash,
-            simulated: self.is_simulated(),
-        };
-        Ok(label.write(&self.job.labels)?)
     }
 }

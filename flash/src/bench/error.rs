@@ -8,6 +8,8 @@ use crate::{
     label::LabelError,
     link::{FlashError, LinkError},
     plan::PlanError,
+    port,
+    probe::ProbeError,
     provision::ProvisionError,
     rom::RomError,
     signed::ImageError,
@@ -18,7 +20,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
     /// The port cannot be opened.
-    #[error("{port}: {error}. `wangge flash list` shows what is plugged in{}", may_not(.error))]
+    #[error("{port}: {error}. {}", port::advice(.error))]
     Port {
         /// Which.
         port: String,
@@ -35,11 +37,18 @@ pub enum BoardError {
     )]
     UnitTaken(u8),
     /// There is another program on the board.
-    #[error("only the identity was to be written, but the board's program is another one: {0}")]
-    OtherProgram(FlashError),
-    /// The emulator runs the discovery board's image only.
     #[error(
-        "simulated is the discovery board (STM32F100RB) only: take the image for discovery, not the one for {0}"
+        "only the identity was to be written, but the board's program is another one than this image \
+         ({what}): flash it without --identity-only"
+    )]
+    OtherProgram {
+        /// `image` or `bootloader`.
+        what: &'static str,
+    },
+    /// The emulator does not run this board's image.
+    #[error(
+        "simulated are the discovery board (STM32F100RB) and mps2 only: take the image for one of them, \
+         not the one for {0}"
     )]
     NotSimulated(&'static str),
     /// The node does not answer.
@@ -88,15 +97,6 @@ pub enum BoardError {
     Uf2(#[from] Uf2Error),
 }
 
-fn may_not(error: &serialport::Error) -> &'static str {
-    match error.kind() {
-        serialport::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
-            "; you may need to be in the group dialout: sudo usermod -aG dialout $USER, then log in again"
-        }
-        _ => "",
-    }
-}
-
 impl BoardError {
     /// What to do, in Chinese, for what happens most; the details stand in the English text.
     pub(super) fn zh(&self) -> Option<&'static str> {
@@ -140,15 +140,21 @@ impl BoardError {
         }
     }
 
-    /// 2: what was asked for cannot be; 3: nothing to talk to; 1: the rest.
+    /// 2: what was asked for cannot be, and the board was not touched; 3: nothing to talk to; 1:
+    /// the rest.
     pub(super) fn code(&self) -> u8 {
         match self {
-            BoardError::NoSerial
-            | BoardError::NotSimulated(_)
-            | BoardError::Image(_)
-            | BoardError::Plan(_)
-            | BoardError::Provision(_) => 2,
+            BoardError::UnitTaken(_)
+            | BoardError::OtherProgram { .. }
+            | BoardError::Journal(
+                JournalError::Taken { .. }
+                | JournalError::Known { .. }
+                | JournalError::Older { .. },
+            ) => 2,
+            error if error.is_of_every_board() => 2,
             BoardError::Port { .. }
+            | BoardError::Bus(BusError::Port { .. })
+            | BoardError::Link(LinkError::Probe(ProbeError::NotInstalled(_)))
             | BoardError::Rom(RomError::NoBootloader | RomError::NotABootloader(_))
             | BoardError::Uf2(Uf2Error::NoDrive) => 3,
             _ => 1,
@@ -161,7 +167,19 @@ impl BoardError {
             BoardError::Journal(JournalError::Io { .. } | JournalError::Foreign { .. })
             | BoardError::Label(_)
             | BoardError::Emulator(_) => true,
-            error => error.code() == 2,
+            error => error.is_of_every_board(),
         }
+    }
+
+    /// What was asked for cannot be, whatever board it is.
+    fn is_of_every_board(&self) -> bool {
+        matches!(
+            self,
+            BoardError::NoSerial
+                | BoardError::NotSimulated(_)
+                | BoardError::Image(_)
+                | BoardError::Plan(_)
+                | BoardError::Provision(_)
+        )
     }
 }

@@ -15,6 +15,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use wangge_protocol::node::NodeKind;
@@ -23,6 +25,7 @@ pub use error::BoardError;
 pub use report::{Outcome, Report};
 
 use crate::{
+    emulator::Emulator,
     journal::Journal,
     provision::Wishes,
     signed::{Image, Trust},
@@ -30,6 +33,9 @@ use crate::{
     ui::Ui,
     wiring::Wiring,
 };
+
+/// How often it is looked whether Ctrl-C was pressed.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How the board is reached.
 #[derive(Clone, Debug)]
@@ -98,6 +104,8 @@ pub struct Job {
     pub renumber: bool,
     /// An older image is welcome.
     pub allow_older: bool,
+    /// The simulated node runs on until Ctrl-C.
+    pub keep: bool,
     /// How many boards; `None` is until Ctrl-C.
     pub boards: Option<usize>,
 }
@@ -113,6 +121,8 @@ pub struct Bench {
     seen: HashSet<[u8; 12]>,
     /// The board of a simulation.
     simulated: Option<Board>,
+    /// The node that runs on.
+    kept: Option<Emulator>,
 }
 
 impl Bench {
@@ -125,6 +135,7 @@ impl Bench {
             stop,
             seen: HashSet::new(),
             simulated: None,
+            kept: None,
         }
     }
 
@@ -155,7 +166,23 @@ impl Bench {
             let zh = format!("\n通过 {}，失败 {}", report.passed, report.failed);
             self.ui.tell(&en, &zh);
         }
+        self.run_on();
         report
+    }
+
+    /// The node that is kept runs until Ctrl-C.
+    fn run_on(&mut self) {
+        let Some(emulator) = self.kept.take() else {
+            return;
+        };
+        let (bus, unit) = (emulator.bus().display(), self.job.wishes.unit);
+        self.ui.tell(
+            &format!("the node runs on {bus} as unit {unit} until Ctrl-C"),
+            &format!("节点在 {bus} 上以单元号 {unit} 运行，按 Ctrl-C 结束"),
+        );
+        while !self.is_stopped() {
+            thread::sleep(TICK);
+        }
     }
 
     fn show(&self, outcome: &Outcome) {

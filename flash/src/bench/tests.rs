@@ -84,6 +84,7 @@ impl Case {
             unprotect: false,
             renumber: false,
             allow_older: false,
+            keep: false,
             boards: Some(1),
         }
     }
@@ -405,20 +406,29 @@ fn the_identity_alone_is_written_over_the_same_program_only() {
     let case = Case::new();
     let board = plug(chip(1));
     assert!(case.one(case.serial(&board, None)).passed());
-    let only = |unit| {
+    let only = |unit, fresh| {
         board.chip().reset();
         let mut job = case.serial(&board, None);
         job.identity_only = true;
+        job.fresh = fresh;
         job.wishes.unit = unit;
         case.one(job)
     };
     let erased = board.chip().erased().len();
-    assert!(only(18).passed());
+    // What a master set up, and totals.
+    let stored = BLUEPILL.storage.within(BLUEPILL.flash).start as usize;
+    board.chip().flash_mut()[stored] = 1;
+    assert!(only(18, false).passed());
     assert_eq!(identity(&board).unwrap().initial[0], (0, 18));
     assert_eq!(board.chip().erased().len(), erased + 1);
+    assert_eq!(board.chip().flash()[stored], 1);
+    assert!(only(20, true).passed());
+    assert_eq!(board.chip().flash()[stored], 0xFF);
     board.chip().flash_mut()[100] ^= 1;
-    assert!(only(19).error.unwrap().contains("program is another one"));
-    assert_eq!(identity(&board).unwrap().initial[0], (0, 18));
+    let other = only(19, false);
+    assert_eq!(other.code, 2);
+    assert!(other.error.unwrap().contains("program is another one"));
+    assert_eq!(identity(&board).unwrap().initial[0], (0, 20));
 }
 
 #[test]

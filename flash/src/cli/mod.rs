@@ -1,5 +1,7 @@
 //! `wangge flash`.
 
+mod reprint;
+
 use std::{
     env,
     ffi::OsString,
@@ -20,6 +22,7 @@ use crate::{
     bench::{Bench, Job, Target},
     bus::{Bus, Line},
     journal::Journal,
+    label,
     lang::Lang,
     probe,
     provision::Wishes,
@@ -45,6 +48,8 @@ For example:
       --serials serials.txt --unit 17 --height-mm 1300
   wangge flash … --batch                     one board after another, without a key
   wangge flash … --simulate                  the same without a board, in QEMU
+  wangge flash … --identity-only             unit id, calibration anew; the image stays
+  wangge flash label --serial 1001           the label once more
 
 A board is ready for it when BOOT0 is at 1 and RESET was pressed; docs/technician/flashing.md has
 drawings. Nothing here needs a network.
@@ -72,6 +77,18 @@ enum FlashCommand {
         /// Print one JSON object instead.
         #[arg(long)]
         json: bool,
+    },
+    /// Write the label of a node once more, from the batch log.
+    Label {
+        /// Its serial number; several for several labels.
+        #[arg(long, value_name = "N", required = true, value_parser = clap::value_parser!(u64).range(1..))]
+        serial: Vec<u64>,
+        /// Folder for labels.
+        #[arg(long, value_name = "DIR", default_value = "labels")]
+        labels: PathBuf,
+        /// The batch log.
+        #[arg(long, value_name = "FILE", default_value = "wangge-batch.csv")]
+        log: PathBuf,
     },
     /// Ask a node on a bus who it is and how it fares, line by line.
     Test {
@@ -164,6 +181,14 @@ struct BoardArgs {
     )]
     simulate_mm: u16,
 
+    /// Let the simulated node run until Ctrl-C, on a terminal that is named, for masters to ask it.
+    #[arg(
+        help_heading = "How the board is reached",
+        long,
+        requires = "simulate",
+        conflicts_with_all = ["batch", "boards"]
+    )]
+    keep: bool,
     /// What the node will be, where neither the image nor its calibration says so.
     #[arg(help_heading = "What the node will be", long, value_enum)]
     kind: Option<KindArg>,
@@ -197,11 +222,16 @@ struct BoardArgs {
     #[arg(help_heading = "What the node will be", long, value_name = "MM")]
     full_at_mm: Option<u16>,
     /// Pulses of the meter per m³.
-    #[arg(help_heading = "What the node will be", long, value_name = "N")]
+    #[arg(help_heading = "What the node will be", long, value_name = "N", conflicts_with_all = ["height_mm", "full_at_mm"])]
     pulses_per_m3: Option<u16>,
 
     /// Serial adapter on the node's bus, for the self-test; the flashing adapter, if left out.
-    #[arg(help_heading = "Self-test, label, log", long, value_name = "DEVICE")]
+    #[arg(
+        help_heading = "Self-test, label, log",
+        long,
+        value_name = "DEVICE",
+        conflicts_with = "simulate"
+    )]
     bus: Option<String>,
     /// Leave the self-test out.
     #[arg(help_heading = "Self-test, label, log", long)]
@@ -238,7 +268,8 @@ struct BoardArgs {
     /// Write the identity page only; the program must be the image's already.
     #[arg(
         help_heading = "More than one board, and boards that were here before",
-        long
+        long,
+        conflicts_with_all = ["simulate", "drive"]
     )]
     identity_only: bool,
     /// Erase what the node stored: totals, its own set-up.
@@ -292,6 +323,11 @@ pub fn run(args: FlashArgs) -> u8 {
     match args.command {
         None => board(args.board),
         Some(FlashCommand::List { json }) => list(json),
+        Some(FlashCommand::Label {
+            serial,
+            labels,
+            log,
+        }) => reprint::labels(&serial, &labels, &log),
         Some(FlashCommand::Test {
             bus,
             unit,
@@ -340,6 +376,13 @@ fn board(args: BoardArgs) -> u8 {
         Ok(job) => job,
         Err((code, reason)) => return complain(code, &reason),
     };
+    // A board that was done and could not be noted would be done for nothing.
+    if let Err(error) = journal.is_writable() {
+        return complain(USAGE, &error.to_string());
+    }
+    if let Err(error) = label::make(&job.labels) {
+        return complain(USAGE, &error.to_string());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let pressed = stop.clone();
     // A second Ctrl-C means it; the first lets a block end and the log be written.
@@ -418,6 +461,7 @@ fn job(args: BoardArgs) -> Result<Job, (u8, String)> {
         unprotect: args.unprotect,
         renumber: args.renumber,
         allow_older: args.allow_older,
+        keep: args.keep,
         boards,
     })
 }

@@ -34,7 +34,10 @@ fn the_options_fit_together() {
         "--image a.wgn --probe 0483:3748",
         "--image a.wgn --drive",
         "--image a.wgn --simulate --simulate-mm 0 --boards 3",
+        "--image a.wgn --simulate --keep",
+        "--image a.wgn --identity-only --fresh",
         "list --json",
+        "label --serial 1001 --serial 1002",
         "test --bus /dev/ttyUSB1 --unit 247 --parity even",
     ] {
         assert!(parse(good).is_ok(), "{good}");
@@ -53,6 +56,14 @@ fn the_options_fit_together() {
         "--image a.wgn --speed 115201",
         "--image a.wgn --boot0-inverted",
         "--image a.wgn list",
+        "--image a.wgn --keep",
+        "--image a.wgn --simulate --keep --batch",
+        "--image a.wgn --simulate --bus x",
+        "--image a.wgn --simulate --identity-only",
+        "--image a.wgn --drive --identity-only",
+        "--image a.wgn --height-mm 1300 --pulses-per-m3 10",
+        "label",
+        "label --serial 0",
         "test --unit 1",
         "test --bus x",
     ] {
@@ -118,9 +129,19 @@ fn what_is_wrong_is_said_before_a_board_is_touched() {
             format!("--image {image} --trust {release} --port x"),
             "--height-mm",
         ),
-        (format!("{good} --full-at-mm 1300"), "makes no sense"),
+        (
+            format!("{good} --full-at-mm 1300"),
+            "--full-at-mm 1300 makes no sense",
+        ),
+        (
+            format!("{} --full-at-mm 300", good.replace("1300", "9000")),
+            "--height-mm 9000 makes no sense",
+        ),
         (format!("{good} --baud 9601"), "speeds are"),
-        (format!("{good} --pulses-per-m3 5"), "not for a bin"),
+        (
+            format!("--image {image} --trust {release} --port x --kind bin --pulses-per-m3 5"),
+            "not for a bin",
+        ),
         (
             format!("--image {image} --trust {release} --port x --pulses-per-m3 5"),
             "not for a meter",

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wangge_protocol::node::{NodeKind, holding, input};
+use wangge_protocol::node::{MAP_VERSION, NodeKind, holding, input};
 
 pub use judge::{Expected, Readings, judge};
 pub use words::Check;
@@ -63,7 +63,7 @@ impl Who {
     /// Asks it.
     ///
     /// # Errors
-    /// The node does not answer, or the bus failed.
+    /// The node does not answer, what answers is none, or the bus failed.
     pub fn ask(bus: &mut Bus, unit: u8) -> Result<Who, BusError> {
         let words = bus.inputs(unit, 0, input::COMMON_END)?;
         let readings = Readings {
@@ -71,6 +71,10 @@ impl Who {
             own: Vec::new(),
             set: Vec::new(),
         };
+        let map = readings.at(input::MAP_VERSION);
+        if map != MAP_VERSION {
+            return Err(BusError::Foreign { unit, map });
+        }
         Ok(Who {
             serial: readings.serial(),
             kind: NodeKind::try_from(readings.at(input::KIND)).unwrap_or(NodeKind::Bin),

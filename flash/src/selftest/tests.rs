@@ -4,7 +4,11 @@
 use wangge_protocol::node::{INVALID, INVALID_SIGNED, Quality, status};
 
 use super::*;
-use crate::lang::Lang;
+use crate::{
+    bus::Line,
+    lang::Lang,
+    testing::{Said, Slave},
+};
 
 const VALUES: [(u16, u16); 2] = [(0, 17), (16, 1_300)];
 
@@ -243,4 +247,29 @@ fn every_line_has_its_words_in_both_languages() {
         assert!(is_chinese(check.name(Lang::Zh)) && is_chinese(check.advice(Lang::Zh)));
         assert!(!is_chinese(check.advice(Lang::En)));
     }
+}
+
+#[test]
+fn another_device_is_not_judged_as_a_node() {
+    let ask = |map: u16| {
+        let slave = Slave::start(move || {
+            Some(Said {
+                unit: 9,
+                inputs: (0..20).map(|register| (register, map)).collect(),
+                ..Said::default()
+            })
+        });
+        let line = Line {
+            baud: 9_600,
+            parity: serialport::Parity::None,
+        };
+        let mut bus = Bus::open(&slave.path, line).unwrap();
+        Who::ask(&mut bus, 9).map(|who| who.kind)
+    };
+    assert!(matches!(ask(MAP_VERSION), Ok(NodeKind::Bin)));
+    let foreign = ask(7).unwrap_err();
+    assert!(
+        matches!(foreign, BusError::Foreign { unit: 9, map: 7 }),
+        "{foreign}"
+    );
 }

@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use wangge_node_update::{Ask, Heard, Node, Session, Step};
 use wangge_protocol::node::{
-    NodeKind,
+    NodeKind, UpdateError,
     image::{self, DEV_KEY_ID, MANIFEST, Manifest, SecretKey},
     layout::Part,
     status,
@@ -150,7 +150,13 @@ fn through_gateway(session: Session, file: &Path, device: &str) -> u8 {
                         door = again;
                     }
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => {
+                    let code = match error {
+                        DoorError::Refused(_) => USAGE,
+                        _ => UNREACHABLE,
+                    };
+                    return Err((code, error.to_string()));
+                }
                 Ok(heard) => return Ok(heard),
             }
         }
@@ -179,11 +185,14 @@ fn directly(session: Session, link: BusLink, unit: u8) -> u8 {
         Err(error) => return complain(&format!("cannot start: {error}")),
     };
     let mut direct = Direct::new(link, unit, TIMEOUT);
-    run(session, |ask| Ok(runtime.block_on(direct.ask(ask))))
+    run(session, |ask| {
+        let asked = runtime.block_on(direct.ask(ask));
+        asked.map_err(|error| (UNREACHABLE, error.to_string()))
+    })
 }
 
 /// Drives a session to its end.
-fn run(mut session: Session, mut ask: impl FnMut(&Ask) -> Result<Heard, String>) -> u8 {
+fn run(mut session: Session, mut ask: impl FnMut(&Ask) -> Result<Heard, (u8, String)>) -> u8 {
     let begun = Instant::now();
     let manifest = session.manifest().clone();
     let bar = ProgressBar::new(u64::from(manifest.length));
@@ -199,10 +208,10 @@ fn run(mut session: Session, mut ask: impl FnMut(&Ask) -> Result<Heard, String>)
             Step::Ask(question) => {
                 let heard = match ask(&question) {
                     Ok(heard) => heard,
-                    Err(reason) => {
+                    Err((code, reason)) => {
                         bar.abandon();
                         complain(&reason);
-                        return UNREACHABLE;
+                        return code;
                     }
                 };
                 if let Err(failure) = session.heard(&heard, begun.elapsed()) {
@@ -301,18 +310,8 @@ fn inspect(file: &Path, keys: Option<&Path>) -> u8 {
     hasher.update(binary);
     let whole = hasher.finish() == manifest.hash;
     let development = manifest.development || manifest.key == DEV_KEY_ID;
-    let mut verdict = OK;
-    let signed = match keys.map(|keys| manifest.check(&keys, true)) {
-        None => "not checked (give --keys)".to_owned(),
-        Some(Ok(())) => "good".to_owned(),
-        Some(Err(error)) => {
-            verdict = FAILED;
-            error.to_string()
-        }
-    };
-    if !whole {
-        verdict = FAILED;
-    }
+    let (signed, is_sound) = signature(&manifest, keys);
+    let verdict = if whole && is_sound { OK } else { FAILED };
     let printed = print(&format!(
         "for        {} on {}\nversion    {} (counter {})\nbinary     {} bytes for {:#010x}, {}\n\
          key        {}{}\nsignature  {signed}\n",
@@ -333,6 +332,23 @@ fn inspect(file: &Path, keys: Option<&Path>) -> u8 {
     printed.max(verdict)
 }
 
+/// What is to be said of the signature, and whether that is well. Everybody has the development
+/// key; the others have to be given, and without them an image may be signed by anybody.
+fn signature(manifest: &Manifest, keys: Option<Vec<[u8; 32]>>) -> (String, bool) {
+    let keys = match (keys, manifest.key) {
+        (Some(keys), _) => keys,
+        (None, DEV_KEY_ID) => vec![SecretKey::development().public()],
+        (None, _) => Vec::new(),
+    };
+    match manifest.check(&keys, true) {
+        Ok(()) => ("good".to_owned(), true),
+        Err(UpdateError::UnknownKey) if keys.is_empty() => {
+            ("not checked (give --keys)".to_owned(), true)
+        }
+        Err(error) => (error.to_string(), false),
+    }
+}
+
 fn kinds(manifest: &Manifest) -> String {
     let served = NodeKind::ALL.iter().filter(|kind| manifest.serves(**kind));
     let words: Vec<_> = served.map(|kind| kind.slug()).collect();
@@ -341,7 +357,10 @@ fn kinds(manifest: &Manifest) -> String {
 
 fn public_keys(file: &Path) -> Result<Vec<[u8; 32]>, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
             let bytes = hex::decode(line).ok().and_then(|b| b.try_into().ok());
@@ -387,4 +406,51 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 fn wrong(file: &Path, reason: &str) -> u8 {
     complain(&format!("{}: {reason}", file.display()));
     USAGE
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use wangge_protocol::node::{image::kind_bit, layout::MPS2};
+
+    use super::*;
+
+    fn signed(key: &SecretKey) -> Manifest {
+        let manifest = Manifest {
+            development: false,
+            kinds: kind_bit(NodeKind::Bin),
+            hardware: MPS2.hardware,
+            firmware: 1,
+            address: MPS2.active.from,
+            counter: 1,
+            length: 0,
+            hash: [0; 32],
+            key: [0; 8],
+            signature: [0; 64],
+        };
+        Manifest::from_bytes(&key.sign(manifest, &[1; 64]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_signature_is_checked_as_far_as_it_can_be() {
+        let release = SecretKey::from_seed([3; 32]);
+        let said = |manifest: &Manifest, keys| signature(manifest, keys);
+        let (good, dev) = (signed(&release), signed(&SecretKey::development()));
+        assert_eq!(said(&dev, None), ("good".to_owned(), true));
+        assert!(said(&good, Some(vec![release.public()])).1);
+        assert!(said(&good, None).0.contains("--keys"));
+        let other = vec![SecretKey::from_seed([4; 32]).public()];
+        assert!(said(&good, Some(other)).0.contains("not trusted"));
+        for mut manifest in [good, dev.clone()] {
+            manifest.key = [0; 8];
+            manifest.signature = [0; 64];
+            let (told, is_sound) = said(&manifest, None);
+            assert!(told.contains("not signed") && !is_sound, "{told}");
+        }
+        let mut forged = dev;
+        forged.signature[9] ^= 1;
+        let (told, is_sound) = said(&forged, None);
+        assert!(told.contains("signature is wrong") && !is_sound, "{told}");
+    }
 }

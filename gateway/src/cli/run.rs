@@ -1,6 +1,6 @@
 //! Commands that run until they are told to stop.
 
-use std::{future::Future, io::IsTerminal, path::Path};
+use std::{env, future::Future, io::IsTerminal, path::Path};
 
 use tracing_subscriber::{
     EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -11,6 +11,8 @@ use crate::{config, pipeline, simulate};
 
 /// The stations have two cores, and the spool has a thread of its own.
 const WORKERS: usize = 2;
+/// The crate that reads Modbus frames.
+const NOISY: &str = "tokio_modbus";
 
 pub(super) fn run(path: &Path, log_json: bool) -> u8 {
     start_log(LevelFilter::INFO, log_json);
@@ -46,9 +48,15 @@ pub(super) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> u8 {
 /// Logs go to standard error, where systemd and containers pick them up.
 /// `level` is what is logged where RUST_LOG does not say.
 pub(super) fn start_log(level: LevelFilter, json: bool) {
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .from_env_lossy();
+    // On a noisy line it tells every byte that it drops; that a unit is not understood is told
+    // by the bus.
+    let is_asked_for = env::var(EnvFilter::DEFAULT_ENV).is_ok_and(|asked| asked.contains(NOISY));
+    if !is_asked_for && let Ok(quiet) = format!("{NOISY}=error").parse() {
+        filter = filter.add_directive(quiet);
+    }
     let log = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

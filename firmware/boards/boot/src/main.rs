@@ -13,6 +13,9 @@ mod flash;
 #[cfg(feature = "mps2")]
 #[path = "../../mps2/src/flash.rs"]
 mod flash;
+#[cfg(feature = "mps2")]
+#[path = "../../mps2/src/watchdog.rs"]
+mod watchdog;
 
 use cortex_m_rt::entry;
 use panic_halt as _;
@@ -51,6 +54,7 @@ fn open() -> Flash {
 
 #[cfg(feature = "mps2")]
 fn open() -> Flash {
+    watchdog::feed();
     Flash::new()
 }
 

@@ -11,6 +11,7 @@
 mod clock;
 mod flash;
 mod uart;
+mod watchdog;
 
 use cortex_m_rt::entry;
 use panic_halt as _;
@@ -31,7 +32,7 @@ use wangge_protocol::node::{
 use crate::{clock::Clock, flash::Flash, uart::Uart};
 
 static PART: Part = layout::MPS2;
-/// Between two looks at the sensor's silence and the stack, ms.
+/// Between two looks at the sensor's silence and the stack, and two feedings of the watchdog, ms.
 const LOOK_EVERY: u64 = 1_000;
 
 #[entry]
@@ -68,11 +69,15 @@ fn main() -> ! {
         }
         if looked.is_none_or(|at| ms - at >= LOOK_EVERY) {
             looked = Some(ms);
+            watchdog::feed();
             node.vitals.stack_left = wangge_stack::left();
-            if let Some((bin, setup)) = node.bin()
-                && ultrasonic.is_silent(ms)
-            {
-                bin.distance(Err(Quality::Missing), ms, setup);
+            if let Some((bin, setup)) = node.bin() {
+                // There is no I2C here.
+                bin.acceleration(Err(Quality::Missing));
+                bin.temperature(Err(Quality::Missing), ms);
+                if ultrasonic.is_silent(ms) {
+                    bin.distance(Err(Quality::Missing), ms, setup);
+                }
             }
         }
         node.tick(ms);

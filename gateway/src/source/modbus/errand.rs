@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_modbus::{Request, Response};
 use wangge_node_update::{Ask, Heard};
 
-use super::link::{Link, ReadError};
+use super::link::{ConnectError, Link, ReadError};
 use crate::config::BusLink;
 
 /// An errand that has waited for so long goes before a poll that is due. On a bus that has no
@@ -127,8 +127,9 @@ impl Direct {
         }
     }
 
-    /// Asks the node.
-    pub async fn ask(&mut self, question: &Ask) -> Heard {
-        ask(&mut self.link, self.unit, question, self.timeout).await
+    /// Asks the node. That it does not answer is no error; that there is no port is one.
+    pub async fn ask(&mut self, question: &Ask) -> Result<Heard, ConnectError> {
+        self.link.connect().await?;
+        Ok(ask(&mut self.link, self.unit, question, self.timeout).await)
     }
 }
