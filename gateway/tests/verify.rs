@@ -277,7 +277,7 @@ fn the_key_is_printed_as_both_programs_read_it() {
         .collect();
     assert!(secret.iter().all(|line| !printed.contains(line)));
     assert!(
-        wangge::proof::verify::Keys::parse(&printed).is_ok(),
+        wangge::proof::keys::Keys::parse(&printed).is_ok(),
         "{printed}"
     );
     // OpenSSL reads the PEM.

@@ -13,7 +13,7 @@ use crate::{pattern, schema::ToString as _};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The platform's id of this verdict; the same id has the same effect once.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::PLATFORM_ID)))]
     pub id: String,
     /// The alert.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::UUID_V7)))]
@@ -22,11 +22,11 @@ pub struct Verdict {
     pub status: VerdictStatus,
     /// Why, in words; a rejection must have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = 600)))]
+    #[cfg_attr(feature = "schema", schemars(length(max = 600), regex(pattern = pattern::TEXT)))]
     pub reason: Option<String>,
     /// The platform's number of the case (案卷编号).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64), regex(pattern = pattern::TEXT)))]
     pub case_no: Option<String>,
     /// SHA-256 of a picture of the place after it was dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Verdict {
     pub picture: Option<String>,
     /// Who decided: a role or a unit, no person's name is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64), regex(pattern = pattern::TEXT)))]
     pub by: Option<String>,
     /// When it was decided, RFC 3339.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]
@@ -133,24 +133,24 @@ impl CommandVerb {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Command {
     /// The platform's id of this command; the same id is carried out once.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::PLATFORM_ID)))]
     pub id: String,
     /// The station that it is for: a command for one is none for another.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), regex(pattern = pattern::TEXT)))]
     pub station: String,
     /// What to do.
     pub command: CommandVerb,
     /// `silence`: device or camera. `picture`: camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), regex(pattern = pattern::TEXT)))]
     pub device: Option<String>,
     /// `picture`: the zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), regex(pattern = pattern::TEXT)))]
     pub zone: Option<String>,
     /// `silence`: the rule, as alerts name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), regex(pattern = pattern::TEXT)))]
     pub rule: Option<String>,
     /// `silence`: until when, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,7 +158,7 @@ pub struct Command {
     pub until: Option<String>,
     /// Who asks for it: a role or a unit. It goes into the station's audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64), regex(pattern = pattern::TEXT)))]
     pub by: Option<String>,
     /// Not to be carried out after this, RFC 3339.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = pattern::TIMESTAMP)))]

@@ -27,6 +27,10 @@ pub const GAP_CLASS: &str = r"^(alert|gap|telemetry|unknown)$";
 pub const RECEIPT_ID: &str = r"^([0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$";
 /// A start of a machine: the kernel's boot id.
 pub const BOOT_ID: &str = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+/// What a platform calls a verdict or a command: printable ASCII.
+pub const PLATFORM_ID: &str = r"^[!-~]{1,64}$";
+/// Words for people, on one line.
+pub const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// A whole number in a string, for numbers beyond 2⁵³.
 pub const DECIMAL: &str = r"^[0-9]{1,20}$";
 /// Ed25519 signature in base64url without padding.

@@ -54,6 +54,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     attributes(&mut telemetry, |name| {
         ["clock", "bootid", "uptimems"].contains(&name)
     });
+    let mut verdict = plain::<Verdict>("Wangge verdict", "urn:wangge:schema:verdict:1");
+    reasoned(&mut verdict);
+    let mut inbox = plain::<Inbox>("Wangge inbox", "urn:wangge:schema:inbox:1");
+    reasoned(&mut inbox["$defs"]["Verdict"]);
     alloc::vec![
         ("alert.json", alert),
         ("clock.json", clock),
@@ -70,18 +74,12 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             "receipt.json",
             plain::<Receipt>("Wangge receipt", "urn:wangge:schema:receipt:1"),
         ),
-        (
-            "verdict.json",
-            plain::<Verdict>("Wangge verdict", "urn:wangge:schema:verdict:1"),
-        ),
+        ("verdict.json", verdict),
         (
             "command.json",
             plain::<Command>("Wangge command", "urn:wangge:schema:command:1"),
         ),
-        (
-            "inbox.json",
-            plain::<Inbox>("Wangge inbox", "urn:wangge:schema:inbox:1"),
-        ),
+        ("inbox.json", inbox),
         (
             "answer.json",
             envelope::<Answer>("Wangge answer", SCHEMA_ANSWER, &[TYPE_ANSWER]),
@@ -91,6 +89,15 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             plain::<DeviceReading>("Wangge device reading", "urn:wangge:schema:reading:1"),
         ),
     ]
+}
+
+/// A rejection says why.
+fn reasoned(verdict: &mut Value) {
+    verdict["if"] = json!({ "properties": { "status": { "const": "rejected" } } });
+    verdict["then"] = json!({
+        "required": ["reason"],
+        "properties": { "reason": { "type": "string", "minLength": 1 } },
+    });
 }
 
 /// Adds the members of a seal. None is required: a station may be older, or without its key.

@@ -119,6 +119,49 @@ fn alert_schema_takes_a_good_alert_and_every_kind() {
     schema.validate(&cleared).unwrap();
 }
 
+/// A platform that checks what it sends gets no `invalid` for its form.
+#[test]
+fn verdict_schema_says_what_a_station_asks_for() {
+    let verdict = json!({
+        "id": "v-1",
+        "alert_id": "01936b2a-7c4e-7a10-8b1c-0123456789ac",
+        "status": "rejected",
+        "reason": "树影",
+        "at": "2026-11-26T03:10:00Z",
+    });
+    let wrong = [
+        ("/id", json!("v 1")),
+        ("/id", json!("判1")),
+        ("/id", json!("v".repeat(65))),
+        ("/reason", Value::Null),
+        ("/reason", json!("")),
+        ("/reason", json!("two\nlines")),
+        ("/by", json!("\u{1b}[2J")),
+    ];
+    let alone = jsonschema::validator_for(&schema("verdict.json")).unwrap();
+    let inbox = jsonschema::validator_for(&schema("inbox.json")).unwrap();
+    let is_valid = |verdict: Value| {
+        let valid = alone.is_valid(&verdict);
+        assert_eq!(inbox.is_valid(&json!({ "verdicts": [verdict] })), valid);
+        valid
+    };
+    assert!(is_valid(verdict.clone()));
+    let filed = with(verdict.clone(), "/status", json!("filed"));
+    assert!(is_valid(with(filed, "/reason", Value::Null)));
+    for (pointer, value) in wrong {
+        let doc = with(verdict.clone(), pointer, value.clone());
+        assert!(!is_valid(doc), "{pointer} {value}");
+    }
+    let command = jsonschema::validator_for(&schema("command.json")).unwrap();
+    let mut doc = json!({
+        "id": "k-1", "station": "haitang", "command": "reload", "not_after": "2026-11-26T04:00:00Z",
+        "keyid": "53071b9e8dcf2903", "signature": "A".repeat(86),
+    });
+    command.validate(&doc).unwrap();
+    doc["by"] = json!("a\u{7}");
+    assert!(!command.is_valid(&doc));
+}
+
 #[test]
 fn alert_schema_refuses_what_is_wrong() {
     let schema = jsonschema::validator_for(&schema("alert.json")).unwrap();

@@ -13,7 +13,7 @@ use wangge_tests::{
     play, until,
 };
 
-use crate::words::{PATIENT, bins};
+use crate::words::{PATIENT, alert_of, bins};
 
 /// A verdict of `wangge verify` over a store with the station's key: whether it is whole, and
 /// what it printed.
@@ -100,6 +100,90 @@ fn a_station_that_is_killed_again_and_again_leaves_one_whole_chain() {
         let line = events[..at].matches('\n').count() + 1;
         let first = said.lines().next().unwrap_or_default();
         ensure!(!whole && first.contains(&format!("line {line}")), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_station_gets_a_new_key_and_its_chain_goes_on() {
+    play("rotation", |dir| {
+        let broker = Mosquitto::start(&dir.join("broker"), "")?;
+        let platform = Platform::mqtt(&dir.join("platform"), broker.port())?;
+        let port = place::free_port()?;
+        let toml = bins(port) + &platform.uplink("");
+        let mut gateway = Gateway::new(&dir.join("gateway"), &toml)?;
+        let config = gateway.config().display().to_string();
+        let identity = |more: &[&str]| -> Result<(bool, String, String)> {
+            let arguments = [&["identity", "--config", &config], more].concat();
+            let output = gateway::wangge(&arguments)?;
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            Ok((
+                output.status.success(),
+                text(&output.stdout),
+                text(&output.stderr),
+            ))
+        };
+        let fills = |bin: u32| {
+            let reading = format!(r#"{{"id":"bin-{bin}","seq":1,"fill":95}}"#);
+            let topic = format!("bins/bin-{bin}/up");
+            mosquitto::publish(port, &topic, reading.as_bytes(), &[])?;
+            alert_of(&platform, &format!("bin-{bin}"), "bin_overflow", "raised").map(drop)
+        };
+        gateway.start()?;
+        fills(1)?;
+        let (_, first, _) = identity(&[])?;
+        let (changed, _, said) = identity(&["--rotate"])?;
+        ensure!(
+            !changed && said.contains("stop the station first"),
+            "{said}"
+        );
+        gateway.stop()?;
+        for bin in [2, 3] {
+            let (changed, _, said) = identity(&["--rotate"])?;
+            ensure!(changed, "{said}");
+            gateway.start()?;
+            fills(bin)?;
+            gateway.drained(PATIENT)?;
+            gateway.stop()?;
+        }
+        whole(&gateway, &platform)?;
+
+        // The list of the first day does not do, and neither does one that nobody signed.
+        let (_, list, _) = identity(&[])?;
+        let store = platform.store().display().to_string();
+        let keys = dir.join("list");
+        let verify = |list: &str| -> Result<(Option<i32>, String)> {
+            fs::write(&keys, list)?;
+            let keys = keys.display().to_string();
+            let output = gateway::wangge(&["verify", "--keys", &keys, &store])?;
+            let said = [output.stdout, output.stderr].concat();
+            Ok((
+                output.status.code(),
+                String::from_utf8_lossy(&said).into_owned(),
+            ))
+        };
+        let (code, said) = verify(&list)?;
+        ensure!(
+            code == Some(0) && said.contains("changed its key"),
+            "{said}"
+        );
+        let (code, said) = verify(&first)?;
+        ensure!(
+            code == Some(1) && said.contains("not among the keys"),
+            "{said}"
+        );
+        let unsigned = |line: &str| line.split(" after ").next().map(str::to_owned);
+        let unsigned: Vec<_> = list.lines().filter_map(unsigned).collect();
+        let (code, said) = verify(&unsigned.join("\n"))?;
+        ensure!(
+            code == Some(1) && said.contains("did not hand over"),
+            "{said}"
+        );
+        // The last line with the first key in it.
+        let key = |line: usize| list.lines().nth(line)?.split(' ').nth(1);
+        let (first, last) = key(1).zip(key(3)).context("three keys")?;
+        let (code, said) = verify(&list.replace(last, first))?;
+        ensure!(code == Some(2) && said.contains("line 4"), "{said}");
         Ok(())
     });
 }

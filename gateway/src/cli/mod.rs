@@ -177,6 +177,9 @@ enum Command {
         /// Print the public key in PEM instead.
         #[arg(long)]
         pem: bool,
+        /// Make a new key first, for which the present one signs. The station must be stopped.
+        #[arg(long)]
+        rotate: bool,
     },
     /// Prove stored alerts and pictures: nothing altered, removed, put in or swapped.
     ///
@@ -436,7 +439,12 @@ impl Cli {
             ),
             Command::SealKey { out } => seal::key(&out),
             Command::Unseal { key, picture, out } => seal::unseal(&key, &picture, out.as_deref()),
-            Command::Identity { file, json, pem } => verify::identity(&file.config, json, pem),
+            Command::Identity {
+                file,
+                json,
+                pem,
+                rotate,
+            } => verify::identity(&file.config, json, pem, rotate),
             Command::Verify(args) => verify::verify(&args),
             Command::Digest {
                 file,

@@ -12,11 +12,13 @@ use super::{FAILED, OK, USAGE, complain, print};
 use crate::{
     config,
     proof::{
-        Identity, PublicKey,
+        Identity, PublicKey, handover,
         key::KeyError,
+        keys::Keys,
         read,
-        verify::{Keys, Report, Verifier},
+        verify::{Report, Verifier},
     },
+    spool,
 };
 
 /// Faults that are printed; the rest are counted.
@@ -173,13 +175,21 @@ fn show(report: &Report, pictures: Option<&Path>) -> String {
     )
 }
 
-/// `json` and `pem` choose another form.
-pub(super) fn identity(config_file: &Path, json: bool, pem: bool) -> u8 {
+/// `json` and `pem` choose another form; `rotate` makes a new key first.
+pub(super) fn identity(config_file: &Path, json: bool, pem: bool, rotate: bool) -> u8 {
     let config = match config::load(config_file) {
         Ok(config) => config,
         Err(faults) => return usage(&format!("the configuration cannot be used\n\n{faults}")),
     };
-    let identity = match Identity::read(&config.storage.path) {
+    let (storage, station) = (&config.storage.path, &config.station.id);
+    let identity = match rotate {
+        false => Identity::read(storage),
+        true => match spool::lock(storage) {
+            Ok(_held) => handover::rotate(storage, station),
+            Err(error) => return complain(&format!("{error}\nstop the station first")),
+        },
+    };
+    let identity = match identity {
         Ok(identity) => identity,
         Err(error) => {
             let hint = match &error {
@@ -192,7 +202,7 @@ pub(super) fn identity(config_file: &Path, json: bool, pem: bool) -> u8 {
             return complain(&format!("{error}{hint}"));
         }
     };
-    let (station, public) = (&config.station.id, identity.public());
+    let public = identity.public();
     if json {
         let known = serde_json::json!({
             "station": station,
@@ -200,11 +210,24 @@ pub(super) fn identity(config_file: &Path, json: bool, pem: bool) -> u8 {
             "algorithm": "Ed25519",
             "public": public.to_string(),
             "pem": public.pem(),
+            "lines": lines(station, &identity),
         });
         return print(&format!("{known:#}\n"));
     }
     match pem {
         true => print(&public.pem()),
-        false => print(&format!("# key {}\n{station} {public}\n", identity.id())),
+        false => {
+            let lines = lines(station, &identity).join("\n");
+            print(&format!("# key {}\n{lines}\n", identity.id()))
+        }
+    }
+}
+
+/// The lines for the list of `wangge verify`.
+fn lines(station: &str, identity: &Identity) -> Vec<String> {
+    let list = &identity.lineage().list;
+    match list.is_empty() {
+        true => vec![format!("{station} {}", identity.public())],
+        false => list.lines().map(str::to_owned).collect(),
     }
 }

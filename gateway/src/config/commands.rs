@@ -2,8 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
+
+use crate::proof::PublicKey;
 
 /// What follows from verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +40,10 @@ impl CommandKey {
         }
     }
 
-    /// From its 32 bytes in base64url, 43 letters.
+    /// From any text of a public key: its 32 bytes in base64 or base64url, or PEM.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        Some(CommandKey::new(bytes.try_into().ok()?))
+        let key: PublicKey = text.parse().ok()?;
+        Some(CommandKey::new(key.0))
     }
 }
 

@@ -3,7 +3,8 @@
 //! Verdicts may come in any order and more than once. The *standing* verdict of an alert is the
 //! latest by its own time (`at`; at the same moment the one further along, then the greater id),
 //! so that every order of arrival ends in the same state. What comes late is noted and changes
-//! nothing else.
+//! nothing else. A verdict that says it was made well after it came counts from when it came:
+//! otherwise a platform whose clock was once ahead could not judge its alert again.
 //!
 //! Stored are `verdict/` ALERT for each alert that may still be judged, and `precision/` SUBJECT
 //! NUL RULE. When there are more than [`MAX_ALERTS`], the oldest alert can no longer be judged;
@@ -11,7 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use wangge_protocol::{AlertData, AnswerResult, EventKind, Verdict, VerdictStatus};
 
@@ -27,6 +28,9 @@ pub const MAX_RULES: usize = 10_000;
 pub const RECENT: usize = 50;
 /// Letters of a reason that are kept.
 const KEPT_REASON: usize = 200;
+
+/// How far a platform's clock may be ahead of the station's before its time is not taken as it is.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
 const ALERT: &[u8] = b"verdict/";
 const PRECISION: &[u8] = b"precision/";
@@ -82,7 +86,7 @@ impl Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     pub result: AnswerResult,
-    /// Why it was not taken, if it was not.
+    /// Why it was not taken, or why it does not count as it stands.
     pub reason: Option<String>,
     /// Of the alert, when this verdict is the standing one from now on.
     pub now_standing: Option<VerdictStatus>,
@@ -165,8 +169,8 @@ impl Book {
         }
     }
 
-    /// Takes a verdict.
-    pub fn judge(&mut self, verdict: &Verdict) -> Judged {
+    /// Takes a verdict; `now` where the clock is believed.
+    pub fn judge(&mut self, verdict: &Verdict, now: Option<Timestamp>) -> Judged {
         let Some(known) = self.alerts.get_mut(&verdict.alert_id) else {
             let reason = "this station has no such alert, or no longer";
             return Judged::not(AnswerResult::UnknownAlert, reason);
@@ -194,10 +198,16 @@ impl Book {
             status: verdict.status,
             at,
         });
+        let ahead = now.filter(|now| at.duration_since(*now) > MAX_AHEAD);
+        let mut said = ahead.map(|now| {
+            format!(
+                "`at` is after {now}, the station's time, and counts as that: are the clocks right?"
+            )
+        });
         let given = Standing {
             id: verdict.id.clone(),
             status: verdict.status,
-            at,
+            at: ahead.unwrap_or(at),
             reason: verdict.reason.as_deref().map(kept),
             case_no: verdict.case_no.clone(),
             picture: verdict.picture.clone(),
@@ -217,13 +227,20 @@ impl Book {
                 self.recent.pop_front();
             }
             self.count(row, old, verdict.status.is_right());
+        } else if let Some(before) = before {
+            said = Some(format!(
+                "noted, and nothing changes: verdict {} ({}, {}) is later",
+                before.id,
+                before.status.slug(),
+                before.at
+            ));
         }
         if let Some(known) = self.alerts.get(&verdict.alert_id).cloned() {
             self.store(&verdict.alert_id, &known);
         }
         Judged {
             result: AnswerResult::Applied,
-            reason: None,
+            reason: said,
             now_standing,
         }
     }

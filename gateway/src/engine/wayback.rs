@@ -226,7 +226,9 @@ impl Engine {
 
     fn verdict(&mut self, uplink: u8, verdict: &Verdict) {
         let Some(way) = &mut self.way else { return };
-        let judged = way.book.judge(verdict);
+        let now = self.clock.now().wall;
+        let now = self.notary.doubt().is_none().then_some(now);
+        let judged = way.book.judge(verdict, now);
         if let Some(status) = judged.now_standing {
             let alert = way.book.alert(&verdict.alert_id);
             if let Some(device) = alert.map(|alert| alert.device.clone()) {

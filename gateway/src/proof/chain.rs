@@ -1,8 +1,8 @@
 //! The chain of each uplink: who is next, and after which message.
 //!
 //! Its head is state of the spool, `chain/<uplink>`, and changes in the batch of the record that
-//! it counts. An uplink that gets a new name, a station that gets a new key, and a spool that was
-//! lost begin a new chain.
+//! it counts. A key that another took over from goes on with that one's chain; an uplink that gets a new
+//! name, a key that nobody signed for, and a spool that was lost begin a new one.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -61,7 +61,8 @@ pub fn is_head(key: &[u8]) -> bool {
 }
 
 impl Sealer {
-    /// Goes on from the heads in the spool's state; those of another key are passed over.
+    /// Goes on from the heads in the spool's state; those of a key that did not hand over to the
+    /// present one are passed over.
     pub fn restore(
         identity: Option<Arc<Identity>>,
         made: Made,
@@ -75,7 +76,9 @@ impl Sealer {
             };
             match serde_json::from_slice::<Head>(value) {
                 Ok(head) => {
-                    let ours = identity.as_ref().is_some_and(|i| i.id() == head.keyid);
+                    let ours = identity.as_ref().is_some_and(|i| {
+                        i.id() == head.keyid || i.lineage().earlier.contains(&head.keyid)
+                    });
                     if ours {
                         heads.insert(name.to_owned(), head);
                     }

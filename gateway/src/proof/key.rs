@@ -14,13 +14,15 @@ use std::{
 
 use base64::{
     Engine as _,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
 };
 use ring::{
     rand::SystemRandom,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+
+use super::handover::Lineage;
 
 /// Bytes of a public key.
 pub const PUBLIC_BYTES: usize = 32;
@@ -66,6 +68,7 @@ pub struct Identity {
     pair: Ed25519KeyPair,
     public: PublicKey,
     id: String,
+    lineage: Lineage,
 }
 
 impl fmt::Debug for Identity {
@@ -86,7 +89,7 @@ impl Identity {
         let path = key_file(storage);
         match Identity::read(storage) {
             Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                let pem = generate()?;
+                let (pem, _) = generate()?;
                 store(&path, &pem)?;
                 Ok((Identity::read(storage)?, true))
             }
@@ -110,7 +113,7 @@ impl Identity {
         file.take(MAX_FILE)
             .read_to_string(&mut text)
             .map_err(io("read the station's key"))?;
-        let identity = Identity::from_pem(&text).map_err(|reason| KeyError::Unreadable {
+        let mut identity = Identity::from_pem(&text).map_err(|reason| KeyError::Unreadable {
             path: path.clone(),
             reason,
         })?;
@@ -119,6 +122,7 @@ impl Identity {
             fs::set_permissions(&path, Permissions::from_mode(0o600))
                 .map_err(io("protect the station's key"))?;
         }
+        identity.lineage = Lineage::read(storage, &identity.public);
         Ok(identity)
     }
 
@@ -131,6 +135,7 @@ impl Identity {
             id: public.id(),
             public,
             pair,
+            lineage: Lineage::default(),
         })
     }
 
@@ -144,20 +149,28 @@ impl Identity {
         &self.public
     }
 
+    /// The keys before it.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
     /// Signs; the signature in base64url without padding.
     pub fn sign(&self, bytes: &[u8]) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.pair.sign(bytes))
     }
 }
 
-fn generate() -> Result<String, KeyError> {
+/// A new key in PEM, and its public half.
+pub(super) fn generate() -> Result<(String, PublicKey), KeyError> {
     let der =
         Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::NoRandom)?;
-    Ok(pem("PRIVATE KEY", der.as_ref()))
+    let pem = pem("PRIVATE KEY", der.as_ref());
+    let made = Identity::from_pem(&pem).map_err(|_| KeyError::NoRandom)?;
+    Ok((pem, made.public))
 }
 
-/// Writes the key whole or not at all, and durably.
-fn store(path: &Path, pem: &str) -> Result<(), KeyError> {
+/// Writes a file whole or not at all, and durably.
+pub(super) fn store(path: &Path, text: &str) -> Result<(), KeyError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let new = path.with_extension("new");
     let io = |error| KeyError::Io {
@@ -179,7 +192,7 @@ fn store(path: &Path, pem: &str) -> Result<(), KeyError> {
         .mode(0o600)
         .open(&new)
         .and_then(|mut file| {
-            file.write_all(pem.as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&new, path))
@@ -238,7 +251,7 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// Base64 of the 32 bytes, or PEM.
+/// Base64 or base64url of the 32 bytes, or PEM.
 impl FromStr for PublicKey {
     type Err = KeyError;
 
@@ -257,7 +270,9 @@ impl FromStr for PublicKey {
                 .collect(),
             None => text.to_owned(),
         };
-        let bytes = BASE64_STANDARD.decode(base64);
+        // Both alphabets, with padding or without: libraries and tools differ in it.
+        let base64 = base64.replace('-', "+").replace('_', "/");
+        let bytes = BASE64_STANDARD_NO_PAD.decode(base64.trim_end_matches('='));
         let bytes = bytes.map_err(|_| KeyError::Public("it is neither base64 nor PEM"))?;
         let bytes = bytes.strip_prefix(&SPKI).unwrap_or(&bytes);
         let bytes = bytes

@@ -9,7 +9,9 @@
 //! canonicalisation, and whoever stores the bytes can verify them for ever.
 
 pub mod chain;
+pub mod handover;
 pub mod key;
+pub mod keys;
 pub mod message;
 mod notary;
 pub mod read;

@@ -5,13 +5,13 @@
 //! uplinks may lie in one place. What a chain alone cannot show is that messages are missing
 //! after its newest; whoever noted a newest hash elsewhere can ask for it ([`Verifier::head`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use wangge_protocol::{EvidenceRef, Gap, Seal, TYPE_CLOCK, TYPE_GAP};
 
 use super::{
-    key::PublicKey,
+    keys::Keys,
     message::{self, BEGINNING},
 };
 
@@ -65,6 +65,8 @@ pub enum What {
     Removed,
     /// Two messages come after the same one, or its number does not follow.
     Forked,
+    /// It follows a message of another key, which did not hand over to its own.
+    NotHandedOver,
     /// It stands at another place than it was stored at.
     Reordered,
     /// A picture that it names is not here.
@@ -127,54 +129,6 @@ impl Report {
     /// Whether nothing is wrong.
     pub fn is_whole(&self) -> bool {
         self.faults.is_empty()
-    }
-}
-
-/// The public keys that are believed.
-#[derive(Clone, Debug, Default)]
-pub struct Keys {
-    /// By key id; a key without a station speaks for any.
-    keys: BTreeMap<String, (PublicKey, BTreeSet<Option<String>>)>,
-}
-
-impl Keys {
-    /// Believes a key, for one station or for any.
-    pub fn add(&mut self, station: Option<&str>, key: PublicKey) {
-        let entry = self.keys.entry(key.id());
-        let (_, stations) = entry.or_insert_with(|| (key, BTreeSet::new()));
-        stations.insert(station.map(str::to_owned));
-    }
-
-    /// Reads a list: a station's id and its key in base64 on each line; `#` begins a remark.
-    ///
-    /// # Errors
-    /// The line that is something else, and why.
-    pub fn parse(text: &str) -> Result<Keys, String> {
-        let mut keys = Keys::default();
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if line.is_empty() {
-                continue;
-            }
-            let fault = |why: &str| format!("line {number}: {why}");
-            let (station, key) = line
-                .rsplit_once(char::is_whitespace)
-                .ok_or_else(|| fault("there must be a station's id and its key"))?;
-            let key = key
-                .parse::<PublicKey>()
-                .map_err(|e| fault(&e.to_string()))?;
-            keys.add(Some(station.trim()), key);
-        }
-        if keys.keys.is_empty() {
-            return Err("it holds no key".to_owned());
-        }
-        Ok(keys)
-    }
-
-    fn find(&self, station: &str, keyid: &str) -> Option<&PublicKey> {
-        let (key, stations) = self.keys.get(keyid)?;
-        let ours = stations.contains(&None) || stations.contains(&Some(station.to_owned()));
-        ours.then_some(key)
     }
 }
 
@@ -467,6 +421,20 @@ impl<'a> Verifier<'a> {
             }
             begun
         };
+        let mut changes: Vec<_> = self
+            .links
+            .values()
+            .filter_map(|link| Some((link, self.links.get(&link.previous)?)))
+            .filter(|(link, before)| link.keyid != before.keyid)
+            .filter(|(link, before)| self.keys.led(&link.station, &before.keyid, &link.keyid))
+            .collect();
+        changes.sort_by_key(|(link, _)| link.order);
+        for (link, before) in changes {
+            self.report.notes.push(format!(
+                "station {} changed its key at sequence {}: {} signed for {}",
+                link.station, link.sequence, before.keyid, link.keyid
+            ));
+        }
         for ((station, keyid), count) in begun(&self.report) {
             if count > 1 {
                 self.report.notes.push(format!(
@@ -489,17 +457,27 @@ impl<'a> Verifier<'a> {
             }
             return Some(link.fault(What::Removed, self.missing(link)));
         };
-        let follows = before.sequence + 1 == link.sequence
-            && (&before.station, &before.keyid) == (&link.station, &link.keyid);
-        let text = format!("it does not follow {}, which it names", before.place);
-        (!follows).then(|| link.fault(What::Forked, text))
+        let follows = before.sequence + 1 == link.sequence && before.station == link.station;
+        if !follows {
+            let text = format!("it does not follow {}, which it names", before.place);
+            return Some(link.fault(What::Forked, text));
+        }
+        if before.keyid == link.keyid || self.keys.led(&link.station, &before.keyid, &link.keyid) {
+            return None;
+        }
+        let text = format!(
+            "key {} goes on with the chain of key {}, which did not hand over to it",
+            link.keyid, before.keyid
+        );
+        Some(link.fault(What::NotHandedOver, text))
     }
 
     /// The highest number below a message's that is there.
     fn last_before(&self, link: &Link) -> Option<u64> {
         let same = self.links.values().filter(|other| {
-            (&other.station, &other.keyid) == (&link.station, &link.keyid)
-                && other.sequence < link.sequence
+            let is_ours = other.keyid == link.keyid
+                || self.keys.led(&link.station, &other.keyid, &link.keyid);
+            other.station == link.station && is_ours && other.sequence < link.sequence
         });
         same.map(|other| other.sequence).max()
     }

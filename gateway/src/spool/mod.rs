@@ -96,7 +96,7 @@ pub use engine::{Cut, Engine, EngineError, MAX_KEY, MAX_VALUE, Visitor, WriteBat
 pub use error::SpoolError;
 pub use export::{ExportError, ExportReport, Origin, Progress, export};
 pub use handle::{Spool, evidence_dir};
-pub use home::Rung;
+pub use home::{Rung, lock};
 pub use load::Recovery;
 pub use sealed::{SealedError, SealedStore};
 pub use sled_engine::SledEngine;

@@ -81,7 +81,11 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text
+    // rustls adds an address for programmers.
+    match text.split_once(" without sending TLS close_notify") {
+        Some((closed, _)) => closed.to_owned(),
+        None => text,
+    }
 }
 
 type Look<'a, T> = &'a dyn Fn(&(dyn Error + 'static)) -> Option<T>;
@@ -175,6 +179,15 @@ fn dates(bound: Bound, wall: Timestamp, synchronised: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_answer_is_told_without_an_address_for_programmers() {
+        let text = "peer closed connection without sending TLS close_notify: https://docs.rs/x";
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+        let fault = Fault::of(&error);
+        assert_eq!(fault.text, "peer closed connection");
+        assert_eq!(fault.kind, FaultKind::Closed);
+    }
 
     #[test]
     fn a_wrong_clock_is_named_before_a_certificate_is_blamed() {

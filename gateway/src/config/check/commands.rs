@@ -45,13 +45,12 @@ pub(super) fn commands(cx: &mut Checker<'_, '_>, raw: Option<&RawCommands>) -> C
         let at = list.index(i);
         match CommandKey::parse(text) {
             Some(key) => {
-                if cx.unique(&mut seen, at, "key", text) {
+                if cx.unique(&mut seen, at, "key", &key.id) {
                     keys.push(key);
                 }
             }
             None => {
-                let help =
-                    "32 bytes in base64url, 43 letters, as `wangge-platform key` prints them";
+                let help = "32 bytes in base64 or base64url, or PEM; the public half, as `wangge-platform key` prints it";
                 cx.error(at, "this is no Ed25519 public key", help);
             }
         }

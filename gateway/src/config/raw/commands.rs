@@ -20,7 +20,7 @@ pub struct RawVerdicts {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommands {
-    /// Ed25519 public keys of those who may, 32 bytes in base64url (43 letters), as
+    /// Ed25519 public keys of those who may, 32 bytes in base64 or base64url, or PEM, as
     /// `wangge-platform key` prints them. Two while a key is being changed.
     #[schemars(required, length(max = limits::MAX_COMMAND_KEYS), example = ["…"])]
     pub keys: Option<Vec<String>>,

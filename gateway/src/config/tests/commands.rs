@@ -29,14 +29,30 @@ fn what_is_no_key_is_refused() {
         "abc",
         &KEY[1..],
         &format!("{KEY}A"),
-        &KEY.replace('-', "+"),
+        &KEY.replace('-', "%"),
     ] {
         let faults = Site::new().faults(&format!("{STATION}{BIN}[commands]\nkeys = [\"{bad}\"]\n"));
         let text = faults.to_string();
         assert!(text.contains("no Ed25519 public key"), "{bad}: {text}");
     }
-    let twice = format!("{STATION}{BIN}[commands]\nkeys = [\"{KEY}\", \"{KEY}\"]\n");
-    assert!(Site::new().faults(&twice).to_string().contains("twice"));
+    let padded = KEY.replace('-', "+") + "=";
+    for again in [KEY, &padded] {
+        let twice = format!("{STATION}{BIN}[commands]\nkeys = [\"{KEY}\", \"{again}\"]\n");
+        assert!(Site::new().faults(&twice).to_string().contains("twice"));
+    }
+}
+
+/// The contract's own example, and what OpenSSL and most libraries print.
+#[test]
+fn a_key_is_read_in_whatever_base64_it_comes() {
+    let example = include_str!("../../../../protocol/examples/platform.key");
+    let example = example.lines().last().unwrap();
+    let padded = KEY.replace('-', "+") + "=";
+    for (text, same) in [(example, example), (&padded, KEY)] {
+        let config = Site::new().good(&format!("{STATION}{BIN}[commands]\nkeys = [\"{text}\"]\n"));
+        let same = crate::config::CommandKey::parse(same).unwrap();
+        assert_eq!(config.commands.keys, [same]);
+    }
 }
 
 #[test]

@@ -80,12 +80,12 @@ fn a_verdict_counts_once_and_survives_a_restart() {
     book.raised(&alert("a1", "bin-1"));
     let rejected = verdict("v1", "a1", VerdictStatus::Rejected, 1);
     assert_eq!(
-        book.judge(&rejected).now_standing,
+        book.judge(&rejected, None).now_standing,
         Some(VerdictStatus::Rejected)
     );
     for _ in 0..3 {
         book = restarted(&mut stored, &mut book);
-        assert_eq!(book.judge(&rejected).result, AnswerResult::Repeated);
+        assert_eq!(book.judge(&rejected, None).result, AnswerResult::Repeated);
     }
     assert_eq!(
         book.precision().collect::<Vec<_>>(),
@@ -93,7 +93,10 @@ fn a_verdict_counts_once_and_survives_a_restart() {
     );
     // The platform thought again.
     let filed = verdict("v2", "a1", VerdictStatus::Filed, 2);
-    assert_eq!(book.judge(&filed).now_standing, Some(VerdictStatus::Filed));
+    assert_eq!(
+        book.judge(&filed, None).now_standing,
+        Some(VerdictStatus::Filed)
+    );
     book = restarted(&mut stored, &mut book);
     assert_eq!(
         book.precision().collect::<Vec<_>>(),
@@ -106,36 +109,64 @@ fn a_verdict_counts_once_and_survives_a_restart() {
 fn a_late_verdict_is_noted_and_changes_nothing() {
     let mut book = Book::default();
     book.raised(&alert("a1", "bin-1"));
-    book.judge(&verdict("v2", "a1", VerdictStatus::Closed, 9));
-    let late = book.judge(&verdict("v1", "a1", VerdictStatus::Rejected, 3));
+    book.judge(&verdict("v2", "a1", VerdictStatus::Closed, 9), None);
+    let late = book.judge(&verdict("v1", "a1", VerdictStatus::Rejected, 3), None);
     assert_eq!(
         (late.result, late.now_standing),
         (AnswerResult::Applied, None)
     );
     assert_eq!(
-        book.judge(&verdict("v1", "a1", VerdictStatus::Rejected, 3))
+        late.reason.unwrap(),
+        "noted, and nothing changes: verdict v2 (closed, 2026-11-26T02:09:00Z) is later"
+    );
+    assert_eq!(
+        book.judge(&verdict("v1", "a1", VerdictStatus::Rejected, 3), None)
             .result,
         AnswerResult::Repeated
     );
+}
+
+/// A platform's clock was a year ahead for a moment.
+#[test]
+fn a_verdict_of_the_future_does_not_bar_those_after_it() {
+    let mut book = Book::default();
+    book.raised(&alert("a1", "bin-1"));
+    let now = |text: &str| Some(text.parse().unwrap());
+    let mut wild = verdict("v1", "a1", VerdictStatus::Filed, 0);
+    wild.at = "2027-11-26T02:00:00Z".into();
+    let judged = book.judge(&wild, now("2026-11-26T02:03:00Z"));
+    assert_eq!(judged.now_standing, Some(VerdictStatus::Filed));
+    assert!(judged.reason.unwrap().contains("2026-11-26T02:03:00Z"));
+    let again = book.judge(&wild, now("2026-11-26T02:04:00Z"));
+    assert_eq!(again.result, AnswerResult::Repeated);
+    let right = verdict("v2", "a1", VerdictStatus::Rejected, 5);
+    let judged = book.judge(&right, now("2026-11-26T02:05:00Z"));
+    assert_eq!(
+        (judged.now_standing, judged.reason),
+        (Some(VerdictStatus::Rejected), None)
+    );
+    // A clock that is a little ahead is taken at its word.
+    let ahead = verdict("v3", "a1", VerdictStatus::Closed, 15);
+    assert_eq!(book.judge(&ahead, now("2026-11-26T02:05:00Z")).reason, None);
 }
 
 #[test]
 fn an_id_is_not_used_twice_for_different_things() {
     let mut book = Book::default();
     book.raised(&alert("a1", "bin-1"));
-    book.judge(&verdict("v1", "a1", VerdictStatus::Filed, 3));
+    book.judge(&verdict("v1", "a1", VerdictStatus::Filed, 3), None);
     for other in [
         verdict("v1", "a1", VerdictStatus::Rejected, 3),
         verdict("v1", "a1", VerdictStatus::Filed, 4),
     ] {
-        assert_eq!(book.judge(&other).result, AnswerResult::Invalid);
+        assert_eq!(book.judge(&other, None).result, AnswerResult::Invalid);
     }
 }
 
 #[test]
 fn unknown_alerts_are_said_to_be() {
     let mut book = Book::default();
-    let judged = book.judge(&verdict("v1", "a9", VerdictStatus::Filed, 3));
+    let judged = book.judge(&verdict("v1", "a9", VerdictStatus::Filed, 3), None);
     assert_eq!(judged.result, AnswerResult::UnknownAlert);
     assert_eq!(book.take_changes(), []);
 }
@@ -146,11 +177,11 @@ fn verdicts_on_one_alert_end_at_their_limit() {
     book.raised(&alert("a1", "bin-1"));
     for n in 0..MAX_VERDICTS {
         let v = verdict(&format!("v{n}"), "a1", VerdictStatus::Filed, 3);
-        assert_eq!(book.judge(&v).result, AnswerResult::Applied);
+        assert_eq!(book.judge(&v, None).result, AnswerResult::Applied);
     }
     for n in MAX_VERDICTS..MAX_VERDICTS * 10 {
         let v = verdict(&format!("v{n}"), "a1", VerdictStatus::Filed, 3);
-        assert_eq!(book.judge(&v).result, AnswerResult::Failed);
+        assert_eq!(book.judge(&v, None).result, AnswerResult::Failed);
     }
     let (_, value) = book.take_changes().pop().unwrap();
     assert!(value.unwrap().len() < crate::spool::MAX_VALUE);
@@ -169,7 +200,7 @@ fn the_largest_entry_can_be_stored() {
         v.case_no = Some("\"".repeat(64));
         v.by = Some("垃".repeat(64));
         v.picture = Some("a".repeat(64));
-        book.judge(&v);
+        book.judge(&v, None);
     }
     for (_, value) in book.take_changes() {
         assert!(value.unwrap_or_default().len() <= crate::spool::MAX_VALUE);
@@ -180,7 +211,7 @@ fn the_largest_entry_can_be_stored() {
 fn the_oldest_alerts_make_way_and_stay_counted() {
     let mut book = Book::default();
     book.raised(&alert("a00000", "bin-1"));
-    book.judge(&verdict("v", "a00000", VerdictStatus::Filed, 3));
+    book.judge(&verdict("v", "a00000", VerdictStatus::Filed, 3), None);
     for n in 1..=MAX_ALERTS {
         book.raised(&alert(&format!("a{n:05}"), "bin-1"));
     }
@@ -226,7 +257,7 @@ proptest! {
                 if restart == Some(n) {
                     book = restarted(&mut stored, &mut book);
                 }
-                book.judge(verdict);
+                book.judge(verdict, None);
             }
             let mut standing: Vec<_> =
                 book.alerts.values().map(|known| known.standing.clone()).collect();

@@ -425,3 +425,89 @@ proptest! {
         prop_assert_eq!(shop.first().is_some(), was != with);
     }
 }
+
+/// Five alerts, the third and later ones by a key that took the place of the first; the list that
+/// the station gives, and the two keys' ids.
+fn rotated() -> (Shop, String, [String; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = Identity::open(dir.path()).unwrap();
+    let mut shop = Shop::of("haitang", &KEYS[0], 0);
+    let mut state = Vec::new();
+    let first = Arc::new(first);
+    let mut sealer = Sealer::restore(Some(first.clone()), made(), &[]);
+    let mut second = None;
+    for n in 0..5 {
+        if n == 2 {
+            let new = crate::proof::handover::rotate(dir.path(), "haitang").unwrap();
+            let new = second.insert(Arc::new(new));
+            sealer = Sealer::restore(Some(new.clone()), made(), &state);
+        }
+        let body = body("haitang", n, &[]);
+        let sealed = sealer.seal("city", (&format!("id-{n}"), &body), false, &stamp());
+        let (key, value) = sealed.state_change.unwrap();
+        state = vec![(key, value.unwrap())];
+        shop.messages.push(sealed.body);
+    }
+    let second = second.unwrap();
+    let list = second.lineage().list.clone();
+    shop.keys = Keys::parse(&list).unwrap();
+    let ids = [first.id().to_owned(), second.id().to_owned()];
+    (shop, list, ids)
+}
+
+#[test]
+fn a_chain_goes_on_over_a_key_that_the_old_one_signed_for() {
+    let (mut shop, _, [old, new]) = rotated();
+    let report = shop.report();
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!((report.chains.len(), report.chains[0].last), (1, 5));
+    let note = format!("station haitang changed its key at sequence 3: {old} signed for {new}");
+    assert_eq!(report.notes, [note]);
+    // What is taken out is missed on both sides of the change.
+    shop.messages.remove(1);
+    let report = shop.report();
+    assert_eq!(shop.first(), at(2, What::Removed));
+    assert!(report.faults[0].text.contains("sequence 2 is missing"));
+}
+
+#[test]
+fn a_key_that_nobody_signed_for_does_not_go_on_with_a_chain() {
+    let (mut shop, list, [old, new]) = rotated();
+    let lines: Vec<_> = list.lines().collect();
+    let handover: Vec<_> = lines[1].split(' ').collect();
+    // The old key alone.
+    shop.keys = Keys::parse(lines[0]).unwrap();
+    assert_eq!(shop.first(), at(3, What::WrongKey));
+    // Both, and no word of one to the other.
+    let alone = format!("{}\nhaitang {}", lines[0], handover[1]);
+    shop.keys = Keys::parse(&alone).unwrap();
+    assert_eq!(shop.first(), at(3, What::NotHandedOver));
+    // Forged, for another station, without the old key, twice, and of a key that is known.
+    let other = KEYS[1].public().to_string();
+    for (list, says) in [
+        (
+            list.replace(handover[1], &other),
+            format!("not signed by key {old}"),
+        ),
+        (
+            list.replace("haitang", "yulan"),
+            format!("not signed by key {old}"),
+        ),
+        (
+            lines[1].to_owned(),
+            format!("key {old}, which hands over here"),
+        ),
+        (
+            format!("{alone}\n{}", lines[1]),
+            format!("key {new} was believed"),
+        ),
+        (list.replace("after", "before"), "line 2".to_owned()),
+    ] {
+        let error = Keys::parse(&list).unwrap_err();
+        assert!(
+            error.starts_with("line ") && error.contains(&says),
+            "{error}"
+        );
+    }
+    assert!(Keys::parse(&format!("{list}{list}")).is_ok());
+}

@@ -319,7 +319,7 @@ async fn life(
         Ok(child) => child,
         Err(e) => {
             return End::Failed {
-                reason: format!("cannot start the vision child: {e}"),
+                reason: format!("cannot start the vision child {}: {e}", program.display()),
                 suspects: Vec::new(),
             };
         }
