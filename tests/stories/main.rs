@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod fleet;
 mod isolation;
+mod lines;
 mod offline;
 mod proof;
 mod random_kills;

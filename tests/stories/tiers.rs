@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use wangge_tests::{
     faketime::FakeClock,
     gateway::{self, Gateway},
+    mosquitto::{self, Mosquitto},
     mqtt::Publisher,
     place,
     platform::{Event, Platform},
     play, until,
 };
 
-use crate::words::PATIENT;
+use crate::words::{PATIENT, alert_of, bins};
 
 const DAY: i64 = 86_400;
 
@@ -201,6 +202,60 @@ fn small_things_stay_and_what_nobody_settles_goes_up() {
         );
         let streams = gateway.drained(PATIENT)?;
         ensure!(streams.contains_key("alerts"), "{streams:?}");
+        gateway.stop()
+    });
+}
+
+/// What somebody reads in the street office on the morning after, although neither it nor the
+/// station was up when it was due.
+#[test]
+fn the_figures_of_a_day_come_over_a_broker_once() {
+    play("digest", |dir| {
+        let clock = FakeClock::new(&dir.join("clock"))?;
+        let broker = Mosquitto::start(&dir.join("broker"), "")?;
+        let mut street = Platform::mqtt(&dir.join("street"), broker.port())?;
+        let port = place::free_port()?;
+        let toml = bins(port) + &street.uplink("tier = \"street\"\nstreams = [\"bins\"]");
+        let mut gateway = Gateway::new(&dir.join("gateway"), &toml)?;
+        gateway.start_with(&clock.env())?;
+        let burns = |street: &Platform, bin: u32| {
+            let reading = json!({ "id": format!("bin-{bin}"), "seq": bin, "temperature": 70 });
+            let topic = format!("bins/bin-{bin}/up");
+            mosquitto::publish(port, &topic, reading.to_string().as_bytes(), &[])?;
+            alert_of(street, &format!("bin-{bin}"), "bin_fire", "raised").map(drop)
+        };
+        burns(&street, 1)?;
+        burns(&street, 2)?;
+
+        gateway.stop()?;
+        street.kill()?;
+        clock.off_by(2 * DAY)?;
+        gateway.start_with(&clock.env())?;
+        until("the digest to wait", PATIENT, || {
+            let streams = gateway.streams()?;
+            Ok(streams.get("digest").filter(|s| s.held == 1).map(drop))
+        })?;
+        gateway.kill()?;
+        gateway.start_with(&clock.env())?;
+        street.restart()?;
+        let digests = || -> Result<Vec<Event>> {
+            let mut events = street.received()?.events;
+            events.retain(|e| e.event_type == "cn.wangge.digest.v1");
+            Ok(events)
+        };
+        let digest = until("the digest", PATIENT, || Ok(digests()?.into_iter().next()))?;
+        let data = &digest.body["data"];
+        let rows = data["rows"].as_array().context("no rows")?;
+        let fires = rows.iter().filter(|row| row["kind"] == "bin_fire");
+        let received: u64 = fires.filter_map(|row| row["received"].as_u64()).sum();
+        ensure!(received == 2, "{data}");
+
+        // The next start does not send it again.
+        gateway.stop()?;
+        gateway.start_with(&clock.env())?;
+        burns(&street, 3)?;
+        gateway.drained(PATIENT)?;
+        ensure!(digests()?.len() == 1, "{:?}", digests()?);
         gateway.stop()
     });
 }
