@@ -20,6 +20,7 @@ mod front;
 mod matrix;
 mod overrun;
 mod plane;
+mod solution;
 mod survey;
 #[cfg(test)]
 mod tests;
