@@ -32,7 +32,8 @@ const DEMO: &[&str] = &[
     "gstreamer1.0-plugins-bad",
 ];
 
-/// Peers that the stories run against, what makes disks and system calls fail, and an emulator.
+/// Peers that the stories run against, what makes disks, lines and system calls fail, and an
+/// emulator.
 const TEST: &[&str] = &[
     "mosquitto",
     "mosquitto-clients",
@@ -41,6 +42,8 @@ const TEST: &[&str] = &[
     "curl",
     "e2fsprogs",
     "mount",
+    "iproute2",
+    "nftables",
     "strace",
     "faketime",
     "qemu-system-arm",

@@ -1,7 +1,6 @@
 //! Radio links of 64 kbit/s. One has a modem's queue and is a relay; the other loses packets and
-//! comes and goes: real TCP through the kernel's packet filter, in a network namespace of its own.
-//! That needs root, `ip` and `nft`:
-//! `cargo test -p wangge --lib uplink::tests::radio -- --include-ignored --nocapture`.
+//! comes and goes: real TCP through the kernel's packet filter (`nft`), in a network namespace of
+//! its own, which needs root, as other faults do.
 
 use std::{
     env,
@@ -46,24 +45,21 @@ fn moved(test: &str) -> bool {
         );
         return false;
     }
-    let name = format!("wangge-{}-{test}", std::process::id());
-    run("ip", &["netns", "add", &name]);
-    let ran = Command::new("ip")
-        .args(["netns", "exec", &name])
+    let ran = Command::new("unshare")
+        .arg("--net")
         .arg(env::current_exe().unwrap())
         .arg(format!("uplink::tests::radio::{test}"))
-        .args(["--exact", "--ignored", "--nocapture"])
+        .args(["--exact", "--nocapture"])
         .env(INSIDE, "1")
         .status();
-    run("ip", &["netns", "del", &name]);
     assert!(ran.unwrap().success());
     true
 }
 
 fn run(program: &str, args: &[&str]) {
     let ran = Command::new(program).args(args).status();
-    let ran = ran.unwrap_or_else(|e| panic!("{program} is needed, and root: {e}"));
-    assert!(ran.success(), "{program} {args:?}; run as root");
+    let ran = ran.unwrap_or_else(|e| panic!("{program} is needed: {e}"));
+    assert!(ran.success(), "{program} {args:?}; is it run as root?");
 }
 
 /// Bytes a second of 64 kbit/s.
@@ -267,7 +263,6 @@ async fn a_fresh_alert_overtakes_a_large_picture_that_is_being_sent() {
 }
 
 #[test]
-#[ignore = "makes network namespaces and firewall rules: needs root, ip and nft, which a suite cannot count on"]
 fn loss_and_flapping() {
     if moved("loss_and_flapping") {
         return;
@@ -286,7 +281,7 @@ fn loss_and_flapping() {
             let station = Station::on(line, peers.link(radio.port), Border::Receipt);
             let name = format!("64 kbit/s, 20 % lost, gone 3 s in 10, {}", peers.name());
             let (full, small) = (
-                station.picture(&noise(120_000, 1)),
+                station.picture(&noise(40_000, 1)),
                 station.picture(&noise(6_000, 2)),
             );
             let sha256 = full.sha256.clone();
@@ -303,10 +298,12 @@ fn loss_and_flapping() {
             let took = alerts(&station, &peers.received, 4, Duration::from_secs(5)).await;
             show(&name, &took);
             until("the picture", async || peers.received.has_picture(&sha256)).await;
-            println!("{name}: 120 KB picture after {:?}", start.elapsed());
+            println!("{name}: 40 KB picture after {:?}", start.elapsed());
             until("all receipts", async || station.empty().await).await;
             let (wire, counted) = (radio.bytes(), station.counters.carried.get());
             println!("{name}: {wire} bytes crossed the line, {counted} were counted");
+            // What the kernel sends again is not seen from here; what is lost did not cross.
+            assert!(counted * 10 >= wire * 7 && counted * 10 <= wire * 13);
             assert_eq!(station.counters.poisoned.get(), 0);
             station.stop().await;
             peers.stop().await;
