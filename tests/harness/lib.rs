@@ -1,11 +1,12 @@
 //! Starts, watches and stops the real things that the stories, the demo and the benchmarks run:
 //! the gateway and the receiving platform as built, Mosquitto, a NATS cluster, a pymodbus server,
-//! a GStreamer RTSP server.
+//! a GStreamer RTSP server, Chromium.
 //!
 //! Nothing here sleeps for luck: whatever starts is waited for until it answers, ports are free
 //! ones, and every process ends with the value that owns it, in a group of its own.
 
 pub mod account;
+pub mod browser;
 pub mod chaos;
 pub mod faketime;
 pub mod gateway;

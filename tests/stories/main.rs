@@ -7,6 +7,7 @@ mod camera_faults;
 mod child_killed;
 mod clock;
 mod disk;
+mod drawing;
 mod fleet;
 mod isolation;
 mod lines;

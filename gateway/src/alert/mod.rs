@@ -35,6 +35,7 @@ use crate::config::code::TemplateError;
 
 pub use ledger::Ledger;
 pub use message::{MAX_EVIDENCE, digest_message, with_routing};
+pub use text::name_en;
 pub use verdict::Silenced;
 
 /// A condition that begins again within this time of its end belongs to the same alert.

@@ -103,7 +103,8 @@ fn about_devices(kind: EventKind) -> bool {
     )
 }
 
-fn name_en(kind: EventKind) -> &'static str {
+/// The kind's name in English.
+pub fn name_en(kind: EventKind) -> &'static str {
     match kind {
         EventKind::IllegalDumping => "Illegal dumping",
         EventKind::GarbageExposed => "Rubbish in the open",

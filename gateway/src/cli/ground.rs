@@ -212,7 +212,7 @@ fn read(path: &Path) -> Result<Still, String> {
     })
 }
 
-fn limited(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn limited(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MAX_STILL + 1)

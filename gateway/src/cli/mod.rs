@@ -5,6 +5,7 @@ mod calendar;
 mod check;
 mod conformance;
 mod digest;
+mod draw;
 mod ground;
 mod node;
 mod profile;
@@ -24,12 +25,16 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{config, simulate};
+use crate::{
+    config::{self, Camera, Config},
+    simulate,
+};
 
 /// It worked.
 pub const OK: u8 = 0;
@@ -50,6 +55,16 @@ Exit codes:
      `spool export`: something could not be read
   2  the command line or the configuration is wrong
   3  `status`: no gateway answers";
+
+const DRAW_HELP: &str = "\
+For example:
+  wangge draw --config station.toml --camera gate      writes gate.html
+  wangge draw --config station.toml --camera gate --still main-stream.jpg --out gate-points.html
+
+Exit codes:
+  0  the page is written
+  1  the camera shows nothing, or the page cannot be written
+  2  the command line or the configuration is wrong";
 
 const REPLAY_HELP: &str = "\
 Trying zones on yesterday's recording:
@@ -82,6 +97,7 @@ const FIRST_STEPS: &str = "\
 First steps:
   wangge config sample > station.toml      a file to start from, explained
   wangge check --config station.toml       says everything that is wrong with it
+  wangge draw --camera ID                  draws a camera's zones in a browser
   wangge replay CLIP --camera ID           tries a camera's zones on a recording
   wangge run --config station.toml         runs the station
   wangge status                            asks the running gateway
@@ -126,6 +142,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Draw zones, masks and taped points over a camera's view, in a browser.
+    ///
+    /// Opens the camera as the station would and writes a page with its picture, on which people
+    /// and number plates are made unrecognisable. Works offline, in any browser, in Chinese and
+    /// English; the page says what to write into the station's file.
+    #[command(after_help = DRAW_HELP)]
+    Draw(draw::DrawArgs),
     /// Say how exactly a camera's taped points measure metres on the ground.
     ///
     /// For the shop-front line: what is left of each point's error, the error along the line,
@@ -414,6 +437,7 @@ impl Cli {
         let code = match self.command {
             Command::Run { file, log_json } => run::run(&file.config, log_json),
             Command::Check { file, json } => check::check(&file.config, json),
+            Command::Draw(args) => draw::draw(&args),
             Command::Ground(args) => ground::ground(&args),
             Command::Config(ConfigCommand::Sample) => print(config::sample()),
             Command::Config(ConfigCommand::Schema) => print(&format!("{:#}\n", config::schema())),
@@ -503,6 +527,19 @@ fn print(text: &str) -> u8 {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&error.to_string()),
         _ => OK,
     }
+}
+
+/// The camera of this id in the station's file.
+fn camera<'c>(config: &'c Config, file: &Path, id: &str) -> Result<&'c Arc<Camera>, String> {
+    let found = config.cameras.iter().find(|c| *c.id == *id);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = config.cameras.iter().map(|c| &*c.id).collect();
+        let known = match known.as_slice() {
+            [] => "none".to_owned(),
+            ids => ids.join(", "),
+        };
+        format!("no camera \"{id}\" in {}; it has {known}", file.display())
+    })
 }
 
 /// Says on standard error why it failed.

@@ -13,7 +13,7 @@ use serde_json::{json, value::RawValue};
 use tracing_subscriber::filter::LevelFilter;
 use wangge_protocol::AlertState;
 
-use super::{FAILED, OK, USAGE, complain, print, run::block_on, run::start_log, status};
+use super::{FAILED, OK, USAGE, camera, complain, print, run::block_on, run::start_log, status};
 use crate::{
     config,
     replay::{self, Alert, Pictures, Replay, Summary, Told},
@@ -73,16 +73,7 @@ pub(super) fn replay(args: Replayed) -> u8 {
 
 /// Everything that can be wrong with the command line is found before anything is played.
 fn prepare(args: &Replayed, config: config::Config) -> Result<(Replay, Option<Lines>), String> {
-    let camera = config.cameras.iter().find(|c| *c.id == *args.camera);
-    let Some(camera) = camera.cloned() else {
-        let known: Vec<&str> = config.cameras.iter().map(|c| &*c.id).collect();
-        let known = match known.as_slice() {
-            [] => "none".to_owned(),
-            ids => ids.join(", "),
-        };
-        let (id, file) = (&args.camera, args.config.display());
-        return Err(format!("no camera \"{id}\" in {file}; it has {known}"));
-    };
+    let camera = camera(&config, &args.config, &args.camera)?.clone();
     let Some(vision) = config.vision.clone() else {
         return Err(format!("{} configures no vision", args.config.display()));
     };

@@ -122,15 +122,7 @@ pub fn render(
         Some(recipient) => Some(recipient.seal(&encode(&canvas.cut(area))?)?),
         None => None,
     };
-    match find(&canvas) {
-        Ok(sensitive) => pixelate::hide(&mut canvas, &sensitive),
-        Err(reason) => {
-            tracing::error!(
-                "people cannot be found, so the whole picture is made coarse: {reason}"
-            );
-            pixelate::hide_all(&mut canvas);
-        }
-    }
+    hide(&mut canvas, find);
     let whole = (canvas.width, canvas.height);
     let mut canvas = canvas.cut(area);
     let polygon = caption.polygon.points().iter();
@@ -157,6 +149,37 @@ pub fn render(
         sealed,
         thumbnail,
     })
+}
+
+/// Makes a JPEG of all that a frame shows but what is masked, with nothing drawn on it and nobody
+/// to be recognised.
+///
+/// # Errors
+/// A frame that cannot be scaled; an encoder that fails.
+pub fn overview(
+    frame: &VideoFrame,
+    masks: &[Polygon],
+    find: Find<'_>,
+) -> Result<Vec<u8>, EvidenceError> {
+    let mut canvas = canvas(frame)?;
+    for mask in masks {
+        canvas.fill_polygon(mask, MASK, 1.0);
+    }
+    hide(&mut canvas, find);
+    encode(&canvas)
+}
+
+/// Makes people and plates unrecognisable, or everything where they cannot be found.
+fn hide(canvas: &mut Canvas, find: Find<'_>) {
+    match find(canvas) {
+        Ok(sensitive) => pixelate::hide(canvas, &sensitive),
+        Err(reason) => {
+            tracing::error!(
+                "people cannot be found, so the whole picture is made coarse: {reason}"
+            );
+            pixelate::hide_all(canvas);
+        }
+    }
 }
 
 /// A frame's pixels, scaled down to the size of pictures.
@@ -292,6 +315,7 @@ fn short(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use ac_ffmpeg::codec::video::{VideoFrameMut, frame::get_pixel_format};
+    use zune_jpeg::zune_core::bytestream::ZCursor;
 
     use super::*;
 
@@ -313,14 +337,18 @@ mod tests {
         Ok(Vec::new())
     }
 
-    #[test]
-    fn a_picture_in_which_nobody_can_be_found_shows_nothing() {
-        // Fine stripes, which only coarse blocks can take away.
+    /// Fine stripes, which only coarse blocks can take away.
+    fn striped() -> VideoFrame {
         let mut striped = VideoFrameMut::black(get_pixel_format("yuv420p"), 640, 360);
         for (i, value) in striped.planes_mut()[0].data_mut().iter_mut().enumerate() {
             *value = if i % 4 < 2 { 40 } else { 220 };
         }
-        let striped = striped.freeze();
+        striped.freeze()
+    }
+
+    #[test]
+    fn a_picture_in_which_nobody_can_be_found_shows_nothing() {
+        let striped = striped();
         let zone = polygon(0.1, 0.9);
         let mut fails = |_: &Canvas| Err("no detector".into());
         let size = |find: Find<'_>| {
@@ -439,6 +467,34 @@ mod tests {
             .unwrap();
             assert_eq!(jpeg_size(&jpeg.jpeg), expect, "{width}x{height}");
         }
+    }
+
+    #[test]
+    fn an_overview_is_masked_and_shows_nobody() {
+        let mask = Polygon::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]);
+        let shown = |masks: &[Polygon], find: Find<'_>| {
+            let jpeg = overview(&striped(), masks, find).unwrap();
+            let mut decoder = zune_jpeg::JpegDecoder::new(ZCursor::new(&jpeg));
+            let pixels = decoder.decode().unwrap();
+            let (width, _) = decoder.dimensions().unwrap();
+            // How much neighbours differ in the left and the right half of a row.
+            let row: Vec<i32> = pixels[..width * 3]
+                .iter()
+                .step_by(3)
+                .map(|p| i32::from(*p))
+                .collect();
+            let (left, right) = row.split_at(width / 2);
+            let contrast =
+                |half: &[i32]| half.windows(2).map(|w| (w[0] - w[1]).abs()).max().unwrap();
+            [contrast(&left[..width / 2 - 16]), contrast(right)]
+        };
+        let [left, right] = shown(&[], &mut nobody);
+        assert!(left > 100 && right > 100, "{left} {right}");
+        let [left, right] = shown(std::slice::from_ref(&mask), &mut nobody);
+        assert!(left < 10 && right > 100, "{left} {right}");
+        let mut fails = |_: &Canvas| Err("no detector".into());
+        let [left, right] = shown(&[], &mut fails);
+        assert!(left < 60 && right < 60, "{left} {right}");
     }
 
     #[test]

@@ -232,6 +232,12 @@ fn receive(mut gateway: UnixStream, published: &Published, lanes: &[Arc<Lane>]) 
                 }
                 continue;
             }
+            Down::Command(Command::Overview { camera }) => {
+                if let Some(lane) = lanes.get(usize::from(camera)) {
+                    lane.push(Item::Overview);
+                }
+                continue;
+            }
         };
         if let Some((to, lane)) = published.get(&camera)
             && to.try_send(jpeg).is_err()

@@ -51,6 +51,8 @@ pub enum Item {
     Permits(Arc<[Permit]>),
     /// A picture of a zone is wanted, see [`super::wire::Command::Picture`].
     Picture { zone: u16, ask: u64 },
+    /// The whole view is wanted, see [`super::wire::Command::Overview`].
+    Overview,
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -132,7 +134,8 @@ impl Queue {
             | Item::End
             | Item::Played(_)
             | Item::Permits(_)
-            | Item::Picture { .. } => {}
+            | Item::Picture { .. }
+            | Item::Overview => {}
         }
         self.items.push_back((now, item));
         dropped

@@ -64,6 +64,9 @@ pub enum Command {
     Permits(Vec<Permit>),
     /// Somebody wants a picture of a zone; the answer is a [`Report::Pictured`].
     Picture { camera: u16, zone: u16, ask: u64 },
+    /// Whoever draws zones wants to see all that the camera sees; the answer is a
+    /// [`Report::Overview`].
+    Overview { camera: u16 },
 }
 
 /// A camera as the child needs it.
@@ -266,6 +269,21 @@ pub enum Report {
         ask: u64,
         picture: Result<Picture, String>,
     },
+    /// What the camera sees, or why that cannot be shown.
+    Overview {
+        camera: u16,
+        overview: Result<Overview, String>,
+    },
+}
+
+/// All that a camera sees, with nothing drawn on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// Masked, and nobody to be recognised, as every picture that leaves the child.
+    pub jpeg: Vec<u8>,
+    /// Of the frame that it was made from, pixels; the JPEG may be smaller.
+    pub width: u32,
+    pub height: u32,
 }
 
 /// How far a recording has been looked at.

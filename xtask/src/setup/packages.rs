@@ -32,8 +32,8 @@ const DEMO: &[&str] = &[
     "gstreamer1.0-plugins-bad",
 ];
 
-/// Peers that the stories run against, what makes disks, lines and system calls fail, and an
-/// emulator.
+/// Peers that the stories run against, what makes disks, lines and system calls fail, an emulator
+/// and a browser.
 const TEST: &[&str] = &[
     "mosquitto",
     "mosquitto-clients",
@@ -48,6 +48,8 @@ const TEST: &[&str] = &[
     "faketime",
     "qemu-system-arm",
     "stm32flash",
+    "chromium",
+    "chromium-driver",
 ];
 
 /// Installs what is missing for the purpose; asks nothing of the network when nothing is.

@@ -8,6 +8,7 @@ mod asks;
 mod blame;
 mod child;
 pub(crate) mod jpeg;
+pub mod look;
 mod permits;
 pub mod replay;
 mod report;

@@ -205,8 +205,8 @@ impl Reporter {
                 };
                 Outcome::Pictured(ask, picture)
             }
-            // Said for whoever plays the recording.
-            Report::Played { .. } => Outcome::Nothing,
+            // Said for whoever plays a recording, or draws.
+            Report::Played { .. } | Report::Overview { .. } => Outcome::Nothing,
             Report::Sighting(sighting) => match self.sighting(sighting).await {
                 Ok(Some(arrival)) => Outcome::Arrival(arrival),
                 Ok(None) => Outcome::Nothing,

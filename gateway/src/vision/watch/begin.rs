@@ -132,6 +132,7 @@ impl Watch {
             pause_told: false,
             deadly: setup.deadly.clone(),
             wanted: Wanted::default(),
+            overview_wanted: false,
         }
     }
 }

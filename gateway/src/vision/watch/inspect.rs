@@ -491,17 +491,7 @@ impl Watch {
             if role == Role::After {
                 litter = self.litter(canvas, sighting.bbox);
             }
-            let mut detector = shared
-                .detector
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut found = sensitive(canvas, &mut detector)?;
-            found.extend(self.recent.around(pts));
-            let vehicles = found.iter().filter(|(what, _)| *what == Sensitive::Vehicle);
-            let vehicles: Vec<Bbox> = vehicles.map(|(_, bbox)| *bbox).collect();
-            let plates = plate::plates(canvas, &vehicles).into_iter();
-            found.extend(plates.map(|bbox| (Sensitive::Plate, bbox)));
-            Ok(found)
+            self.sensitive(canvas, pts)
         };
         let privacy = Privacy {
             masks: &self.masks,
@@ -518,6 +508,26 @@ impl Watch {
             thumbnail: rendered.thumbnail,
         };
         Ok((picture, litter))
+    }
+
+    /// What has to be hidden in a picture of this moment.
+    pub(super) fn sensitive(
+        &self,
+        canvas: &Canvas,
+        pts: i64,
+    ) -> Result<Vec<(Sensitive, Bbox)>, String> {
+        let mut detector = self
+            .shared
+            .detector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut found = sensitive(canvas, &mut detector)?;
+        found.extend(self.recent.around(pts));
+        let vehicles = found.iter().filter(|(what, _)| *what == Sensitive::Vehicle);
+        let vehicles: Vec<Bbox> = vehicles.map(|(_, bbox)| *bbox).collect();
+        let plates = plate::plates(canvas, &vehicles).into_iter();
+        found.extend(plates.map(|bbox| (Sensitive::Plate, bbox)));
+        Ok(found)
     }
 
     /// What a model that knows rubbish thinks of it, where there is one.

@@ -173,6 +173,8 @@ pub struct Watch {
     deadly: Vec<u64>,
     /// Zones of which somebody wants a picture.
     wanted: Wanted,
+    /// Somebody wants to see all that it sees.
+    overview_wanted: bool,
 }
 
 impl Watch {
@@ -191,6 +193,7 @@ impl Watch {
             }
             Item::Permits(permits) => self.set_permits(&permits),
             Item::Picture { zone, ask } => self.want(zone, ask),
+            Item::Overview => self.overview_wanted = true,
             Item::End => {
                 self.finish(scalers, counters);
                 self.tell(CameraState::Ended);

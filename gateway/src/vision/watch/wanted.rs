@@ -5,7 +5,11 @@ use std::time::Duration;
 use ac_ffmpeg::codec::video::VideoFrame;
 
 use super::{Watch, inspect::Moment};
-use crate::vision::wire::{Report, Role};
+use crate::vision::{
+    draw::Canvas,
+    evidence,
+    wire::{Overview, Report, Role},
+};
 
 /// Pictures that wait at most; nobody asks for so many in the time that a frame takes.
 const MAX_WANTED: usize = 8;
@@ -37,6 +41,19 @@ impl Watch {
             let picture = self.picture(zone, Role::Requested, frame, pts, &sighting);
             let picture = picture.map(|(picture, _)| picture);
             self.pictured(ask, picture.map_err(|e| e.to_string()));
+        }
+        if std::mem::take(&mut self.overview_wanted) {
+            let mut find = |canvas: &Canvas| self.sensitive(canvas, pts);
+            let jpeg = evidence::overview(frame, &self.masks, &mut find);
+            let overview = jpeg.map(|jpeg| Overview {
+                jpeg,
+                width: frame.width() as u32,
+                height: frame.height() as u32,
+            });
+            self.shared.out.send(&Report::Overview {
+                camera: self.camera,
+                overview: overview.map_err(|e| e.to_string()),
+            });
         }
     }
 
