@@ -15,6 +15,7 @@ use std::{
 
 use ort::{
     environment::Environment,
+    ep::CPU,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::{TensorElementType, TensorRef},
 };
@@ -248,7 +249,9 @@ impl Detector {
                 .map_err(|e| text(&e))?
                 .with_inter_op_spinning(false)
                 .map_err(|e| text(&e))?
-                .with_memory_pattern(false)
+                // What a look needs goes back after it, planned as one block: an arena keeps
+                // 13 MB a network for ever, to make a look 4 % cheaper.
+                .with_execution_providers([CPU::default().with_arena_allocator(false).build()])
                 .map_err(|e| text(&e))?
                 .commit_from_memory(weights)
                 .map_err(|e| text(&e))

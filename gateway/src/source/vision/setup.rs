@@ -21,7 +21,10 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) ->
         days: (*calendars.days).clone(),
         permits: Vec::new(),
         model: vision.model.clone(),
-        litter_model: vision.litter_model.clone(),
+        litter_model: vision
+            .litter_model
+            .clone()
+            .filter(|_| is_litter_asked_for(cameras)),
         shadow: vision.shadow.clone(),
         onnxruntime: vision.onnxruntime.clone(),
         threads: vision.threads,
@@ -31,6 +34,12 @@ pub fn setup(cameras: &[Arc<Camera>], vision: &Vision, calendars: &Calendars) ->
         thumbnails: vision.thumbnails,
         cameras: cameras.iter().map(|camera| camera_setup(camera)).collect(),
     }
+}
+
+/// Whether there is a story to have an opinion on; a network that nobody asks takes memory.
+fn is_litter_asked_for(cameras: &[Arc<Camera>]) -> bool {
+    let mut zones = cameras.iter().flat_map(|camera| &camera.zones);
+    zones.any(|zone| zone.objects && zone.shadow.is_none())
 }
 
 pub(super) fn camera_setup(camera: &Camera) -> CameraSetup {
@@ -138,5 +147,46 @@ fn trusted(trust: &Trust) -> wire::Trust {
     wire::Trust {
         ca_file: trust.ca_file.clone(),
         pin: trust.pin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wangge_protocol::EventKind;
+
+    use super::*;
+    use crate::{config::Zone, rules::fixtures};
+
+    #[test]
+    fn a_second_opinion_is_loaded_only_where_there_are_stories() {
+        let zone = |objects| Zone {
+            id: "yard".into(),
+            kind: EventKind::IllegalDumping,
+            polygon: Vec::new(),
+            front: None,
+            labels: Vec::new(),
+            objects,
+            fixtures: Vec::new(),
+            crop: false,
+            dwell: Duration::ZERO,
+            take_down: false,
+            calendar: Arc::default(),
+            shadow: None,
+        };
+        let camera = |zones: Vec<Zone>| {
+            let camera = fixtures::camera("gate", Vec::new());
+            Arc::new(Camera {
+                zones,
+                ..(*camera).clone()
+            })
+        };
+        assert!(!is_litter_asked_for(&[camera(vec![zone(false)])]));
+        let both = [camera(vec![]), camera(vec![zone(false), zone(true)])];
+        assert!(is_litter_asked_for(&both));
+        let tried = Zone {
+            shadow: Some(fixtures::healthy(EventKind::IllegalDumping)),
+            ..zone(true)
+        };
+        assert!(!is_litter_asked_for(&[camera(vec![tried])]));
     }
 }
