@@ -269,19 +269,35 @@ fn check_side(
 fn advice(family: Family, side: &str, found: &[Tensor<'_>]) -> &'static str {
     let last = |n| found.iter().any(|t| t.sides.len() == 3 && t.sides[2] == n);
     let yolo = matches!(family, Family::Yolov5 | Family::Yolov8);
-    let half = found
-        .iter()
-        .any(|t| t.element == Some(TensorElementType::Float16));
-    if half {
+    let half = Some(TensorElementType::Float16);
+    if found.iter().any(|t| t.element == half) {
         "; it is in half precision: export it in single precision (`half=False`)"
-    } else if side == "output" && yolo && found.len() == 1 && last(6) {
-        "; this looks like an export that suppresses by itself (`nms=True`, or YOLOv10), which is not understood: export it with `nms=False`"
-    } else if side == "output" && yolo && found.len() > 1 {
-        "; export it for inference, with all grids in one output"
-    } else if side == "input" && found.iter().any(|t| t.sides.contains(&-1)) {
-        "; export it with fixed height and width"
-    } else {
+    } else if side == "input" {
+        if found.iter().any(|t| t.sides.contains(&-1)) {
+            "; export it with fixed height and width"
+        } else if found.iter().any(|t| t.sides.first() > Some(&1)) {
+            "; export it for one picture at a time (`batch=1`)"
+        } else {
+            ""
+        }
+    } else if family == Family::Rtdetr && found.len() == 1 {
+        "; Ultralytics exports its RT-DETR with one output, which is not understood: take the export of RT-DETR's or D-FINE's authors"
+    } else if !yolo {
         ""
+    } else if found.len() == 1 && last(6) {
+        "; this looks like an export that suppresses by itself (`nms=True`, or YOLOv10), which is not understood: export it with `nms=False`"
+    } else if found.len() == 2 && found.iter().any(|t| t.sides.len() == 4) {
+        "; this looks like a network for masks (segmentation): take one that was trained for boxes"
+    } else if family == Family::Yolov8
+        && found
+            .iter()
+            .any(|t| matches!(t.sides, [_, boxes, sides] if boxes > sides))
+    {
+        "; its boxes stand before their figures, as in no export of Ultralytics: transpose it"
+    } else if found.len() > 1 {
+        "; export it for inference, with all grids in one output"
+    } else {
+        "; either `labels` are not as many as it was trained with, or it was trained for something else than boxes (pose, turned boxes, whole pictures)"
     }
 }
 
@@ -389,6 +405,32 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn networks_for_something_else_are_refused_with_what_they_look_like() {
+        let image = [floats("images", PICTURE)];
+        let yolov8 = manifest("yolov8", 80, 640);
+        let masks = [
+            floats("output0", &[1, 116, 8400]),
+            floats("output1", &[1, 32, 160, 160]),
+        ];
+        let pose = [floats("output0", &[1, 56, 8400])];
+        let whole = [floats("output0", &[1, 1000])];
+        for (outputs, said) in [
+            (&masks[..], "segmentation"),
+            (&pose[..], "`labels` are not as many"),
+            (&whole[..], "pose, turned boxes"),
+        ] {
+            let text = refused(&yolov8, &image, outputs);
+            assert!(text.contains(said), "{text}");
+        }
+        let one = [floats("output0", &[1, 300, 84])];
+        let text = refused(&manifest("rtdetr", 80, 640), &image, &one);
+        assert!(text.contains("Ultralytics"), "{text}");
+        let two = [floats("images", &[2, 3, 640, 640])];
+        let text = refused(&yolov8, &two, &[floats("output0", &[2, 84, 8400])]);
+        assert!(text.contains("batch=1"), "{text}");
     }
 
     #[test]
