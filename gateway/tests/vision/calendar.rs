@@ -264,9 +264,9 @@ fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits()
             "[[camera.zone]]\nid = \"z{n}\"\nkind = \"green_encroachment\"\nlabels = [\"person\"]\n\
              polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]\ndwell = \"5s\"\n{hours}\n"
         );
-        for [from, to] in *own {
+        for (i, [from, to]) in own.iter().enumerate() {
             permits += &format!(
-                "[[permit]]\nid = \"z{n} {from}\"\nzones = [\"gate/z{n}\"]\nfrom = \"{from}\"\n\
+                "[[permit]]\nid = \"z{n}-{i}\"\nzones = [\"gate/z{n}\"]\nfrom = \"{from}\"\n\
                  to = \"{to}\"\n"
             );
         }
