@@ -519,7 +519,7 @@ fn boxes_and_rims_become_footprints() {
         .of_rim(&[[0.1, 0.2, 0.6], [0.2, 0.3, 0.999]], [10, 10])
         .unwrap();
     assert_eq!(rim.rim.len(), 2);
-    near(rim.rim[0][1], 0.5, 1e-6);
+    near(rim.rim[0][1], 0.525, 1e-6);
     assert_eq!(front.of_rim(&[], [10, 10]), None);
 }
 
