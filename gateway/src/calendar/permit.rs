@@ -9,6 +9,9 @@ use super::{
     instant,
 };
 
+/// Hours that local clocks are ahead of UTC.
+const OFFSETS: std::ops::RangeInclusive<i64> = -12..=14;
+
 /// Leave to use some zones from one moment to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permit {
@@ -47,6 +50,8 @@ pub enum MomentError {
     Date(#[from] DateError),
     #[error("{0} is not in the years {first} to {last}", first = YEARS.start(), last = YEARS.end())]
     Year(String),
+    #[error("no clock on earth is as far from UTC as that of {0}")]
+    Offset(String),
 }
 
 /// `2026-10-01 17:00` in local time, or with its offset as RFC 3339 has it, or a whole day: its
@@ -80,6 +85,14 @@ pub fn moment(text: &str, zone: &TimeZone, edge: Edge) -> Result<Timestamp, Mome
     }
     if time.ends_with('Z') || time.contains('+') || time.contains('-') {
         let at: Timestamp = format!("{day}T{time}").parse().map_err(|_| form())?;
+        let clock = time.find(['Z', '+', '-']).and_then(|end| time.get(..end));
+        let shown: DateTime = format!("{day}T{}", clock.unwrap_or_default())
+            .parse()
+            .map_err(|_| form())?;
+        let ahead = instant(&TimeZone::UTC, shown, edge).duration_since(at);
+        if !OFFSETS.contains(&ahead.as_hours()) {
+            return Err(MomentError::Offset(text.into()));
+        }
         let year = at.to_zoned(TimeZone::UTC).year();
         return if YEARS.contains(&year) {
             Ok(at)

@@ -119,8 +119,23 @@ fn page(camera: &Camera, survey: &Survey, fit: &Fit) -> String {
         line("  four points always fit: a fifth and sixth would show a mistake".into());
     }
     match fit.lens {
-        Some(lens) => line(format!("  lens: bends straight lines ({lens:+.3}), taken into account")),
-        None => line("  lens: taken as straight; bending of up to about 2 % at the corners is within the errors".into()),
+        Some(lens) => line(format!(
+            "  lens: bends straight lines ({lens:+.3}), taken into account"
+        )),
+        None => line(format!(
+            "  lens: taken as straight; bending of up to about {:.0} % at the corners is within the errors",
+            200.0 * survey.lens_doubt(),
+        )),
+    }
+    match fit.plane.pose() {
+        Some(pose) => line(format!(
+            "  camera: {:.1} m ± {:.1} m above the ground, {:.0}° down, {:.0}° wide, as the points have it; where that is not so, a figure or a unit is wrong",
+            pose.height,
+            pose.error,
+            pose.tilt.to_degrees(),
+            pose.width.to_degrees(),
+        )),
+        None => line("  camera: the points do not tell how high it hangs".into()),
     }
     if fit.inflation > 1.05 {
         let times = fit.inflation;

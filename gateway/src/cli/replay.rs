@@ -72,7 +72,11 @@ pub(super) fn replay(args: Replayed) -> u8 {
 }
 
 /// Everything that can be wrong with the command line is found before anything is played.
-fn prepare(args: &Replayed, config: config::Config) -> Result<(Replay, Option<Lines>), String> {
+fn prepare(args: &Replayed, mut config: config::Config) -> Result<(Replay, Option<Lines>), String> {
+    // The station goes by the file of permits too, and goes on without one that is broken; who
+    // tries a zone should hear of it at once.
+    let permits = config.calendars.read_permits();
+    config.calendars.permits = permits.map_err(|f| format!("the permits cannot be used\n\n{f}"))?;
     let camera = camera(&config, &args.config, &args.camera)?.clone();
     let Some(vision) = config.vision.clone() else {
         return Err(format!("{} configures no vision", args.config.display()));

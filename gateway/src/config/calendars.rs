@@ -8,7 +8,7 @@ use wangge_protocol::Text;
 use super::{
     check,
     faults::{Fault, Faults},
-    limits, units,
+    limits, load, units,
 };
 use crate::calendar::{Days, Permit};
 
@@ -47,14 +47,20 @@ impl Calendars {
             return Ok(self.permits.clone());
         };
         let origin = path.display().to_string();
-        let of_file = |message: String| {
+        let of_file = |message: String, help: Option<&str>| {
             let mut faults = Faults::default();
-            faults.push(Fault::of_file(&origin, message, None));
+            let help = help.map(str::to_owned);
+            faults.push(Fault::of_file(&origin, message, help));
             faults
         };
-        let unreadable = |reason: String| of_file(format!("cannot read `permits_file`: {reason}"));
+        let message = |reason: String| format!("cannot read `permits_file`: {reason}");
+        let unreadable = |reason: String| of_file(message(reason), None);
         // Asked first, because opening a FIFO would wait for ever.
-        let meta = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
+        let meta = std::fs::metadata(path).map_err(|e| {
+            let help = "a `[[permit]]` table for each permit; an empty file where there is none";
+            let missing = e.kind() == std::io::ErrorKind::NotFound;
+            of_file(message(e.to_string()), missing.then_some(help))
+        })?;
         if !meta.is_file() {
             return Err(unreadable("it is no regular file".into()));
         }
@@ -69,7 +75,7 @@ impl Calendars {
             let most = units::show_size(limits::CALENDAR_BYTES);
             return Err(unreadable(format!("it is larger than {most}")));
         }
-        let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
+        let text = load::text_of(bytes).map_err(unreadable)?;
         let mut permits = self.permits.to_vec();
         permits.extend(check::permits_file(&text, &origin, self)?);
         Ok(permits.into())

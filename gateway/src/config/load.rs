@@ -89,6 +89,11 @@ fn read(path: &Path) -> Result<String, String> {
         let most = units::show_size(limits::FILE_BYTES);
         return Err(format!("it is larger than {most}"));
     }
+    text_of(bytes)
+}
+
+/// The bytes as text, or the line that is none: files come from editors that write GBK.
+pub(super) fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();

@@ -28,7 +28,8 @@ pub use pictures::{Pictures, PicturesError};
 /// What to play, and how.
 #[derive(Debug)]
 pub struct Replay {
-    /// The station's configuration; only the camera's part of it is used.
+    /// The station's configuration; only the camera's part of it is used. Its calendars' permits
+    /// are all that go, those of a file among them.
     pub config: Config,
     pub camera: Arc<Camera>,
     pub vision: Vision,
@@ -101,8 +102,11 @@ pub async fn run(what: Replay, tell: impl FnMut(Told)) -> Result<Summary, Failur
     };
     let cameras = [Arc::clone(&camera)];
     let zone = config.station.time_zone.clone();
+    let mut rules = rules::Engine::new(&[], &cameras, zone, &[], began);
+    // A zone's own calendar has the permits of the station's file alone.
+    rules.set_permits(&config.calendars.permits);
     let mut desk = Desk {
-        rules: rules::Engine::new(&[], &cameras, zone, &[], began),
+        rules,
         ledger: Ledger::restore(&config, &[], began)?,
         clips: recording.clips.clone(),
         clip: (PathBuf::new(), start),

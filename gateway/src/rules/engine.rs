@@ -199,7 +199,8 @@ impl Engine {
         }
     }
 
-    fn set_permits(&mut self, permits: &Arc<[Permit]>) {
+    /// Takes these permits, all there are, in place of those that went before.
+    pub fn set_permits(&mut self, permits: &Arc<[Permit]>) {
         self.permits = Some(permits.clone());
         let presences = self.subjects.iter_mut().flat_map(|s| &mut s.presences);
         presences.for_each(|p| p.condition.set_permits(permits));

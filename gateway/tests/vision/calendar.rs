@@ -13,6 +13,7 @@ use wangge::{
 use wangge_tests::place;
 
 use crate::{
+    cameras::standstill,
     pavement::{self, Block, Part},
     replay::{alerts, station},
     rig::{PATIENCE, Rig, camera, file, sighting, vision},
@@ -211,6 +212,86 @@ fn goods_that_a_tidal_stall_leaves_are_an_alert_of_their_own_and_its_end_too() {
     assert!(at(told.len() - 1) >= 46.0, "{}", at(told.len() - 1));
     let pictures = told[0]["event"]["data"]["evidence"].as_array().unwrap();
     assert!(!pictures.is_empty(), "{told:#?}");
+}
+
+/// Somebody stands there all the time, and at midnight, 20 s into the clip, a holiday begins.
+#[test]
+fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits() {
+    // The zone's hours, its permits in the file, and when it is raised and cleared.
+    type Hours<'a> = (&'a str, &'a [[&'a str; 2]], &'a [f64]);
+    let cases: &[Hours<'_>] = &[
+        // It belongs to the day on which it begins.
+        ("allowed = [\"workday 22:00-02:00\"]", &[], &[]),
+        ("watched = [\"workday 22:00-02:00\"]", &[], &[5.0]),
+        ("allowed = [\"workday 22:00-24:00\"]", &[], &[25.0]),
+        ("watched = [\"holiday\"]", &[], &[25.0]),
+        ("allowed = [\"holiday\"]", &[], &[5.0, 20.0]),
+        (
+            "allowed = [\"holiday\"]\ngrace_in = \"5s\"",
+            &[],
+            &[5.0, 15.0],
+        ),
+        (
+            "allowed = [\"22:00-24:00\"]\ngrace_out = \"10s\"",
+            &[],
+            &[35.0],
+        ),
+        // A permit that ends with the window, to the second.
+        (
+            "allowed = [\"workday 22:00-24:00\"]",
+            &[["2026-09-30 08:00", "2026-10-01 00:00"]],
+            &[25.0],
+        ),
+        // One ends while the other goes on.
+        (
+            "",
+            &[
+                ["2026-09-01", "2026-09-30"],
+                ["2026-09-30 23:59:50", "2026-10-01T00:00:06+08:00"],
+            ],
+            &[31.0],
+        ),
+        (
+            "watched = [\"00:00-24:00\"]",
+            &[["2026-09-30", "2026-10-01"]],
+            &[],
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let (mut zones, mut permits) = (String::new(), String::new());
+    for (n, (hours, own, _)) in cases.iter().enumerate() {
+        zones += &format!(
+            "[[camera.zone]]\nid = \"z{n}\"\nkind = \"green_encroachment\"\nlabels = [\"person\"]\n\
+             polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]\ndwell = \"5s\"\n{hours}\n"
+        );
+        for (i, [from, to]) in own.iter().enumerate() {
+            permits += &format!(
+                "[[permit]]\nid = \"z{n}-{i}\"\nzones = [\"gate/z{n}\"]\nfrom = \"{from}\"\n\
+                 to = \"{to}\"\n"
+            );
+        }
+    }
+    zones += "[calendar]\nholidays = [\"2026-10-01..2026-10-07\"]\nvalid_until = \"2026-12-31\"\n\
+              permits_file = \"permits.toml\"\n";
+    std::fs::write(dir.path().join("permits.toml"), permits).unwrap();
+    let station = station(dir.path(), &zones);
+    let clip = standstill(dir.path());
+    let told = alerts(&station, &clip, "2026-09-30T23:59:40+08:00");
+    for (n, (hours, _, expected)) in cases.iter().enumerate() {
+        let rule = format!("zone:z{n}");
+        let of_zone = told
+            .iter()
+            .filter(|line| line["event"]["data"]["rule"] == *rule);
+        let at: Vec<f64> = of_zone
+            .map(|line| line["after_s"].as_f64().unwrap())
+            .collect();
+        // Never before, and no later than the next look.
+        let right = |(at, expected): (&f64, &f64)| (0.0..3.0).contains(&(at - expected));
+        assert!(
+            at.len() == expected.len() && at.iter().zip(*expected).all(right),
+            "{hours}: {at:?}, not {expected:?}"
+        );
+    }
 }
 
 /// What the test needs of an arrival; the right to acknowledge is nobody's here.

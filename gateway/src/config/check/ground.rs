@@ -3,7 +3,7 @@
 use super::{At, Checker, polygon};
 use crate::{
     config::raw::{RawGround, RawLine, RawZone},
-    vision::ground::{self, Fit, Front, FrontError, Line, Marked, Survey, SurveyError},
+    vision::ground::{self, Fit, Front, FrontError, Line, Marked, Pose, Survey, SurveyError},
 };
 
 /// Default for `picture`, pixels.
@@ -72,6 +72,20 @@ pub(super) fn ground(
         Ok(fit) => {
             if let Some(doubt) = &fit.doubtful {
                 cx.warn(list.index(doubt.point), doubt.to_string(), MEASURE_AGAIN);
+            }
+            if let Some(pose) = fit.plane.pose().filter(Pose::is_strange) {
+                let message = format!(
+                    "by its points the camera hangs {:.1} m ± {:.1} m above the ground, and cameras hang {} m to {} m high",
+                    pose.height,
+                    pose.error,
+                    ground::HEIGHTS.start(),
+                    ground::HEIGHTS.end(),
+                );
+                cx.warn(
+                    list,
+                    message,
+                    "are the places on the ground in metres, both figures?",
+                );
             }
             Some((survey, fit))
         }

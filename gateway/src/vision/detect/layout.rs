@@ -9,13 +9,6 @@ use wangge_models::{Family, Manifest};
 
 use super::{DetectError, yolo};
 
-/// Elements of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
-    F32,
-    I64,
-}
-
 /// One dimension of a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -60,21 +53,21 @@ impl std::fmt::Display for Side {
 /// A tensor that a network must take or give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    element: Element,
+    element: TensorElementType,
     sides: Vec<Side>,
 }
 
 impl Port {
     fn floats(sides: impl Into<Vec<Side>>) -> Self {
         Port {
-            element: Element::F32,
+            element: TensorElementType::Float32,
             sides: sides.into(),
         }
     }
 
     fn integers(sides: impl Into<Vec<Side>>) -> Self {
         Port {
-            element: Element::I64,
+            element: TensorElementType::Int64,
             sides: sides.into(),
         }
     }
@@ -89,11 +82,7 @@ impl Port {
 impl std::fmt::Display for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sides: Vec<_> = self.sides.iter().map(Side::to_string).collect();
-        let element = match self.element {
-            Element::F32 => "f32",
-            Element::I64 => "i64",
-        };
-        write!(f, "{element}[{}]", sides.join(", "))
+        write!(f, "{}[{}]", self.element, sides.join(", "))
     }
 }
 
@@ -101,8 +90,8 @@ impl std::fmt::Display for Port {
 #[derive(Clone, Debug)]
 pub struct Tensor<'s> {
     name: &'s str,
-    /// `None`: neither of those that any family has.
-    element: Option<Element>,
+    /// `None`: it is no tensor.
+    element: Option<TensorElementType>,
     sides: &'s [i64],
 }
 
@@ -115,14 +104,7 @@ impl<'s> Tensor<'s> {
     /// As a run gave it.
     pub fn of(name: &'s str, kind: &'s ValueType) -> Self {
         let (element, sides) = match kind {
-            ValueType::Tensor { ty, shape, .. } => (
-                match ty {
-                    TensorElementType::Float32 => Some(Element::F32),
-                    TensorElementType::Int64 => Some(Element::I64),
-                    _ => None,
-                },
-                &shape[..],
-            ),
+            ValueType::Tensor { ty, shape, .. } => (Some(*ty), &shape[..]),
             _ => (None, &[][..]),
         };
         Tensor {
@@ -133,10 +115,8 @@ impl<'s> Tensor<'s> {
     }
 
     fn describe(&self) -> String {
-        let element = match self.element {
-            Some(Element::F32) => "f32",
-            Some(Element::I64) => "i64",
-            None => return "of another type".into(),
+        let Some(element) = self.element else {
+            return "no tensor".into();
         };
         let side = |side: &i64| match side {
             -1 => "open".to_owned(),
@@ -289,14 +269,35 @@ fn check_side(
 fn advice(family: Family, side: &str, found: &[Tensor<'_>]) -> &'static str {
     let last = |n| found.iter().any(|t| t.sides.len() == 3 && t.sides[2] == n);
     let yolo = matches!(family, Family::Yolov5 | Family::Yolov8);
-    if side == "output" && yolo && found.len() == 1 && last(6) {
-        "; this looks like an export that suppresses by itself (`nms=True`, or YOLOv10), which is not understood: export it with `nms=False`"
-    } else if side == "output" && yolo && found.len() > 1 {
-        "; export it for inference, with all grids in one output"
-    } else if side == "input" && found.iter().any(|t| t.sides.contains(&-1)) {
-        "; export it with fixed height and width"
-    } else {
+    let half = Some(TensorElementType::Float16);
+    if found.iter().any(|t| t.element == half) {
+        "; it is in half precision: export it in single precision (`half=False`)"
+    } else if side == "input" {
+        if found.iter().any(|t| t.sides.contains(&-1)) {
+            "; export it with fixed height and width"
+        } else if found.iter().any(|t| t.sides.first() > Some(&1)) {
+            "; export it for one picture at a time (`batch=1`)"
+        } else {
+            ""
+        }
+    } else if family == Family::Rtdetr && found.len() == 1 {
+        "; Ultralytics exports its RT-DETR with one output, which is not understood: take the export of RT-DETR's or D-FINE's authors"
+    } else if !yolo {
         ""
+    } else if found.len() == 1 && last(6) {
+        "; this looks like an export that suppresses by itself (`nms=True`, or YOLOv10), which is not understood: export it with `nms=False`"
+    } else if found.len() == 2 && found.iter().any(|t| t.sides.len() == 4) {
+        "; this looks like a network for masks (segmentation): take one that was trained for boxes"
+    } else if family == Family::Yolov8
+        && found
+            .iter()
+            .any(|t| matches!(t.sides, [_, boxes, sides] if boxes > sides))
+    {
+        "; its boxes stand before their figures, as in no export of Ultralytics: transpose it"
+    } else if found.len() > 1 {
+        "; export it for inference, with all grids in one output"
+    } else {
+        "; either `labels` are not as many as it was trained with, or it was trained for something else than boxes (pose, turned boxes, whole pictures)"
     }
 }
 
@@ -317,14 +318,14 @@ mod tests {
     fn floats<'s>(name: &'s str, sides: &'s [i64]) -> Tensor<'s> {
         Tensor {
             name,
-            element: Some(Element::F32),
+            element: Some(TensorElementType::Float32),
             sides,
         }
     }
 
     fn integers<'s>(name: &'s str, sides: &'s [i64]) -> Tensor<'s> {
         Tensor {
-            element: Some(Element::I64),
+            element: Some(TensorElementType::Int64),
             ..floats(name, sides)
         }
     }
@@ -404,6 +405,46 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn networks_for_something_else_are_refused_with_what_they_look_like() {
+        let image = [floats("images", PICTURE)];
+        let yolov8 = manifest("yolov8", 80, 640);
+        let masks = [
+            floats("output0", &[1, 116, 8400]),
+            floats("output1", &[1, 32, 160, 160]),
+        ];
+        let pose = [floats("output0", &[1, 56, 8400])];
+        let whole = [floats("output0", &[1, 1000])];
+        for (outputs, said) in [
+            (&masks[..], "segmentation"),
+            (&pose[..], "`labels` are not as many"),
+            (&whole[..], "pose, turned boxes"),
+        ] {
+            let text = refused(&yolov8, &image, outputs);
+            assert!(text.contains(said), "{text}");
+        }
+        let one = [floats("output0", &[1, 300, 84])];
+        let text = refused(&manifest("rtdetr", 80, 640), &image, &one);
+        assert!(text.contains("Ultralytics"), "{text}");
+        let two = [floats("images", &[2, 3, 640, 640])];
+        let text = refused(&yolov8, &two, &[floats("output0", &[2, 84, 8400])]);
+        assert!(text.contains("batch=1"), "{text}");
+    }
+
+    #[test]
+    fn exports_in_half_precision_are_refused_with_what_to_do() {
+        let half = Tensor {
+            element: Some(TensorElementType::Float16),
+            ..floats("images", PICTURE)
+        };
+        let outputs = [floats("output0", &[1, 84, 8400])];
+        let text = refused(&manifest("yolov8", 80, 640), &[half], &outputs);
+        assert!(
+            text.contains("f16[1, 3, 640, 640]") && text.contains("half=False"),
+            "{text}"
+        );
     }
 
     #[test]

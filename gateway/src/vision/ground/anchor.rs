@@ -26,6 +26,16 @@ const ALIKE: f32 = 0.5;
 /// Looks farther apart count as this far.
 const MAX_STEP: Duration = Duration::from_secs(15);
 
+/// The picture's parts: columns and rows.
+const GRID: [usize; 2] = [4, 3];
+const PARTS: usize = GRID[0] * GRID[1];
+/// So many parts must be comparable, and half of those shifted. A shadow that creeps with the sun
+/// shifts fewer.
+const LEAST_PARTS: usize = 5;
+/// A part's shift must be by so much likelier than none: along a kerb that is all there is in a
+/// part, every shift is as likely.
+const CLEARER: f32 = 0.02;
+
 /// Brightness steps to the right and down, of every cell.
 type Steps = Vec<[f32; 2]>;
 
@@ -39,7 +49,8 @@ pub struct Anchor {
     began: Duration,
     averaged: u16,
     last: Option<Duration>,
-    shift: [f32; 2],
+    whole: Drift,
+    parts: [Drift; PARTS],
     /// The newest judgement and since when it is the same.
     judged: Option<(bool, Duration)>,
     shifted: bool,
@@ -78,15 +89,25 @@ impl Anchor {
             }
             return false;
         }
-        let Some(shift) = self.offset(&steps) else {
-            return self.shifted;
-        };
         let share = 1.0 - (-passed.as_secs_f32() / MEMORY.as_secs_f32()).exp();
-        for axis in 0..2 {
-            self.shift[axis] += (shift[axis] - self.shift[axis]) * share;
+        let area = [0, 0, self.width, self.height];
+        let whole = self.offset(&steps, area, 0.0);
+        self.whole.add(whole, share);
+        let mut comparable = 0;
+        for part in 0..PARTS {
+            let shift = self.offset(&steps, self.area(part), CLEARER);
+            comparable += usize::from(shift.is_some());
+            if let Some(drift) = self.parts.get_mut(part) {
+                drift.add(shift, share);
+            }
+        }
+        if whole.is_none() && comparable < LEAST_PARTS {
+            return self.shifted;
         }
         let limit = if self.shifted { BACK } else { SHIFTED };
-        let now = self.shift[0].hypot(self.shift[1]) > limit;
+        let beyond = |drift: &&Drift| drift.seen && drift.size() > limit;
+        let apart = self.parts.iter().filter(beyond).count();
+        let now = beyond(&&self.whole) || (comparable >= LEAST_PARTS && 2 * apart >= comparable);
         match self.judged {
             Some((judged, since)) if judged == now => {
                 if at.saturating_sub(since) >= LASTS {
@@ -98,15 +119,28 @@ impl Anchor {
         self.shifted
     }
 
-    /// The shift against the first picture, to parts of a cell: the top of a parabola through
-    /// the best whole shift and its neighbours.
-    fn offset(&self, steps: &[[f32; 2]]) -> Option<[f32; 2]> {
+    /// Left, top, right and bottom of a part, cells.
+    fn area(&self, part: usize) -> [usize; 4] {
+        let [columns, rows] = GRID;
+        let (column, row) = (part % columns, part / columns);
+        [
+            self.width * column / columns,
+            self.height * row / rows,
+            self.width * (column + 1) / columns,
+            self.height * (row + 1) / rows,
+        ]
+    }
+
+    /// The shift of an area against the first picture, to parts of a cell: the top of a parabola
+    /// through the best whole shift and its neighbours. None, where it is not by `clearer` likelier
+    /// than none.
+    fn offset(&self, steps: &[[f32; 2]], area: [usize; 4], clearer: f32) -> Option<[f32; 2]> {
         let side = 2 * RANGE + 1;
         let mut likeness = vec![0.0f32; (side * side) as usize];
         let mut best = (f32::MIN, 0, 0);
         for dy in -RANGE..=RANGE {
             for dx in -RANGE..=RANGE {
-                let alike = self.alike(steps, dx, dy);
+                let alike = self.alike(steps, area, dx, dy);
                 if let Some(place) = likeness.get_mut(index(dx, dy)) {
                     *place = alike;
                 }
@@ -118,6 +152,12 @@ impl Anchor {
         let (top, dx, dy) = best;
         if top < ALIKE {
             return None;
+        }
+        let still = likeness
+            .get(index(0, 0))
+            .is_some_and(|still| top - still < clearer);
+        if still {
+            return Some([0.0; 2]);
         }
         let at = |x: i32, y: i32| likeness.get(index(x, y)).copied();
         let refined = |whole: i32, before: Option<f32>, after: Option<f32>| {
@@ -147,11 +187,12 @@ impl Anchor {
         ])
     }
 
-    fn alike(&self, steps: &[[f32; 2]], dx: i32, dy: i32) -> f32 {
+    fn alike(&self, steps: &[[f32; 2]], area: [usize; 4], dx: i32, dy: i32) -> f32 {
         let (width, height) = (self.width as i32, self.height as i32);
+        let [left, top, right, bottom] = area.map(|v| v as i32);
         let (mut product, mut a, mut b) = (0.0f32, 1e-3f32, 1e-3f32);
-        for y in RANGE..height - RANGE {
-            for x in RANGE..width - RANGE {
+        for y in top.max(RANGE)..bottom.min(height - RANGE) {
+            for x in left.max(RANGE)..right.min(width - RANGE) {
                 let now = steps.get(((y + dy) * width + x + dx) as usize);
                 let then = self.first.get((y * width + x) as usize);
                 if let (Some([nx, ny]), Some([tx, ty])) = (now, then) {
@@ -162,6 +203,28 @@ impl Anchor {
             }
         }
         product / (a * b).sqrt()
+    }
+}
+
+/// A shift, averaged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Drift {
+    shift: [f32; 2],
+    /// Whether it could be told the last time.
+    seen: bool,
+}
+
+impl Drift {
+    /// Takes what was seen now; `share` is its weight.
+    fn add(&mut self, seen: Option<[f32; 2]>, share: f32) {
+        self.seen = seen.is_some();
+        for (was, is) in self.shift.iter_mut().zip(seen.into_iter().flatten()) {
+            *was += (is - *was) * share;
+        }
+    }
+
+    fn size(&self) -> f32 {
+        self.shift[0].hypot(self.shift[1])
     }
 }
 
@@ -195,11 +258,12 @@ mod tests {
     const W: usize = 80;
     const H: usize = 46;
 
-    /// A street of smooth shapes, so that parts of a cell mean something, with noise.
-    fn street(shift: [f32; 2], light: f32, random: &mut u64) -> Luma {
+    /// A street of smooth shapes, so that parts of a cell mean something, with noise. `place` says
+    /// which of it a cell shows.
+    fn street(place: impl Fn(f32, f32) -> [f32; 2], light: f32, random: &mut u64) -> Luma {
         let mut pixels = Vec::new();
         for i in 0..W * H {
-            let (x, y) = ((i % W) as f32 + shift[0], (i / W) as f32 + shift[1]);
+            let [x, y] = place((i % W) as f32, (i / W) as f32);
             let value = 120.0
                 + 40.0 * (x / 6.0).sin() * (y / 9.0).cos()
                 + 30.0 * (x / 17.0 + y / 5.0).sin()
@@ -235,10 +299,14 @@ mod tests {
         }
 
         fn run(&mut self, seconds: u64, shift: [f32; 2], light: f32) -> bool {
+            self.show(seconds, |x, y| [x + shift[0], y + shift[1]], light)
+        }
+
+        fn show(&mut self, seconds: u64, place: impl Fn(f32, f32) -> [f32; 2], light: f32) -> bool {
             let mut told = false;
             for _ in 0..seconds {
                 self.seconds += 1;
-                let luma = street(shift, light, &mut self.random);
+                let luma = street(&place, light, &mut self.random);
                 told = self
                     .anchor
                     .shifted(&luma, Duration::from_secs(self.seconds));
@@ -255,6 +323,33 @@ mod tests {
             assert!(view.run(45, shift, 1.0), "{shift:?}");
             assert!(!view.run(90, [0.0, 0.0], 1.0), "{shift:?} is over");
         }
+    }
+
+    #[test]
+    fn a_turn_about_the_axis_and_a_zoom_are_shifts_though_the_middle_stays() {
+        let about = |x: f32, y: f32, turn: f32, zoom: f32| {
+            let (x, y) = (x - W as f32 / 2.0, y - H as f32 / 2.0);
+            let (sin, cos) = turn.sin_cos();
+            [x * cos - y * sin, x * sin + y * cos].map(|v| v * zoom)
+        };
+        let from_corner = |[x, y]: [f32; 2]| [x + W as f32 / 2.0, y + H as f32 / 2.0];
+        for (turn, zoom) in [(0.05, 1.0), (-0.06, 1.0), (0.0, 1.08), (0.0, 0.93)] {
+            let mut view = View::new();
+            let turned = |x, y| from_corner(about(x, y, turn, zoom));
+            assert!(view.show(60, turned, 1.0), "{turn} {zoom}");
+            assert!(!view.run(90, [0.0, 0.0], 1.0), "{turn} {zoom} is over");
+        }
+    }
+
+    /// As a long shadow does, by which nobody knocked the camera.
+    #[test]
+    fn what_shifts_in_a_quarter_of_the_picture_is_no_knock() {
+        let mut view = View::new();
+        let corner = |x: f32, y: f32| {
+            let within = x < W as f32 / 2.0 && y < H as f32 / 2.0;
+            [if within { x + 1.5 } else { x }, y]
+        };
+        assert!(!view.show(90, corner, 1.0));
     }
 
     #[test]

@@ -39,9 +39,12 @@ const END_EXCESS: f64 = 0.75;
 const END_ERROR: f64 = 2.0;
 /// How exactly a lower rim is seen (standard deviation), in cells of the scene model.
 const RIM_ERROR: f64 = 0.5;
-/// A cell counts as changed when a part of it has, so that rims come out large, by about so much
-/// of a cell; taken off again. An assumption, not measured.
-const RIM_EXCESS: f32 = 0.25;
+/// A cell counts as changed when a part of it has, and scaling down smears an edge into the next:
+/// of a rim the lowest place, which is what is told, comes out too low. Of 32 rendered clips of
+/// edges that run aslant (darker and lighter than the paving, and by as little as a tenth) it was
+/// one cell on average and 0.6 to 1.7; an edge along the boundary of cells has next to none.
+/// So much is taken off again that either is within the error.
+const RIM_EXCESS: f32 = 0.75;
 /// A box that ends at the picture's lower edge has its foot outside.
 const FOOT_SEEN: f32 = 0.995;
 /// Places along a box's lower edge that are measured.

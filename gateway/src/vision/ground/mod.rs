@@ -20,6 +20,7 @@ mod front;
 mod matrix;
 mod overrun;
 mod plane;
+mod pose;
 mod solution;
 mod survey;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(super) use anchor::Anchor;
 pub use front::{Front, FrontError, Line, Station, limits as front_limits};
 pub use overrun::{Footprint, Measure, Seen, Span};
 pub use plane::{Located, Plane};
+pub use pose::{HEIGHTS, Pose};
 pub use survey::{Doubt, Fit, Marked, Residual, Survey, SurveyError, limits};
 
 /// Two coordinates: metres on the ground, or fractions of the picture's width and height.

@@ -24,10 +24,13 @@ pub mod limits {
 }
 
 /// A lens may displace the picture's corners by so much (share of half the diagonal, standard
-/// deviation) without anybody having measured it; it is within the stated error.
+/// deviation) without the points having told it: six and more would tell a larger one; of fewer
+/// it may be any that is sold with a cheap camera. It is within the stated error.
 const LENS_DOUBT: f64 = 0.01;
-/// Of a lens that the points can tell: no doubt worth the name.
-const LENS_FREE: f64 = 10.0;
+const LENS_UNTOLD: f64 = 0.05;
+/// Of a lens that the points can tell. Beforehand it is one that is sold, or points that tell it
+/// badly would have it bend as no lens does, and be refused.
+const LENS_FREE: f64 = 0.2;
 /// So many points can tell the lens.
 const LENS_POINTS: usize = 6;
 /// A lens is believed if it lowers the sum of squares by so much: one of twenty straight lenses
@@ -164,7 +167,7 @@ impl Survey {
         self.sound()?;
         let n = self.points.len();
         let mut best = self
-            .solve(&self.points, LENS_DOUBT)
+            .solve(&self.points, self.lens_doubt())
             .ok_or(SurveyError::None)?;
         let mut degrees = 2 * n - 8;
         let mut lens = None;
@@ -200,6 +203,16 @@ impl Survey {
             inflation: inflation.sqrt(),
             doubtful: self.doubtful(&best),
         })
+    }
+
+    /// How much a lens that the points did not tell may displace the picture's corners by: share
+    /// of half the diagonal, standard deviation.
+    pub fn lens_doubt(&self) -> f64 {
+        if self.points.len() < LENS_POINTS {
+            LENS_UNTOLD
+        } else {
+            LENS_DOUBT
+        }
     }
 
     /// What can be said before anything is computed.
@@ -262,7 +275,7 @@ impl Survey {
             exchanged[a].metres = other.metres;
             exchanged[b].metres = one.metres;
         }
-        self.agree(&exchanged, LENS_DOUBT).is_some()
+        self.agree(&exchanged, self.lens_doubt()).is_some()
     }
 
     /// The solution of points that go around rightly and fit together.

@@ -519,6 +519,54 @@ fn boxes_and_rims_become_footprints() {
         .of_rim(&[[0.1, 0.2, 0.6], [0.2, 0.3, 0.999]], [10, 10])
         .unwrap();
     assert_eq!(rim.rim.len(), 2);
-    near(rim.rim[0][1], 0.575, 1e-6);
+    near(rim.rim[0][1], 0.525, 1e-6);
     assert_eq!(front.of_rim(&[], [10, 10]), None);
+}
+
+#[test]
+fn the_points_tell_how_the_camera_hangs() {
+    let barrel = Camera {
+        turn: 0.2,
+        lens: -0.15,
+        ..Camera::plain()
+    };
+    for (camera, wide, by) in [(Camera::plain(), 90.0, 0.1), (barrel, 97.3, 1.0)] {
+        let plane = camera.survey(&MORE).fit().unwrap().plane;
+        let pose = plane.pose().unwrap();
+        near(pose.height, camera.height, 0.02);
+        near(pose.tilt, camera.tilt, 0.01);
+        near(pose.width.to_degrees(), wide, by);
+        assert!(!pose.is_strange() && pose.error < 0.5, "{pose:?}");
+    }
+}
+
+#[test]
+fn figures_in_other_units_put_the_camera_where_none_hangs() {
+    for (unit, strange) in [(1.0, false), (100.0, true), (0.01, true), (1.5, false)] {
+        let mut survey = Camera::plain().survey(&MORE);
+        for point in &mut survey.points {
+            point.metres = point.metres.map(|metres| metres * unit);
+        }
+        survey.tape_error *= unit;
+        let pose = survey.fit().unwrap().plane.pose().unwrap();
+        assert_eq!(pose.is_strange(), strange, "{unit}: {pose:?}");
+    }
+}
+
+/// Straight down every height and focal length look alike.
+#[test]
+fn where_the_points_do_not_tell_the_height_none_is_told() {
+    let down = Camera {
+        tilt: std::f64::consts::FRAC_PI_2 - 0.01,
+        ..Camera::plain()
+    };
+    let around = [
+        [-2.0, -1.5],
+        [2.0, -1.5],
+        [2.0, 1.5],
+        [-2.0, 1.5],
+        [0.5, 0.5],
+        [-1.0, 0.2],
+    ];
+    assert_eq!(down.survey(&around).fit().unwrap().plane.pose(), None);
 }

@@ -85,7 +85,7 @@ mod tests {
         assert!((told(&events)[0].0 - 31.0).abs() < 0.5);
         assert!(zone.knows(1) && !zone.knows(2));
         // Over by less than the error: nothing more is claimed, and nothing is over.
-        let events = play(&mut zone, 60..80, |_| (vec![goods(0.385)], owner()));
+        let events = play(&mut zone, 60..80, |_| (vec![goods(0.39)], owner()));
         assert_eq!(events, []);
         assert!(zone.occupied());
         let events = play(&mut zone, 80..90, |_| (vec![goods(0.36)], owner()));
@@ -97,7 +97,7 @@ mod tests {
             matches!(&events[..], [(_, event)] if *event == over),
             "{events:?}"
         );
-        let events = play(&mut zone, 90..150, |_| (vec![goods(0.385)], owner()));
+        let events = play(&mut zone, 90..150, |_| (vec![goods(0.39)], owner()));
         assert_eq!(events, [], "what is never surely over is no story");
     }
 }

@@ -382,6 +382,20 @@ fn a_whole_calendar() {
             .any(|f| f.line == 2 && f.message.contains("station's file too")),
         "{faults}"
     );
+    // Saved in GBK, and not there at all.
+    let gbk = [b"# \n# ".as_slice(), &[0xcd, 0xf5, 0xbc, 0xc7], b"\n"].concat();
+    site.file("permits.toml", gbk);
+    let faults = config.calendars.read_permits().expect_err("GBK");
+    let said = "line 2 is not UTF-8; save the file as UTF-8";
+    assert!(faults.to_string().contains(said), "{faults}");
+    std::fs::remove_file(site.path().join("permits.toml")).expect("it is there");
+    let faults = config.calendars.read_permits().expect_err("no file");
+    assert!(
+        faults
+            .to_string()
+            .contains("an empty file where there is none"),
+        "{faults}"
+    );
     // Too large to be one.
     let most = limits::CALENDAR_BYTES as usize;
     for (bytes, good) in [(most, true), (most + 1, false), (most * 10, false)] {

@@ -286,3 +286,27 @@ fn a_line_that_can_be_measured_in_part_is_a_warning() {
         "{faults}"
     );
 }
+
+#[test]
+fn figures_in_another_unit_are_a_warning() {
+    let site = Site::new();
+    let feet = POINTS.map(|point| {
+        let (image, metres) = point.split_once("metres = [").expect("metres");
+        let (x, y) = metres
+            .trim_end_matches("] }")
+            .split_once(", ")
+            .expect("two");
+        let feet = [x, y].map(|v| v.parse::<f64>().expect("a figure") * 3.281);
+        format!("{image}metres = {feet:?} }}")
+    });
+    let feet = feet.each_ref().map(String::as_str);
+    let line = "line = { points = [[-9.8, 26.2], [9.8, 26.2]], road = [0, 9], limit = \"3m\", tolerance = \"2m\" }";
+    let faults = site.faults(&text(&site, &ground(&feet), line));
+    assert_eq!(faults.errors().count(), 0, "{faults}");
+    let warning = faults.warnings().next().expect("a warning");
+    assert!(
+        warning.message.contains("the camera hangs 13.1 m")
+            && faults.to_string().contains("in metres"),
+        "{faults}"
+    );
+}
