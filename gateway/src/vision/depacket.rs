@@ -79,6 +79,10 @@ pub struct Depacketizer {
     fragment: Option<usize>,
     /// Packets since the last whole access unit that could not be understood.
     malformed: u32,
+    /// The timestamp of the unit that a mark ended last.
+    marked: Option<i64>,
+    /// This camera's marks stand behind each slice, and do not end pictures.
+    marks_slices: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +107,8 @@ impl Depacketizer {
             unit: Building::default(),
             fragment: None,
             malformed: 0,
+            marked: None,
+            marks_slices: false,
         };
         for nal in parameters {
             depacketizer.remember(nal);
@@ -132,6 +138,11 @@ impl Depacketizer {
         loss: bool,
     ) -> Result<Pushed, DepacketError> {
         let mut pushed = Pushed::default();
+        let timestamp = match self.unit.timestamp {
+            // The clock of some cameras runs on within a picture.
+            Some(begun) if begun != timestamp && !loss && self.goes_on(payload) => begun,
+            _ => timestamp,
+        };
         if self.unit.timestamp.is_some_and(|t| t != timestamp) {
             // Some cameras forget the mark; with a loss it may have been in the lost packet.
             self.unit.damaged |= loss;
@@ -151,7 +162,9 @@ impl Depacketizer {
             }
             done => done?,
         }
-        if mark {
+        // Within a fragment a mark can end nothing: some cameras set it on every packet.
+        if mark && self.fragment.is_none() && !self.marks_slices {
+            self.marked = Some(timestamp);
             self.finish(&mut pushed);
         }
         Ok(pushed)
@@ -243,6 +256,11 @@ impl Depacketizer {
                 }
             }
             Nal::Slice(key, disposable) => {
+                // The rest of a picture whose first slices went out as a whole one.
+                if !self.unit.slices && self.unit.timestamp == self.marked && self.continues(nal) {
+                    self.marks_slices = true;
+                    self.unit.damaged = true;
+                }
                 self.unit.key |= key;
                 self.unit.referenced |= !disposable;
                 self.unit.slices = true;
@@ -276,6 +294,35 @@ impl Depacketizer {
                 _ => Nal::Other,
             },
         }
+    }
+
+    /// Whether a packet belongs to the picture that is being put together, whatever its timestamp:
+    /// the next piece of a NAL unit, or a slice that is not the first one.
+    fn goes_on(&self, payload: &[u8]) -> bool {
+        let (piece, begun) = match (self.coding, payload) {
+            (Coding::H264, [indicator, header, byte, ..]) if indicator & 0x1f == 28 => {
+                (Some(*header), vec![header & 0x1f, *byte])
+            }
+            (Coding::H265, [b0, b1, header, byte, ..]) if (b0 >> 1) & 0x3f == 49 => {
+                (Some(*header), vec![(header & 0x3f) << 1, *b1, *byte])
+            }
+            _ => (None, payload.iter().take(3).copied().collect()),
+        };
+        if piece.is_some_and(|header| header & 0x80 == 0) {
+            return self.fragment.is_some();
+        }
+        let is_slice = matches!(self.kind(&begun), Nal::Slice(..));
+        self.unit.slices && is_slice && self.continues(&begun)
+    }
+
+    /// Whether a slice is not the first one of its picture. Its header begins with that: the
+    /// number of its first macroblock, zero as a set bit, or a flag.
+    fn continues(&self, slice: &[u8]) -> bool {
+        let header = match self.coding {
+            Coding::H264 => 1,
+            Coding::H265 => 2,
+        };
+        slice.get(header).is_some_and(|byte| byte & 0x80 == 0)
     }
 
     fn remember(&mut self, nal: &[u8]) {

@@ -8,7 +8,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +65,8 @@ pub struct Counters {
     pub dropped: Counter,
     pub detected: Counter,
     pub shadowed: Arc<Counter>,
+    /// Since the last key frame came, some had to be passed over for want of another.
+    pub starved: AtomicBool,
 }
 
 /// One camera's way into the pool.
@@ -196,11 +201,17 @@ impl Lane {
 
     /// Puts an item into the lane.
     pub fn push(self: &Arc<Self>, item: Item) {
-        if matches!(item, Item::Unit(_)) {
+        if let Item::Unit(unit) = &item {
             self.counters.received.add_one();
+            if unit.key {
+                self.counters.starved.store(false, Ordering::Relaxed);
+            }
         }
         let mut queue = lock(&self.queue);
         self.counters.dropped.add(queue.add(item, Instant::now()));
+        if queue.resync {
+            self.counters.starved.store(true, Ordering::Relaxed);
+        }
         if !queue.scheduled && !queue.items.is_empty() {
             queue.scheduled = true;
             drop(queue);
@@ -232,6 +243,11 @@ impl Lane {
     pub fn lost(&self, frames: u64) {
         self.counters.received.add(frames);
         self.counters.dropped.add(frames);
+    }
+
+    /// Whether frames that come now are of no use without another key frame.
+    pub fn is_starved(&self) -> bool {
+        self.counters.starved.load(Ordering::Relaxed)
     }
 
     /// Frames that wait.

@@ -161,12 +161,30 @@ const TIME_BASE: Duration = Duration::from_secs(10);
 /// Media time for each second of ours that a camera's clock may show. Dwell is measured on it.
 const RATES: std::ops::RangeInclusive<f64> = 0.5..=2.0;
 
-/// Whether a camera's timestamps pass as fast as time does.
+/// Share of the camera's time that must lie between pictures near enough to be watched.
+const WATCHED: f64 = 0.25;
+
+/// Why no dwell can be measured on a camera's timestamps; the text completes "camera …".
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum ClockFault {
+    #[error(
+        "sends timestamps that run {0:.2} times as fast as time passes, so no dwell can be measured; set its frame rate or update its firmware"
+    )]
+    Rate(f64),
+    #[error(
+        "sends fewer than one frame in {} s, so no dwell can be measured; set its frame rate to 5 or more",
+        MAX_STEP.as_secs()
+    )]
+    Sparse,
+}
+
+/// Whether a camera's timestamps pass as fast as time does, and are near enough to each other.
 #[derive(Debug)]
 pub struct ClockRate {
     clock: MediaClock,
-    /// Our time, and the camera's, when this judgement began.
-    begun: Option<(Duration, Duration)>,
+    watched: MediaClock,
+    /// Our time, and the camera's, and what of it counts, when this judgement began.
+    begun: Option<(Duration, Duration, Duration)>,
 }
 
 impl Default for ClockRate {
@@ -176,6 +194,7 @@ impl Default for ClockRate {
                 step: TIME_BASE,
                 ..Allowance::VIDEO
             }),
+            watched: MediaClock::default(),
             begun: None,
         }
     }
@@ -185,21 +204,25 @@ impl ClockRate {
     /// Takes a timestamp (µs) that came at `now`.
     ///
     /// # Errors
-    /// How many times as fast as ours it runs, where that is not bearable.
-    pub fn observe(&mut self, pts: i64, now: Duration) -> Result<(), f64> {
+    /// It runs too fast or too slow for us, or says too little.
+    pub fn observe(&mut self, pts: i64, now: Duration) -> Result<(), ClockFault> {
         let media = self.clock.advance(pts);
-        let (since, from) = *self.begun.get_or_insert((now, media));
+        let watched = self.watched.advance(pts);
+        let (since, from, counted) = *self.begun.get_or_insert((now, media, watched));
         let passed = now.saturating_sub(since);
         if passed < JUDGED_AFTER {
             return Ok(());
         }
-        self.begun = Some((now, media));
-        let rate = media.saturating_sub(from).as_secs_f64() / passed.as_secs_f64();
-        if RATES.contains(&rate) {
-            Ok(())
-        } else {
-            Err(rate)
+        self.begun = Some((now, media, watched));
+        let went = media.saturating_sub(from).as_secs_f64();
+        let rate = went / passed.as_secs_f64();
+        if !RATES.contains(&rate) {
+            return Err(ClockFault::Rate(rate));
         }
+        if watched.saturating_sub(counted).as_secs_f64() < went * WATCHED {
+            return Err(ClockFault::Sparse);
+        }
+        Ok(())
     }
 }
 
@@ -208,7 +231,7 @@ mod tests {
     use super::*;
 
     /// The first judgement of a minute of frames, four a second, with timestamps (µs) by `pts`.
-    fn judged(pts: impl Fn(i64) -> i64) -> Result<(), f64> {
+    fn judged(pts: impl Fn(i64) -> i64) -> Result<(), ClockFault> {
         let mut rate = ClockRate::default();
         (0..240).try_for_each(|i| rate.observe(pts(i), Duration::from_millis(250) * i as u32))
     }
@@ -227,7 +250,7 @@ mod tests {
         ] {
             let told = judged(|i| (i as f64 * 250_000.0 * rate) as i64);
             assert_eq!(told.is_ok(), bearable, "{rate}");
-            if let Err(told) = told {
+            if let Err(ClockFault::Rate(told)) = told {
                 assert!(
                     (told - rate).abs() < 0.02 * rate.max(1.0),
                     "{told} of {rate}"
@@ -235,20 +258,34 @@ mod tests {
             }
         }
         // To and fro between two times.
-        assert!(matches!(judged(|i| i % 2 * 250_000), Err(rate) if rate < 0.02));
+        let to_and_fro = judged(|i| i % 2 * 250_000);
+        assert!(matches!(to_and_fro, Err(ClockFault::Rate(rate)) if rate < 0.02));
     }
 
     #[test]
-    fn jumps_seconds_that_were_kept_and_a_frame_in_six_seconds_are_no_wrong_clock() {
+    fn jumps_and_seconds_that_were_kept_are_no_wrong_clock() {
         let hour = 3600 * SECOND;
         assert_eq!(judged(|i| i * 250_000 + i / 20 * hour), Ok(()));
         assert_eq!(judged(|i| i * 250_000 - i / 20 * hour), Ok(()));
         // Ten seconds of the past at once.
         assert_eq!(judged(|i| i * 250_000 + (i * 2).min(40) * 250_000), Ok(()));
-        let mut slow = ClockRate::default();
-        for i in 0..20 {
-            let at = Duration::from_secs(6) * i;
-            assert_eq!(slow.observe(at.as_micros() as i64, at), Ok(()));
+    }
+
+    #[test]
+    fn a_camera_with_too_few_frames_to_measure_anything_is_told() {
+        for (millis, sparse) in [(40u32, false), (2000, false), (2001, true), (6000, true)] {
+            let mut rate = ClockRate::default();
+            let told = (0..60_000 / millis).find_map(|i| {
+                let at = Duration::from_millis(u64::from(millis * i));
+                rate.observe(at.as_micros() as i64, at).err()
+            });
+            assert_eq!(told, sparse.then_some(ClockFault::Sparse), "{millis} ms");
+        }
+        // One that pauses now and then is not.
+        let mut rate = ClockRate::default();
+        for i in 0..600u32 {
+            let at = Duration::from_millis(250) * i + Duration::from_secs(5) * (i / 12);
+            assert_eq!(rate.observe(at.as_micros() as i64, at), Ok(()));
         }
     }
 

@@ -31,6 +31,7 @@ mod lane;
 mod litter;
 mod luma;
 mod media;
+mod memory;
 mod nms;
 mod out;
 mod pace;
@@ -53,14 +54,14 @@ pub mod thumbnail;
 mod track;
 mod trust;
 mod view;
+mod vigil;
 mod watch;
 pub mod wire;
 mod yolox;
 mod zone;
 
 use std::{
-    fs::File,
-    os::{fd::AsFd, unix::fs::FileExt, unix::net::UnixStream},
+    os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     sync::{Arc, Mutex},
     thread,
@@ -88,8 +89,6 @@ pub use self::evidence::{MAX_HEIGHT as MAX_PICTURE_HEIGHT, MAX_WIDTH as MAX_PICT
 
 /// How often the child says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often it looks at its own memory: a camera on a gigabit line fills 6 MB meanwhile.
-const MEMORY_CHECK: Duration = Duration::from_millis(50);
 /// Exit status after [`Setup::memory_limit`].
 pub const EXIT_MEMORY: u8 = 70;
 /// How far the child stands back behind the gateway when processors are short (nice value).
@@ -102,9 +101,15 @@ const CAMERAS_PER_NETWORK: usize = 3;
 
 /// Runs the child until the gateway closes the socket on standard input.
 pub fn child_main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::builder()
+    let mut filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .from_env_lossy();
+    // What is wrong with a camera is said once and in words for people. The RTSP library says it
+    // too, packet after packet; who wants that asks for it.
+    let asked = std::env::var("RUST_LOG").is_ok_and(|asked| asked.contains("retina"));
+    if let (false, Ok(directive)) = (asked, "retina=error".parse()) {
+        filter = filter.add_directive(directive);
+    }
     // Fails only when a log is there already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -299,7 +304,7 @@ fn work(
         })
         .collect();
     set_permits(&lanes, setup.permits);
-    let mut threads = vec![spawn("memory", move || watch_memory(setup.memory_limit))];
+    let mut threads = vec![spawn("memory", move || memory::watch(setup.memory_limit))];
     if let Some(work) = shadow_work {
         let shared = Arc::clone(&shared);
         threads.push(spawn("shadow", move || work.run(&shared)));
@@ -352,28 +357,6 @@ fn set_permits(lanes: &[Arc<Lane>], permits: Vec<Permit>) {
     let permits: Arc<[Permit]> = permits.into();
     for lane in lanes {
         lane.push(Item::Permits(permits.clone()));
-    }
-}
-
-/// Ends the process when its memory is beyond the limit: the last line behind the limits of
-/// each part, because libraries have none. The gateway starts a new one.
-fn watch_memory(limit: u64) {
-    let page = rustix::param::page_size() as u64;
-    // Opened once: cheap to read again.
-    let Ok(statm) = File::open("/proc/self/statm") else {
-        tracing::warn!("memory is not watched: no /proc");
-        return;
-    };
-    let mut text = [0; 128];
-    loop {
-        let read = statm.read_at(&mut text, 0).unwrap_or(0);
-        let fields = String::from_utf8_lossy(text.get(..read).unwrap_or_default());
-        let pages: Option<u64> = fields.split(' ').nth(1).and_then(|f| f.parse().ok());
-        if pages.is_some_and(|pages| pages * page > limit) {
-            tracing::error!("memory beyond {} MiB, ending", limit >> 20);
-            std::process::exit(EXIT_MEMORY.into());
-        }
-        thread::sleep(MEMORY_CHECK);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cameras on the network: RTSP with `retina`, over TCP or UDP, or TLS by way of a relay.
 
 use std::{
+    future::poll_fn,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,19 +21,26 @@ use super::{
     decode::{self, Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
-    media::ClockRate,
+    media::{ClockFault, ClockRate},
+    memory::Growth,
     relay::Relay,
     snapshot,
     trust::TlsFault,
+    vigil::{Blindness, Vigil},
     wire::RTSP_PORT,
 };
 
 /// A camera that does not answer one request within this time does not answer.
 pub const ANSWER: Duration = Duration::from_secs(10);
-/// No packet, or no key frame, for so long: the stream has stopped.
+/// No packet, no picture, or no first key frame for so long: the stream has stopped.
 pub const SILENCE: Duration = Duration::from_secs(10);
+/// How often what is waited for is looked at, though nothing came: a camera with 25 frames a second
+/// is never waited for so long.
+const TICK: Duration = Duration::from_millis(50);
 /// The camera's clock may stand still for so long while frames come.
 pub const FROZEN: Duration = Duration::from_secs(10);
+/// The first request, before which nobody has been let in.
+const DESCRIBE: &str = "DESCRIBE";
 /// Longest wait for the farewell to an earlier session.
 const TEARDOWN: Duration = Duration::from_secs(3);
 /// First and longest wait before a camera is tried again.
@@ -47,6 +55,10 @@ pub(super) enum Fault {
     Unreachable(String, String),
     #[error("refuses user name or password; check `username` and `password`")]
     Unauthorised,
+    #[error(
+        "answers DESCRIBE and refuses {0}; check `username` and `password`, that this user may watch live video, and that its Digest login holds for more than one request"
+    )]
+    NotAllowed(&'static str),
     #[error("has no stream at this path (status {0}); check the path of `url`")]
     NotFound(u16),
     #[error("sends us elsewhere (status {0}), which is not followed; write the right `url`")]
@@ -63,47 +75,81 @@ pub(super) enum Fault {
     NoAnswer { what: &'static str },
     #[error("offers no H.264 or H.265 video (it offers: {0}); change its video coding")]
     NoVideo(String),
-    #[error("stopped sending {} s ago", SILENCE.as_secs())]
-    Silent,
-    #[error("sends no key frame within {} s; set its key frame interval to 2 s", SILENCE.as_secs())]
-    NoKeyFrame,
+    #[error("{0}")]
+    Blind(#[from] Blindness),
     #[error("sends frames whose clock has stood still for {} s", FROZEN.as_secs())]
     FrozenClock,
+    #[error("{0}")]
+    WrongClock(#[from] ClockFault),
     #[error(
-        "sends timestamps that run {0:.2} times as fast as time passes, so no dwell can be measured; set its frame rate or update its firmware"
+        "sends a message without end, as it seems, and is tried again; if it goes on, update its firmware and check who can reach it"
     )]
-    WrongClock(f64),
-    #[error("ended the stream")]
+    Endless,
+    #[error("ended the stream; it is taken up anew")]
     Ended,
+    #[error("broke off the connection ({0}); check cable and power, and how many watch it")]
+    Lost(String),
+    #[error(
+        "does not answer keep-alives, so its stream has to be taken up anew again and again; update its firmware"
+    )]
+    KeepAlive,
+    #[error("wants a login that is neither Basic nor Digest; set its RTSP to one of them")]
+    StrangeLogin,
     #[error("{0}")]
     Tls(TlsFault),
     #[error("{0}")]
     Depacket(#[from] DepacketError),
-    #[error("broke the protocol: {0}")]
+    #[error("broke the protocol ({0}); update its firmware, or take another of its streams")]
     Protocol(String),
 }
 
 impl From<retina::Error> for Fault {
     fn from(e: retina::Error) -> Self {
+        let text = || e.to_string();
         match e.status_code() {
+            Some(401) if text().contains("Can't understand WWW-Authenticate") => {
+                Fault::StrangeLogin
+            }
             Some(401 | 403) => Fault::Unauthorised,
             Some(404 | 454) => Fault::NotFound(e.status_code().unwrap_or_default()),
             // A good status whose answer cannot be understood.
-            Some(200..=299) | None => {
-                let text = e.to_string();
-                // Below the first line stand connection details for a packet capture.
-                let line = text
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .trim_end_matches(": ");
-                Fault::Protocol(line.chars().take(200).collect())
-            }
+            Some(200..=299) | None => Fault::in_words(&text()),
             Some(status @ 300..=399) => Fault::Redirected(status),
             Some(status @ (453 | 503)) => Fault::Busy(status),
             Some(status @ 461) => Fault::Transport(status),
             Some(status) => Fault::Refused(status),
         }
+    }
+}
+
+impl Fault {
+    /// What `retina` says, without what differs from time to time: the same fault is told once.
+    fn in_words(text: &str) -> Self {
+        // Below the first line stand connection details for a packet capture.
+        let line = text.lines().next().unwrap_or_default();
+        let shown = |text: &str| {
+            text.trim_end_matches([':', ' '])
+                .chars()
+                .take(200)
+                .collect()
+        };
+        if line.contains("respond to keepalive") {
+            return Fault::KeepAlive;
+        }
+        if let Some((_, why)) = line.split_once("Error reading from RTSP peer: ") {
+            return Fault::Lost(shown(why));
+        }
+        // Numbers of packets and bytes, and the state of a parser.
+        let ends = [
+            "; expecting",
+            "; buffered",
+            " while expecting",
+            " after ",
+            ": byte ",
+            " Response {",
+        ];
+        let end = ends.iter().filter_map(|end| line.find(end)).min();
+        Fault::Protocol(shown(line.get(..end.unwrap_or(line.len())).unwrap_or(line)))
     }
 }
 
@@ -132,7 +178,7 @@ pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lan
         address.url = local;
     }
     // Cameras allow few sessions: the last one is taken leave of before the next begins.
-    let group = Arc::new(SessionGroup::default());
+    let mut group = Arc::new(SessionGroup::default());
     let (first, longest) = BACKOFF;
     let mut wait = first;
     let mut refusals = 0;
@@ -145,6 +191,10 @@ pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lan
         if begun.elapsed() > HEALTHY {
             wait = first;
             refusals = 0;
+        }
+        if matches!(fault, Fault::Endless) {
+            // It waits for a farewell that is not said.
+            group = Arc::default();
         }
         let pause = snapshot::pause(&fault, wait, &mut refusals);
         lane.push(Item::Fault(format!("camera {fault}")));
@@ -171,7 +221,7 @@ async fn play_once(
         .user_agent("wangge".into())
         .session_group(Arc::clone(group));
     let describe = Session::describe(address.url.clone(), options);
-    let mut session = answer("DESCRIBE", describe).await?;
+    let mut session = answer(DESCRIBE, describe).await?;
     let (stream, coding) = video(&session)?;
     let transport = if address.udp {
         Transport::Udp(UdpTransportOptions::default())
@@ -182,9 +232,25 @@ async fn play_once(
     answer("SETUP", setup).await?;
     let (clock_rate, sets) = parameters(&session, stream);
     let mut depacketizer = Depacketizer::new(coding, sets.iter().map(Vec::as_slice));
-    let playing = answer("PLAY", session.play(PlayOptions::default())).await?;
+    let mut playing = answer("PLAY", session.play(PlayOptions::default())).await?;
     lane.push(Item::Start(Format::Coding(coding)));
-    receive(playing, stream, clock_rate, &mut depacketizer, lane).await
+    let fault = receive(&mut playing, stream, clock_rate, &mut depacketizer, lane).await;
+    if matches!(fault, Err(Fault::Endless)) {
+        leave(playing);
+    }
+    fault
+}
+
+/// Drops what may hold a session without its farewell, for whose answer `retina` would go on
+/// reading.
+fn leave<T>(session: T) {
+    // The farewell is spawned where the session is dropped: in a runtime that never runs.
+    if let Ok(nowhere) = tokio::runtime::Builder::new_current_thread().build() {
+        let entered = nowhere.enter();
+        drop(session);
+        drop(entered);
+        nowhere.shutdown_background();
+    }
 }
 
 /// A plain connection first: `retina` does not limit how long it tries, nor tells a name that
@@ -204,9 +270,26 @@ async fn answer<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, retina::Error>>,
 ) -> Result<T, Fault> {
-    match timeout(ANSWER, request).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Fault::NoAnswer { what }),
+    let mut growth = Growth::begin();
+    let begun = Instant::now();
+    let mut request = Box::pin(request);
+    loop {
+        let answered = poll_fn(|cx| growth.look(cx, |cx| request.as_mut().poll(cx)));
+        match timeout(TICK, answered).await {
+            Ok(answer) => {
+                return answer.map_err(|e| match Fault::from(e) {
+                    Fault::Unauthorised if what != DESCRIBE => Fault::NotAllowed(what),
+                    fault => fault,
+                });
+            }
+            // `retina` keeps answers of any length.
+            Err(_) if growth.is_endless() => {
+                leave(request);
+                return Err(Fault::Endless);
+            }
+            Err(_) if begun.elapsed() > ANSWER => return Err(Fault::NoAnswer { what }),
+            Err(_) => {}
+        }
     }
 }
 
@@ -250,27 +333,29 @@ pub(super) fn parameters(session: &Session<Described>, stream: usize) -> (u32, V
 }
 
 async fn receive(
-    mut session: Session<Playing>,
+    session: &mut Session<Playing>,
     stream: usize,
     clock_rate: u32,
     depacketizer: &mut Depacketizer,
     lane: &Arc<Lane>,
 ) -> Result<std::convert::Infallible, Fault> {
-    let mut last_packet = Instant::now();
-    let mut last_key = Instant::now();
-    let mut clock = (i64::MIN, Instant::now());
     let begun = Instant::now();
+    let mut vigil = Vigil::new();
+    let mut clock = (i64::MIN, begun);
     let mut rate = ClockRate::default();
-    let mut seen_key = false;
-    // Until a key frame came nothing can be decoded, and a lost one spoils what follows.
-    let mut whole = false;
+    let mut growth = Growth::begin();
     loop {
-        let left = SILENCE.saturating_sub(last_packet.elapsed());
-        let item = match timeout(left, session.next()).await {
+        vigil.judge(lane.is_starved(), begun.elapsed())?;
+        // `retina` may leave off listening after a request of the camera's, until it is asked
+        // again; so it is asked again soon.
+        let next = poll_fn(|cx| growth.look(cx, |cx| session.poll_next_unpin(cx)));
+        let item = match timeout(TICK, next).await {
             Ok(Some(item)) => item?,
             Ok(None) => return Err(Fault::Ended),
-            Err(_) => return Err(Fault::Silent),
+            Err(_) if growth.is_endless() => return Err(Fault::Endless),
+            Err(_) => continue,
         };
+        growth.again();
         // Sender reports go on when a camera's encoder has died, so they are no sign of life.
         let PacketItem::Rtp(packet) = item else {
             continue;
@@ -278,34 +363,58 @@ async fn receive(
         if packet.stream_id() != stream {
             continue;
         }
-        last_packet = Instant::now();
+        let now = begun.elapsed();
+        vigil.packet(now);
         let timestamp = packet.timestamp().elapsed();
         if timestamp != clock.0 {
-            clock = (timestamp, last_packet);
+            clock = (timestamp, Instant::now());
         } else if clock.1.elapsed() > FROZEN {
             return Err(Fault::FrozenClock);
         }
-        rate.observe(decode::micros(timestamp, clock_rate), begun.elapsed())
-            .map_err(Fault::WrongClock)?;
+        rate.observe(decode::micros(timestamp, clock_rate), now)?;
         let pushed = depacketizer.push(&packet)?;
-        if pushed.lost > 0 {
-            lane.lost(pushed.lost);
-            whole = false;
-        }
+        vigil.lost(pushed.lost, now);
+        lane.lost(pushed.lost);
         for unit in pushed.units {
-            if unit.key {
-                last_key = Instant::now();
-                (seen_key, whole) = (true, true);
-            }
-            if whole {
+            // Until a key frame came nothing can be decoded, and a lost one spoils what follows.
+            if vigil.whole(unit.key, now) {
                 lane.push(Item::Unit(Unit::from_rtp(&unit, clock_rate)));
             } else {
                 lane.lost(1);
             }
         }
-        // A camera may well send a key frame a minute, but the first has to come.
-        if !seen_key && last_key.elapsed() > SILENCE {
-            return Err(Fault::NoKeyFrame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_fault_has_the_same_words() {
+        for (text, words) in [
+            (
+                "wrong ssrc after 523 RTP pkts + 0 RTCP pkts; expecting ssrc=Some(..)\n\nconn: ..",
+                "camera broke the protocol (wrong ssrc); update its firmware, or take another of its streams",
+            ),
+            (
+                "RTSP framing error: Invalid RTSP message: byte 374168: request-line; buffered:\n..",
+                "camera broke the protocol (RTSP framing error: Invalid RTSP message); update its firmware, or take another of its streams",
+            ),
+            (
+                "RTSP framing error: Unexpected RTSP response Response {\n status",
+                "camera broke the protocol (RTSP framing error: Unexpected RTSP response); update its firmware, or take another of its streams",
+            ),
+            (
+                "Error reading from RTSP peer: Connection reset by peer (os error 104)\n\nconn",
+                "camera broke off the connection (Connection reset by peer (os error 104)); check cable and power, and how many watch it",
+            ),
+            (
+                "Error reading from RTSP peer: Server failed to respond to keepalive 4 within 10s\n",
+                "camera does not answer keep-alives, so its stream has to be taken up anew again and again; update its firmware",
+            ),
+        ] {
+            assert_eq!(format!("camera {}", Fault::in_words(text)), words);
         }
     }
 }

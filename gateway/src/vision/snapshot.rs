@@ -67,6 +67,20 @@ enum Fault {
     Still(#[from] StillFault),
 }
 
+impl Fault {
+    /// What may befall a camera that is busy, and is over at the next asking.
+    fn is_accident(&self) -> bool {
+        matches!(
+            self,
+            Fault::Unreachable(..)
+                | Fault::Refused(_)
+                | Fault::NoAnswer
+                | Fault::Protocol(_)
+                | Fault::Still(_)
+        )
+    }
+}
+
 /// How to reach a camera.
 #[derive(Clone)]
 pub struct Address {
@@ -98,9 +112,10 @@ pub async fn poll(address: Address, lane: Arc<Lane>) -> ! {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
-        if begun.elapsed() > HEALTHY {
+        if begun.elapsed() > HEALTHY || stills.is_well() {
             (wait, locked) = (BACKOFF.0, LOCKED_OUT.0);
         }
+        let accident = stills.is_well() && fault.is_accident();
         let pause = if let Fault::Unauthorised(until) = &mut fault {
             *until = locked;
             locked = (locked * LONGER).min(LOCKED_OUT.1);
@@ -110,7 +125,9 @@ pub async fn poll(address: Address, lane: Arc<Lane>) -> ! {
             wait = (wait * 2).min(BACKOFF.1);
             pause
         };
-        stills.fault(&format!("camera {fault}"));
+        if !accident {
+            stills.fault(&format!("camera {fault}"));
+        }
         // Many cameras behind one switch come back together; they need not be asked together.
         tokio::time::sleep(pause.mul_f64(rand::random_range(1.0..1.2))).await;
     }
@@ -207,12 +224,28 @@ async fn fetch(client: &Client, address: &Address, login: &mut Login) -> Result<
     body(second).await
 }
 
+/// Asks once, and once more where the camera hung up: many do so on a connection that they had
+/// promised to keep, just when it is used again.
 async fn ask(client: &Client, address: &Address, login: &mut Login) -> Result<Response, Fault> {
+    match send(client, address, login).await? {
+        Err(e) if e.is_request() && !e.is_connect() && !e.is_timeout() => {
+            send(client, address, login).await?
+        }
+        answer => answer,
+    }
+    .map_err(|e| fault(&e, &address.url))
+}
+
+async fn send(
+    client: &Client,
+    address: &Address,
+    login: &mut Login,
+) -> Result<reqwest::Result<Response>, Fault> {
     let mut request = client.get(address.url.clone());
     if let Some(answer) = login.answer(address)? {
         request = request.header(header::AUTHORIZATION, answer);
     }
-    request.send().await.map_err(|e| fault(&e, &address.url))
+    Ok(request.send().await)
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
@@ -281,7 +314,10 @@ fn shown(text: &str) -> String {
 
 /// Waits between tries after `fault`, for RTSP too.
 pub(super) fn pause(fault: &rtsp::Fault, usual: Duration, refusals: &mut u32) -> Duration {
-    if !matches!(fault, rtsp::Fault::Unauthorised) {
+    if !matches!(
+        fault,
+        rtsp::Fault::Unauthorised | rtsp::Fault::NotAllowed(_)
+    ) {
         return usual;
     }
     let (first, longest) = LOCKED_OUT;

@@ -25,8 +25,6 @@ pub const LATE: u32 = 5;
 pub const SILENCE: Duration = Duration::from_secs(10);
 /// Pictures in a row that may be missing before that is a fault.
 pub const MISSING: u32 = 5;
-/// Bytes behind the end of a picture: cameras fill blocks up.
-const PADDING: usize = 4096;
 
 /// Why a picture is not looked at; the text completes "camera …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +46,13 @@ pub enum StillFault {
     Silent(Duration),
 }
 
+impl StillFault {
+    /// Of this one picture; the next may be better.
+    fn is_accident(&self) -> bool {
+        matches!(self, Self::TooLarge | Self::NotJpeg(_) | Self::CutOff)
+    }
+}
+
 /// Without a picture for so long a camera is silent.
 pub fn silence(every: Duration) -> Duration {
     SILENCE.max(every * MISSING)
@@ -56,11 +61,19 @@ pub fn silence(every: Duration) -> Duration {
 /// What a body that is no JPEG seems to be.
 pub fn looks_like(bytes: &[u8]) -> &'static str {
     let start = bytes.get(..256.min(bytes.len())).unwrap_or_default();
-    let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
+    let text = String::from_utf8_lossy(start);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let text = text.to_lowercase();
     if bytes.is_empty() {
         "nothing"
     } else if bytes.starts_with(b"\x89PNG") {
         "a PNG picture"
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        "a WebP picture"
+    } else if bytes.starts_with(&[0x1f, 0x8b]) {
+        "something compressed (gzip)"
+    } else if bytes.starts_with(b"/9j/") {
+        "a picture in letters (Base64)"
     } else if text.starts_with("--") {
         "an endless stream of pictures (MJPEG)"
     } else if text.starts_with("<!doctype") || text.starts_with("<html") {
@@ -77,18 +90,35 @@ pub fn begins_as_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// Whether the bytes are a JPEG to its end.
+/// Whether the bytes are a JPEG to its end. Cameras put what is their own behind it; half of
+/// another picture there is a sign of a torn one.
 pub fn ends_as_jpeg(bytes: &[u8]) -> bool {
-    let tail = bytes
-        .get(bytes.len().saturating_sub(PADDING)..)
-        .unwrap_or_default();
-    let end = tail.windows(2).rposition(|pair| pair == [0xff, 0xd9]);
-    // Behind it may stand zeros or line ends, but no half of another picture.
-    end.is_some_and(|end| {
-        let rest = tail.get(end + 2..).unwrap_or_default();
-        rest.iter()
-            .all(|byte| matches!(byte, 0 | 0xff | b'\r' | b'\n'))
-    })
+    let Some(rest) = behind_jpeg(bytes) else {
+        return false;
+    };
+    !begins_as_jpeg(rest) || behind_jpeg(rest).is_some()
+}
+
+/// What follows the first picture; `None` where it does not end. Segments are skipped by their
+/// length, because a small picture may stand in one.
+fn behind_jpeg(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(2..)?;
+    loop {
+        let marker = rest.iter().position(|byte| *byte == 0xff)?;
+        rest = rest.get(marker + 1..)?;
+        let (code, after) = rest.split_first()?;
+        match code {
+            0xd9 => return Some(after),
+            // Another fill byte.
+            0xff => {}
+            0xc0..=0xcf | 0xda..=0xfe => {
+                let length = u16::from_be_bytes([*after.first()?, *after.get(1)?]);
+                rest = after.get(usize::from(length.max(2))..)?;
+            }
+            // Without a segment: a 0xff of the picture itself, a restart.
+            _ => rest = after,
+        }
+    }
 }
 
 /// Judges one camera's pictures; no I/O.
@@ -164,6 +194,8 @@ pub struct Stills {
     begun: Instant,
     /// A format was said since the last fault.
     playing: bool,
+    /// When the newest good picture came.
+    good: Option<Instant>,
 }
 
 impl Stills {
@@ -174,6 +206,7 @@ impl Stills {
             judge: Judge::new(every),
             begun: Instant::now(),
             playing: false,
+            good: None,
         }
     }
 
@@ -187,14 +220,22 @@ impl Stills {
             }
             Err(fault) => {
                 self.lane.lost(1);
-                self.fault(&format!("camera {fault}"));
+                if !(fault.is_accident() && self.is_well()) {
+                    self.fault(&format!("camera {fault}"));
+                }
                 false
             }
         }
     }
 
+    /// A good picture came so lately that one which did not come is no fault yet.
+    pub fn is_well(&self) -> bool {
+        self.playing && self.good.is_some_and(|at| at.elapsed() < SILENCE)
+    }
+
     /// Shows a picture that was judged already, at its own time.
     pub fn show(&mut self, jpeg: &[u8], at: Duration) {
+        self.good = Some(Instant::now());
         if !self.playing {
             self.playing = true;
             self.lane.push(Item::Start(Format::Jpeg));
@@ -220,7 +261,7 @@ mod tests {
     use super::*;
 
     fn jpeg(noise: u8) -> Vec<u8> {
-        vec![0xff, 0xd8, 0xff, 0xe0, noise, 0xff, 0xd9]
+        vec![0xff, 0xd8, 0xff, 0xfe, 0, 3, noise, 0xff, 0xd9]
     }
 
     fn seconds(s: f64) -> Duration {
@@ -236,9 +277,22 @@ mod tests {
         padded.extend([0; 100]);
         assert_eq!(take(&padded), Ok(()));
         let mut doubled = jpeg(3);
-        doubled.extend([0xff, 0xd8, 0xff, 0xe0, 7]);
+        doubled.extend([0xff, 0xd8, 0xff, 0xfe, 0, 3, 7]);
         assert_eq!(take(&doubled), Err(StillFault::CutOff));
-        assert_eq!(take(&jpeg(4)[..5]), Err(StillFault::CutOff));
+        for end in 3..jpeg(4).len() {
+            assert_eq!(take(&jpeg(4)[..end]), Err(StillFault::CutOff), "{end}");
+        }
+        // What is the maker's own, another whole picture, a small one in a segment.
+        for more in [&b"temperature=35"[..], &[1; 20_000], &jpeg(5)] {
+            assert_eq!(take(&[&jpeg(6)[..], more].concat()), Ok(()));
+        }
+        let mut small = vec![0xff, 0xd8, 0xff, 0xe1, 0, 11];
+        small.extend(jpeg(7));
+        assert_eq!(take(&small), Err(StillFault::CutOff));
+        small.extend([
+            0xff, 0xda, 0, 2, 9, 0xff, 0, 9, 0xff, 0xd0, 9, 0xff, 0xff, 0xd9,
+        ]);
+        assert_eq!(take(&small), Ok(()));
         for (bytes, what) in [
             (&b""[..], "nothing"),
             (b"<!DOCTYPE html><html>", "a web page"),
@@ -248,6 +302,10 @@ mod tests {
                 "an endless stream of pictures (MJPEG)",
             ),
             (b"<?xml version=\"1.0\"?><ResponseStatus>", "a text message"),
+            (b"\xef\xbb\xbf\r\n<html><body>", "a web page"),
+            (b"RIFF\x00\x10\x00\x00WEBPVP8 ", "a WebP picture"),
+            (b"\x1f\x8b\x08\x00", "something compressed (gzip)"),
+            (b"/9j/4AAQSkZJRg==", "a picture in letters (Base64)"),
             (b"\x00\x01\x02", "something unknown"),
         ] {
             assert_eq!(take(bytes), Err(StillFault::NotJpeg(what)));

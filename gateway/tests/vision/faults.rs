@@ -254,27 +254,6 @@ async fn an_endless_picture_costs_no_memory() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_ends_at_the_memory_limit() {
-    let server = Scripted::start(Script::EndlessAnswer).await;
-    let limited = wangge::config::Vision {
-        memory_limit: 300 << 20,
-        ..crate::rig::vision()
-    };
-    let mut rig = Rig::with(vec![over_tcp(&server.url(), None)], limited);
-    let reason = rig
-        .until("either limit", |a| match health(a)? {
-            wangge::observation::Health::Fault { reason, .. } => Some(reason.clone()),
-            wangge::observation::Health::Ok => None,
-        })
-        .await;
-    assert!(
-        reason.contains("memory") || reason.contains("DESCRIBE"),
-        "{reason}"
-    );
-    rig.stop().await;
-}
-
-#[tokio::test]
 async fn a_resolution_that_changes_in_mid_stream() {
     let server = Scripted::start(Script::Resolutions).await;
     let mut rig = Rig::start(vec![over_tcp(&server.url(), None)]);

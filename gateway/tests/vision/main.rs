@@ -12,6 +12,7 @@ mod economy;
 mod faults;
 mod ground;
 mod models;
+mod odd;
 mod pavement;
 mod process;
 mod replay;

@@ -39,6 +39,18 @@ pub enum Script {
     NeverSatisfied,
     /// One good picture again and again while its clock runs, ten times as fast as ours.
     Frozen,
+    /// Agrees to play, and sends nothing.
+    Silent,
+    /// Good video for two seconds, then packets with no picture in them.
+    Delimiters,
+    /// Good video with a mark on every packet.
+    Marks,
+    /// Good video, and every second a request of its own.
+    Asks,
+    /// Good video for two seconds, then a message that never ends.
+    EndlessMessage,
+    /// Takes its own login for one request only.
+    OneTime,
 }
 
 /// The running camera.
@@ -162,6 +174,7 @@ async fn serve(
     let (reader, mut writer) = connection.into_split();
     let mut lines = BufReader::new(reader).lines();
     let mut challenge = 0u128;
+    let mut challenged = true;
     loop {
         let Some(request) = lines.next_line().await? else {
             return Ok(());
@@ -172,6 +185,7 @@ async fn serve(
                 sequence = number.to_owned();
             }
         }
+        let method = request.split(' ').next().unwrap_or_default();
         match script {
             Script::Mute => return std::future::pending().await,
             Script::Garbage => {
@@ -195,6 +209,13 @@ async fn serve(
                 writer.write_all(head.as_bytes()).await?;
                 continue;
             }
+            Script::OneTime if challenged || method != "DESCRIBE" => {
+                let login = "WWW-Authenticate: Digest realm=\"r\", nonce=\"1\"\r\n";
+                challenged = false;
+                let head = format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {sequence}\r\n{login}\r\n");
+                writer.write_all(head.as_bytes()).await?;
+                continue;
+            }
             Script::Drip => {
                 let head = format!("RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nX-Padding: ");
                 for byte in head.bytes().chain(std::iter::repeat(b'x')) {
@@ -204,7 +225,6 @@ async fn serve(
             }
             _ => {}
         }
-        let method = request.split(' ').next().unwrap_or_default();
         let (headers, body) = match method {
             "DESCRIBE" => (
                 "Content-Type: application/sdp\r\n",
@@ -226,6 +246,7 @@ async fn serve(
             let mut out = Rtp {
                 writer,
                 sequence: 7,
+                marks: script == Script::Marks,
             };
             return tokio::select! {
                 result = play(&mut out, script, video, told) => result,
@@ -286,6 +307,27 @@ async fn play(out: &mut Rtp, script: Script, video: &Video, told: &Notify) -> st
                     told.notify_one();
                 }
             }
+            Script::Silent => std::future::pending().await,
+            Script::Delimiters if second >= 2 => out.packet(&[9, 0xf0], timestamp, true).await?,
+            Script::Asks => {
+                if index == 5 {
+                    let ask = format!(
+                        "SET_PARAMETER rtsp://127.0.0.1/cam RTSP/1.0\r\nCSeq: {picture}\r\n\r\n"
+                    );
+                    out.writer.write_all(ask.as_bytes()).await?;
+                }
+                out.unit(unit, timestamp).await?;
+                if second == 5 {
+                    told.notify_one();
+                }
+            }
+            Script::EndlessMessage if second >= 2 => {
+                let head = "RTSP/1.0 200 OK\r\nCSeq: 99\r\nContent-Length: 4000000000\r\n\r\n";
+                out.writer.write_all(head.as_bytes()).await?;
+                loop {
+                    out.writer.write_all(&[b'a'; 65_536]).await?;
+                }
+            }
             _ => out.unit(unit, timestamp).await?,
         }
     }
@@ -295,6 +337,8 @@ async fn play(out: &mut Rtp, script: Script, video: &Video, told: &Notify) -> st
 struct Rtp {
     writer: tokio::net::tcp::OwnedWriteHalf,
     sequence: u16,
+    /// On every packet.
+    marks: bool,
 }
 
 impl Rtp {
@@ -321,7 +365,7 @@ impl Rtp {
     async fn packet(&mut self, payload: &[u8], timestamp: u32, mark: bool) -> std::io::Result<()> {
         let mut packet = vec![b'$', 0];
         packet.extend(((12 + payload.len()) as u16).to_be_bytes());
-        packet.extend([0x80, 96 | if mark { 0x80 } else { 0 }]);
+        packet.extend([0x80, 96 | if mark || self.marks { 0x80 } else { 0 }]);
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
         packet.extend(0x1234_5678u32.to_be_bytes());

@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_millis(200);
 const LOGIN: (&str, &str) = ("viewer", "correct horse");
 
 /// A folder of pictures of the car park, five a second.
-fn car_park(count: u32) -> TempDir {
+pub fn car_park(count: u32) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let clip = place::clip("vtest-h264.mp4").unwrap();
     pictures(&clip, 5, count, &dir.path().join("pictures")).unwrap();

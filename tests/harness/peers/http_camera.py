@@ -13,6 +13,7 @@ ever. Faults are what it does instead, after the login:
     dribble   sends a byte a second                   missing   answers 404
     stale     every nonce is old after one use        strange   wants a login nobody knows
     cut       sends half a picture                    closes    hangs up
+    tail      adds what is its own to each picture    busy      each fourth: 503, or half a picture
 
 Prints `READY PORT`, and `ASKED open|good|wrong` for every request.
 """
@@ -89,7 +90,15 @@ class Camera(BaseHTTPRequestHandler):
                 return getattr(self, fault)()
             except (BrokenPipeError, ConnectionResetError):
                 return None
-        self.picture(next(self.server.pictures))
+        jpeg = next(self.server.pictures)
+        if fault == "tail":
+            jpeg += b"temperature=35" * 1000
+        self.server.turn = getattr(self.server, "turn", 0) + 1
+        if fault == "busy" and self.server.turn % 8 == 3:
+            return self.send_error(503)
+        if fault == "busy" and self.server.turn % 8 == 7:
+            jpeg = jpeg[: len(jpeg) // 2]
+        self.picture(jpeg)
 
     def picture(self, jpeg, kind="image/jpeg"):
         self.send_response(200)

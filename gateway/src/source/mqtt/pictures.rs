@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ struct Slot {
     camera: Arc<str>,
     index: u16,
     rate: Mutex<Rate>,
+    /// Said already that its pictures are too large.
+    too_large: AtomicBool,
 }
 
 impl Pictures {
@@ -53,6 +58,7 @@ impl Pictures {
                         camera: Arc::clone(&camera.id),
                         index,
                         rate: Mutex::new(Rate::new(*every)),
+                        too_large: AtomicBool::new(false),
                     };
                     Some((topic.clone(), slot))
                 }
@@ -118,6 +124,7 @@ impl Pictures {
                 counter.add_one();
             }
             None => {
+                slot.too_large.store(false, Ordering::Relaxed);
                 counters.accepted.add_one();
                 self.feed
                     .offer(slot.index, Bytes::copy_from_slice(m.payload));
@@ -129,11 +136,14 @@ impl Pictures {
 
 impl Slot {
     fn warn_of_size(&self, bytes: usize) {
+        if self.too_large.swap(true, Ordering::Relaxed) {
+            return;
+        }
         tracing::warn!(
             camera = %self.camera,
             bytes,
             max = MAX_STILL,
-            "its picture is too large and dropped; set the camera to a smaller one"
+            "its pictures are too large and dropped; set the camera to smaller ones"
         );
     }
 }

@@ -2,9 +2,10 @@ use super::*;
 
 const SPS: &[u8] = &[0x67, 1, 2, 3];
 const PPS: &[u8] = &[0x68, 4];
-const IDR: &[u8] = &[0x65, 9, 9, 9, 9];
-const P: &[u8] = &[0x41, 8, 8];
-const B: &[u8] = &[0x01, 7];
+// The first bit behind the header says that a slice begins its picture.
+const IDR: &[u8] = &[0x65, 0x89, 9, 9, 9];
+const P: &[u8] = &[0x41, 0x88, 8];
+const B: &[u8] = &[0x01, 0x87];
 
 fn h264() -> Depacketizer {
     Depacketizer::new(Coding::H264, std::iter::empty())
@@ -247,4 +248,88 @@ proptest::proptest! {
             let _ = d.take(&payload, timestamp, mark, loss);
         }
     }
+}
+
+#[test]
+fn a_mark_on_every_packet_ends_no_fragment() {
+    let mut d = h264();
+    let mut units = Vec::new();
+    for timestamp in [0, 9000] {
+        for nal in [SPS, PPS] {
+            units.extend(d.take(nal, timestamp, true, false).unwrap().units);
+        }
+        for part in fragments(IDR, 2) {
+            let pushed = d.take(&part, timestamp, true, false).unwrap();
+            assert_eq!(pushed.lost, 0);
+            units.extend(pushed.units);
+        }
+    }
+    assert_eq!(units.len(), 2);
+    assert!(
+        units
+            .iter()
+            .all(|u| u.data == annex_b(&[SPS, PPS, IDR]) && u.key)
+    );
+}
+
+#[test]
+fn marks_behind_each_slice_cost_one_picture() {
+    for (coding, first, rest) in [
+        (Coding::H264, &[0x41, 0x88][..], &[0x41, 0x08][..]),
+        (Coding::H265, &[0x02, 1, 0x88][..], &[0x02, 1, 0x08][..]),
+    ] {
+        let mut d = Depacketizer::new(coding, std::iter::empty());
+        let mut whole = 0;
+        let mut lost = 0;
+        for picture in 0..10 {
+            for slice in [first, rest, rest] {
+                let pushed = d.take(slice, picture * 9000, true, false).unwrap();
+                lost += pushed.lost;
+                whole += pushed.units.len();
+                for unit in pushed.units.iter().filter(|u| u.timestamp > 0) {
+                    assert_eq!(unit.data, annex_b(&[first, rest, rest]), "{coding:?}");
+                }
+            }
+        }
+        // The first one came in pieces, the last one is still open.
+        assert_eq!((whole, lost), (9, 1), "{coding:?}");
+    }
+}
+
+#[test]
+fn fields_with_marks_of_their_own_are_two_units() {
+    let mut d = h264();
+    let field: &[u8] = &[0x41, 0x88];
+    for _ in 0..3 {
+        let pushed = d.take(field, 100, true, false).unwrap();
+        assert_eq!(pushed.units.len(), 1);
+    }
+}
+
+#[test]
+fn a_clock_that_runs_on_within_a_picture_does_not_cut_it() {
+    let first: &[u8] = &[0x41, 0x88, 1, 2, 3, 4];
+    let rest: &[u8] = &[0x41, 0x08];
+    let mut d = h264();
+    let mut units = Vec::new();
+    for picture in 0..3 {
+        let begun = picture * 9000;
+        let parts = [fragments(first, 2), vec![rest.to_vec(), rest.to_vec()]].concat();
+        for (offset, part) in (0..).zip(&parts) {
+            let pushed = d.take(part, begun + offset, false, false).unwrap();
+            assert_eq!(pushed.lost, 0);
+            units.extend(pushed.units);
+        }
+    }
+    let times: Vec<_> = units.iter().map(|u| u.timestamp).collect();
+    assert_eq!(times, [0, 9000]);
+    assert!(
+        units
+            .iter()
+            .all(|u| u.data == annex_b(&[first, rest, rest]))
+    );
+    // After a loss a timestamp is all there is to go by.
+    d.take(first, 90_000, false, false).unwrap();
+    let pushed = d.take(rest, 99_000, true, true).unwrap();
+    assert_eq!((pushed.units.len(), pushed.lost), (0, 2));
 }

@@ -126,6 +126,7 @@ impl Watch {
             recheck: Duration::ZERO,
             last_arrival: None,
             undecoded_since: None,
+            unseen: None,
             state: None,
             paused_until: (setup.pause_us > 0)
                 .then(|| Instant::now() + Duration::from_micros(setup.pause_us)),

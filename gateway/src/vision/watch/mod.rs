@@ -9,7 +9,7 @@ mod wanted;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -165,6 +165,8 @@ pub struct Watch {
     /// When (monotonic, since the process began) the newest frame came.
     last_arrival: Option<Instant>,
     undecoded_since: Option<Instant>,
+    /// Why the newest picture could not be looked at, and since when none could.
+    unseen: Option<(Instant, String)>,
     state: Option<CameraState>,
     /// Children died of its video: nothing is decoded until then.
     paused_until: Option<Instant>,
@@ -300,6 +302,7 @@ impl Watch {
                 self.forget_kept(counters);
                 if self.decoder.is_none() && !unit.key {
                     // Nothing to keep up with: a decoder begins at a key frame.
+                    counters.starved.store(true, Ordering::Relaxed);
                     return counters.skipped.add_one();
                 }
                 self.warn_of_costs();
@@ -309,7 +312,9 @@ impl Watch {
     }
 
     fn warn_of_costs(&mut self) {
-        if !self.warned && self.gaze.hopeless() {
+        // Every single picture is a key frame.
+        let video = !matches!(self.format, Some(Format::Jpeg));
+        if video && !self.warned && self.gaze.hopeless() {
             self.warned = true;
             tracing::warn!(
                 camera = self.id,
@@ -416,9 +421,15 @@ impl Watch {
         }
         let since = self.undecoded_since.get_or_insert_with(Instant::now);
         if since.elapsed() > UNDECODABLE {
-            self.tell(CameraState::Fault(
-                "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)".into(),
-            ));
+            let reason = match self.format {
+                Some(Format::Jpeg) => {
+                    "sends pictures that cannot be decoded; set it to plain JPEG of at most 36 megapixels"
+                }
+                _ => {
+                    "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)"
+                }
+            };
+            self.tell(CameraState::Fault(reason.into()));
         }
     }
 
@@ -460,9 +471,12 @@ impl Watch {
             return;
         }
         self.give(frame, pts);
-        if let Err(e) = self.inspect(frame, pts, scalers, counters) {
-            tracing::warn!(camera = self.id, "{e}");
+        let inspected = self.inspect(frame, pts, scalers, counters);
+        self.unseen = inspected.err().map(|e| {
+            tracing::debug!(camera = self.id, "{e}");
             counters.dropped.add_one();
-        }
+            let since = self.unseen.take().map(|(since, _)| since);
+            (since.unwrap_or_else(Instant::now), e.to_string())
+        });
     }
 }

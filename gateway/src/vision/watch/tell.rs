@@ -1,6 +1,6 @@
 //! What a camera tells the gateway of itself: how it does, and how far a recording was looked at.
 
-use super::Watch;
+use super::{UNDECODABLE, Watch};
 use crate::vision::wire::{CameraState, Played, Report};
 
 /// How often it is said how far a recording has been looked at, µs of media time.
@@ -8,6 +8,12 @@ const SAY_PLAYED: i64 = 1_000_000;
 
 impl Watch {
     pub(super) fn tell_health(&mut self) {
+        if let Some((since, e)) = &self.unseen
+            && since.elapsed() > UNDECODABLE
+        {
+            let reason = format!("sends pictures that cannot be looked at: {e}");
+            return self.tell(CameraState::Fault(reason));
+        }
         self.tell(match self.impaired {
             Some(impairment) => CameraState::Fault(format!("camera {}", impairment.sentence())),
             None => match self.unmeasurable() {
