@@ -9,6 +9,8 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 use url::Url;
 
+use crate::feed::MAX_STILL;
+
 use super::{
     file,
     folder::{self, Folder},
@@ -335,7 +337,10 @@ async fn take_published(
             Ok(None) => return,
             Err(_) => {
                 let silent = StillFault::Silent(limit);
-                stills.fault(&format!("camera {silent} (topic {topic})"));
+                stills.fault(&format!(
+                    "camera {silent} (topic {topic}); those over {} MiB are dropped",
+                    MAX_STILL >> 20
+                ));
             }
         }
     }
