@@ -16,11 +16,14 @@ use retina::{
 use tokio::time::timeout;
 use url::Url;
 
+use crate::bilingual::Bilingual;
+
 use super::{
     decode::{self, Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
     media::ClockRate,
+    of_camera,
     relay::Relay,
     snapshot,
     trust::TlsFault,
@@ -40,9 +43,15 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// A stream that played for so long was well; trying again begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 
-/// Why a camera gives nothing; the text completes "camera …".
+/// Why a camera gives nothing; see [`of_camera`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
+    #[error(
+        "does not answer at {at} within {} s; check address, cable and power",
+        ANSWER.as_secs(),
+        at = .0
+    )]
+    NoConnection(String),
     #[error("does not answer at {0} ({1}); check address, cable and power")]
     Unreachable(String, String),
     #[error("refuses user name or password; check `username` and `password`")]
@@ -79,8 +88,55 @@ pub(super) enum Fault {
     Tls(TlsFault),
     #[error("{0}")]
     Depacket(#[from] DepacketError),
+    #[error("sends what breaks the RTSP parser; check its model and firmware")]
+    Unparsable,
     #[error("broke the protocol: {0}")]
     Protocol(String),
+}
+
+impl Bilingual for Fault {
+    fn zh(&self) -> String {
+        let (answer, silence, frozen) = (ANSWER.as_secs(), SILENCE.as_secs(), FROZEN.as_secs());
+        match self {
+            Fault::NoConnection(at) => {
+                format!("{at} 在 {answer} 秒内无应答,请检查地址、网线和电源")
+            }
+            Fault::Unreachable(at, why) => {
+                format!("{at} 无法连接({why}),请检查地址、网线和电源")
+            }
+            Fault::Unauthorised => "用户名或密码错误,请检查 `username` 和 `password`".into(),
+            Fault::NotFound(status) => {
+                format!("该路径下没有码流(状态码 {status}),请检查 `url` 的路径")
+            }
+            Fault::Redirected(status) => {
+                format!("要求转到其他地址(状态码 {status}),网关不跟随跳转,请填写正确的 `url`")
+            }
+            Fault::Busy(status) => {
+                format!("取流路数已满(状态码 {status}),请断开其他取流端,或改用辅码流")
+            }
+            Fault::Transport(status) => {
+                format!("不支持当前传输方式(状态码 {status}),请将 `transport` 改为另一种")
+            }
+            Fault::Refused(status) => format!("拒绝访问(状态码 {status})"),
+            Fault::NoAnswer { what } => format!("{answer} 秒内未应答 {what} 请求"),
+            Fault::NoVideo(offers) => {
+                format!("没有 H.264 或 H.265 码流(仅有:{offers}),请更改视频编码")
+            }
+            Fault::Silent => format!("码流已中断 {silence} 秒"),
+            Fault::NoKeyFrame => {
+                format!("{silence} 秒内没有关键帧,请将关键帧间隔(I 帧间隔)设为 2 秒")
+            }
+            Fault::FrozenClock => format!("码流的时间戳已停止 {frozen} 秒"),
+            Fault::WrongClock(rate) => format!(
+                "码流的时间戳走速为实际时间的 {rate:.2} 倍,无法计算停留时间,请设置帧率或升级固件"
+            ),
+            Fault::Ended => "码流被摄像机关闭".into(),
+            Fault::Tls(fault) => fault.zh(),
+            Fault::Depacket(fault) => fault.zh(),
+            Fault::Unparsable => "发来的内容使 RTSP 解析器崩溃,请检查型号和固件".into(),
+            Fault::Protocol(what) => format!("RTSP 协议错误:{what}"),
+        }
+    }
 }
 
 impl From<retina::Error> for Fault {
@@ -147,7 +203,7 @@ pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lan
             refusals = 0;
         }
         let pause = snapshot::pause(&fault, wait, &mut refusals);
-        lane.push(Item::Fault(format!("camera {fault}")));
+        lane.push(Item::Fault(of_camera(&fault)));
         // Many cameras behind one switch come back together; they need not be asked together.
         let jitter = rand::random_range(0.8..1.2);
         tokio::time::sleep(pause.mul_f64(jitter)).await;
@@ -196,7 +252,7 @@ async fn reachable(url: &Url) -> Result<(), Fault> {
     match timeout(ANSWER, tokio::net::TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(Fault::Unreachable(at, e.to_string())),
-        Err(_) => Err(Fault::Unreachable(at, "no answer".into())),
+        Err(_) => Err(Fault::NoConnection(at)),
     }
 }
 
@@ -307,5 +363,37 @@ async fn receive(
         if !seen_key && last_key.elapsed() > SILENCE {
             return Err(Fault::NoKeyFrame);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilingual::assert_bilingual;
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        let at = || "192.0.2.1:554".to_owned();
+        assert_bilingual([
+            Fault::NoConnection(at()),
+            Fault::Unreachable(at(), "connection refused".into()),
+            Fault::Unauthorised,
+            Fault::NotFound(404),
+            Fault::Redirected(302),
+            Fault::Busy(453),
+            Fault::Transport(461),
+            Fault::Refused(500),
+            Fault::NoAnswer { what: "DESCRIBE" },
+            Fault::NoVideo("audio/pcma".into()),
+            Fault::Silent,
+            Fault::NoKeyFrame,
+            Fault::FrozenClock,
+            Fault::WrongClock(2.0),
+            Fault::Ended,
+            Fault::Tls(TlsFault::NotTls),
+            Fault::Depacket(DepacketError::TooLarge),
+            Fault::Unparsable,
+            Fault::Protocol("bad status line".into()),
+        ]);
     }
 }

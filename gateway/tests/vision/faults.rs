@@ -51,7 +51,7 @@ async fn a_wrong_password_is_said_once_and_another_camera_goes_on() {
             .await;
         match fault {
             Some(wangge::observation::Health::Fault { reason, .. }) => {
-                assert!(reason.contains("password"), "{reason}");
+                assert!(reason.en.contains("password"), "{reason:?}");
                 said.push(subject);
             }
             _ if seen.is_some_and(|s| !s.evidence.is_empty()) => break,
@@ -263,7 +263,7 @@ async fn an_endless_answer_ends_at_the_memory_limit() {
     let mut rig = Rig::with(vec![over_tcp(&server.url(), None)], limited);
     let reason = rig
         .until("either limit", |a| match health(a)? {
-            wangge::observation::Health::Fault { reason, .. } => Some(reason.clone()),
+            wangge::observation::Health::Fault { reason, .. } => Some(reason.en.clone()),
             wangge::observation::Health::Ok => None,
         })
         .await;

@@ -248,3 +248,11 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn every_fault_is_told_in_both_languages() {
+    crate::bilingual::assert_bilingual([
+        DepacketError::TooLarge,
+        DepacketError::Malformed("packet type"),
+    ]);
+}
