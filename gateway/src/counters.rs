@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use wangge_protocol::Text;
+
 use crate::config::line::Budget;
 
 /// A number that only rises.
@@ -70,7 +72,7 @@ pub struct Child {
     /// Bytes resident, if known.
     pub resident: Option<u64>,
     /// Why it last ended.
-    pub last_error: Option<String>,
+    pub last_error: Option<Text>,
     /// What it has to do without, one sentence each.
     pub weaknesses: Vec<String>,
 }
@@ -99,11 +101,11 @@ impl ChildState {
     }
 
     /// It ended, and why; another one follows.
-    pub fn ended(&self, reason: &str) {
+    pub fn ended(&self, reason: Text) {
         let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (child.pid, child.resident) = (None, None);
         child.restarts += 1;
-        child.last_error = Some(reason.to_owned());
+        child.last_error = Some(reason);
     }
 
     /// What is known now.

@@ -13,7 +13,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tracing::{error, info, warn};
-use wangge_protocol::{AlertData, AlertState, CloudEvent, EventKind, EvidenceRef, SourceKind};
+use wangge_protocol::{
+    AlertData, AlertState, CloudEvent, EventKind, EvidenceRef, SourceKind, Text,
+};
 
 mod commit;
 mod pictures;
@@ -58,7 +60,7 @@ pub struct Progress {
     /// Alerts that have not ended.
     pub open: Vec<OpenAlert>,
     /// Devices and cameras that are not well, and why.
-    pub faults: BTreeMap<Arc<str>, String>,
+    pub faults: BTreeMap<Arc<str>, Text>,
     /// Readings that no stream, and records that no spool could take.
     pub unforwardable: u64,
     /// Why the last commit failed, while it does.

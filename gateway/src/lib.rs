@@ -3,6 +3,7 @@
 //! `pipeline` wires the stages in the order of the data's way and alone knows them all.
 pub mod alert;
 pub mod audit;
+mod bilingual;
 pub mod calendar;
 pub mod cli;
 pub mod clock;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
-use wangge_protocol::EvidenceRef;
+use wangge_protocol::{EvidenceRef, Text};
 
 use crate::calendar::Permit;
 
@@ -179,7 +179,7 @@ pub enum Health {
     /// It does not, and why, in one sentence for people.
     Fault {
         what: wangge_protocol::EventKind,
-        reason: String,
+        reason: Text,
     },
 }
 

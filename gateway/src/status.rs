@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use wangge_protocol::ClockQuality;
+use wangge_protocol::{ClockQuality, Text};
 
 use crate::{
     console::{self, Status},
@@ -42,6 +42,11 @@ fn proof_notices(proof: &console::ProofStatus) -> Vec<String> {
     notices
 }
 
+/// The English and the Chinese.
+fn apart(said: Option<Text>) -> (Option<String>, Option<String>) {
+    said.map(|Text { zh, en }| (en, zh)).unzip()
+}
+
 async fn read(running: &Running) -> Status {
     let mono = running.clock.now().mono;
     let stats = tokio::time::timeout(PATIENCE, running.spool.stats()).await;
@@ -74,18 +79,24 @@ async fn read(running: &Running) -> Status {
             .config
             .cameras
             .iter()
-            .map(|c| console::CameraStatus {
-                id: c.id.to_string(),
-                fault: progress.faults.get(&c.id).cloned(),
+            .map(|c| {
+                let (fault, fault_zh) = apart(progress.faults.get(&c.id).cloned());
+                console::CameraStatus {
+                    id: c.id.to_string(),
+                    fault,
+                    fault_zh,
+                }
             })
             .collect(),
         vision: running.vision.as_ref().map(|state| {
             let child = state.get();
+            let (last_error, last_error_zh) = apart(child.last_error);
             console::VisionStatus {
                 pid: child.pid,
                 restarts: child.restarts,
                 resident: child.resident,
-                last_error: child.last_error,
+                last_error,
+                last_error_zh,
                 weaknesses: child.weaknesses,
             }
         }),
@@ -103,7 +114,10 @@ async fn read(running: &Running) -> Status {
         proof: progress.proof.clone(),
         notices: source::vision::CALENDAR_PARTS
             .iter()
-            .filter_map(|part| Some(format!("{part}: {}", progress.faults.get(*part)?)))
+            .filter_map(|part| {
+                let Text { zh, en } = progress.faults.get(*part)?;
+                Some(format!("{zh} | {part}: {en}"))
+            })
             .chain(proof_notices(&progress.proof))
             .collect(),
         streams: stats.streams,

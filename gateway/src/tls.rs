@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, time_provider::TimeProvider};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
-use crate::{clock, config::Tls};
+use crate::{bilingual::Bilingual, clock, config::Tls};
 
 /// Why a TLS configuration cannot be used; each names the file.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +14,11 @@ pub enum TlsError {
     /// Missing, unreadable, or not PEM.
     #[error("{}: cannot be read as PEM: {reason}", file.display())]
     Unreadable { file: PathBuf, reason: String },
-    /// PEM, but without what is needed.
-    #[error("{}: holds no {what}", file.display())]
-    Empty { file: PathBuf, what: &'static str },
+    /// PEM, but of something else.
+    #[error("{}: holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    #[error("{}: holds no private key", .0.display())]
+    NoKey(PathBuf),
     /// A CA certificate that no chain can be checked against.
     #[error("{}: certificate {number} is no usable CA: {reason}", file.display())]
     Authority {
@@ -41,6 +43,35 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
+impl Bilingual for TlsError {
+    fn zh(&self) -> String {
+        match self {
+            TlsError::Unreadable { file, reason } => {
+                format!("{}:无法作为 PEM 读取:{reason}", file.display())
+            }
+            TlsError::NoCertificate(file) => format!("{}:其中没有证书", file.display()),
+            TlsError::NoKey(file) => format!("{}:其中没有私钥", file.display()),
+            TlsError::Authority {
+                file,
+                number,
+                reason,
+            } => format!(
+                "{}:第 {number} 个证书不是可用的 CA:{reason}",
+                file.display()
+            ),
+            TlsError::Client { cert, key, reason } => format!(
+                "{} 与 {} 不能组成客户端证书:{reason}",
+                cert.display(),
+                key.display()
+            ),
+            TlsError::NoSystemRoots { reason } => {
+                format!("系统信任库中没有证书({reason}),请安装 ca-certificates 或设置 `ca_file`")
+            }
+            TlsError::Setup(reason) => format!("TLS 初始化失败:{reason}"),
+        }
+    }
+}
+
 /// Client side of TLS as configured.
 ///
 /// # Errors
@@ -56,10 +87,7 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
         Some((cert, key)) => {
             let chain = certificates(cert)?;
             let der = PrivateKeyDer::from_pem_file(key).map_err(|e| match e {
-                rustls_pki_types::pem::Error::NoItemsFound => TlsError::Empty {
-                    file: key.clone(),
-                    what: "private key",
-                },
+                rustls_pki_types::pem::Error::NoItemsFound => TlsError::NoKey(key.clone()),
                 e => TlsError::Unreadable {
                     file: key.clone(),
                     reason: e.to_string(),
@@ -129,10 +157,7 @@ fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError
         .collect::<Result<Vec<_>, _>>()
         .map_err(unreadable)?;
     if found.is_empty() {
-        return Err(TlsError::Empty {
-            file: file.clone(),
-            what: "certificate",
-        });
+        return Err(TlsError::NoCertificate(file.clone()));
     }
     Ok(found)
 }
@@ -195,5 +220,32 @@ mod tests {
             let text = got.unwrap_err().to_string();
             assert!(text.contains(want), "{text:?} does not say {want:?}");
         }
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        let file = || PathBuf::from("ca.pem");
+        let reason = || "no section found".to_owned();
+        let of_tls = || rustls::Error::General(reason());
+        crate::bilingual::assert_bilingual([
+            TlsError::Unreadable {
+                file: file(),
+                reason: reason(),
+            },
+            TlsError::NoCertificate(file()),
+            TlsError::NoKey(file()),
+            TlsError::Authority {
+                file: file(),
+                number: 1,
+                reason: of_tls(),
+            },
+            TlsError::Client {
+                cert: file(),
+                key: file(),
+                reason: of_tls(),
+            },
+            TlsError::NoSystemRoots { reason: reason() },
+            TlsError::Setup(of_tls()),
+        ]);
     }
 }

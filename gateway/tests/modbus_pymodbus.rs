@@ -179,7 +179,7 @@ async fn check(link: BusLink) {
             if let Value::Health(Health::Fault { reason, .. }) = &o.value {
                 match &*arrival.subject {
                     "unit-9" => is_silent = true,
-                    _ => illegal += usize::from(reason.contains("refuses holding register")),
+                    _ => illegal += usize::from(reason.en.contains("refuses holding register")),
                 }
             }
         }

@@ -47,7 +47,9 @@ fn garbage_from_one_bin_never_disturbs_the_others() {
             let _ = mosquitto::publish(port, "bins/nobody/up", b"{}", &[]);
             let _ = mosquitto::publish(port, "$SYS/x", b"{}", &[]);
         }
-        alert_of(&platform, "evil", "device_quarantined", "raised")?;
+        let told = alert_of(&platform, "evil", "device_quarantined", "raised")?;
+        let zh = told.body["data"]["text"]["zh"].as_str().unwrap_or_default();
+        ensure!(zh.contains("设备异常隔离:") && zh.contains("报文"), "{zh}");
         bins.publish_for(Duration::from_secs(1))?;
         bins.settle()?;
         gateway.drained(PATIENT)?;
@@ -117,11 +119,14 @@ name = "meters"
                 .find(|e| e.body["data"]["device"] == "meter-2")
                 .cloned())
         })?;
-        let text = fault.body["data"]["text"]["en"]
-            .as_str()
-            .unwrap_or_default();
+        let text = &fault.body["data"]["text"];
+        let said = |language: &str| text[language].as_str().unwrap_or_default();
         ensure!(
-            text.contains("refuses") && text.contains("Illegal data address"),
+            said("en").contains("refuses") && said("en").contains("Illegal data address"),
+            "{text}"
+        );
+        ensure!(
+            said("zh").contains("拒绝") && said("zh").contains("非法数据地址"),
             "{text}"
         );
         until("readings of the good meter", SOON, || {

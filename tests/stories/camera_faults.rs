@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use wangge_tests::{gateway::Gateway, place, platform::Platform, play, rtsp::Camera};
 
 use crate::words::{Bins, PATIENT, alert_of, bins, camera};
@@ -21,7 +22,17 @@ fn a_camera_with_another_password_then_with_the_right_one() {
         gateway.start()?;
         let mut bins = Bins::new(port);
         bins.publish_for(Duration::from_secs(1))?;
-        alert_of(&platform, "gate", "camera_fault", "raised")?;
+        let told = alert_of(&platform, "gate", "camera_fault", "raised")?;
+        let text = &told.body["data"]["text"];
+        let said = |language: &str| text[language].as_str().unwrap_or_default();
+        ensure!(
+            said("en").contains("refuses user name or password"),
+            "{text}"
+        );
+        ensure!(
+            said("zh").contains("摄像头故障:用户名或密码错误,请检查"),
+            "{text}"
+        );
         drop(wrong);
         let _right = Camera::start(
             &[("main", &clip)],

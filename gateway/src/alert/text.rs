@@ -8,7 +8,7 @@ use wangge_protocol::{
 };
 
 use super::directory::Listed;
-use crate::{config::Condition, observation::Quantity, rules::Finding};
+use crate::{bilingual::text, config::Condition, observation::Quantity, rules::Finding};
 
 /// Why an alert says what it says.
 #[derive(Clone, Copy, Debug)]
@@ -133,13 +133,6 @@ pub fn name_en(kind: EventKind) -> &'static str {
         EventKind::VisionFault => "Picture analysis stopped",
         EventKind::ConfigFault => "Gateway configuration needs a look",
         EventKind::StorageFault => "Gateway storage fault",
-    }
-}
-
-fn text(zh: impl Into<String>, en: impl Into<String>) -> Text {
-    Text {
-        zh: zh.into(),
-        en: en.into(),
     }
 }
 

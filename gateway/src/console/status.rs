@@ -131,6 +131,9 @@ pub struct CameraStatus {
     /// Why it gives no usable pictures; `None` when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// The same in Chinese.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_zh: Option<String>,
 }
 
 /// The process that looks at pictures.
@@ -146,6 +149,9 @@ pub struct VisionStatus {
     /// Why it last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// The same in Chinese.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_zh: Option<String>,
     /// What it has to do without, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weaknesses: Vec<String>,

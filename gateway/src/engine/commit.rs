@@ -12,6 +12,7 @@ use wangge_protocol::{EventKind, Text};
 
 use super::{Engine, GATEWAY, GROUP};
 use crate::{
+    bilingual::Bilingual,
     proof,
     rules::{Finding, Transition},
     spool::{Batch, Class, Record, SpoolError},
@@ -28,7 +29,7 @@ const STATE: usize = 1_024;
 /// The spool refuses.
 #[derive(Debug)]
 pub(super) struct Outage {
-    why: String,
+    why: Text,
     wait: Duration,
     /// When the batch is offered again.
     pub(super) retry_at: Instant,
@@ -159,17 +160,17 @@ impl Engine {
 
     /// The spool refuses; returns when to try again.
     fn refused(&mut self, fault: &SpoolError) -> Instant {
-        let why = fault.to_string();
+        let why = fault.told();
         let (wait, told) = match &self.outage {
             Some(outage) => ((outage.wait * 2).min(RETRY.1), outage.told),
             None => (RETRY.0, 0),
         };
         if self.outage.as_ref().is_none_or(|outage| outage.why != why) {
             error!(
-                fault = why,
+                fault = why.en,
                 "the spool refuses; nothing is acknowledged until it takes records again"
             );
-            self.progress().refused = Some(why.clone());
+            self.progress().refused = Some(why.en.clone());
         }
         let retry_at = Instant::now() + wait;
         self.outage = Some(Outage {
@@ -191,10 +192,7 @@ impl Engine {
         };
         info!("the spool takes records again");
         self.progress().refused = None;
-        self.storage_fault(Text {
-            zh: outage.why.clone(),
-            en: outage.why,
-        });
+        self.storage_fault(outage.why);
     }
 
     /// Passes alerts of the batch to the uplinks from memory, each once.

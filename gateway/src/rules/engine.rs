@@ -435,7 +435,7 @@ impl Subject {
             let Some(change) = condition.look(health) else {
                 continue;
             };
-            let mut say = |what, kind: Option<EventKind>, reason: Option<&String>| {
+            let mut say = |what, kind: Option<EventKind>, reason: Option<&Text>| {
                 let kind = kind.unwrap_or(rule.kind);
                 out.push(Finding {
                     subject: self.id.clone(),
@@ -447,11 +447,7 @@ impl Subject {
                     measurement: None,
                     sighting: None,
                     evidence: Vec::new(),
-                    // A source speaks one language.
-                    reason: reason.map(|reason| Text {
-                        zh: reason.clone(),
-                        en: reason.clone(),
-                    }),
+                    reason: reason.cloned(),
                 });
             };
             let (kind, reason) = match health {

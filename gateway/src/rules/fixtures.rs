@@ -6,13 +6,14 @@ use jiff::{Timestamp, tz::TimeZone};
 use wangge_protocol::{EventKind, EvidenceRef};
 
 use crate::{
+    bilingual::text,
     clock::Now,
     config::platform as profile,
     config::{
         Among, Calendars, Camera, CameraInput, Condition, Config, Device, DeviceLink,
         DeviceProfile, Rule, Side, Station, Storage,
     },
-    observation::{Observation, Quality, Quantity, Sighting, Value},
+    observation::{Health, Observation, Quality, Quantity, Sighting, Value},
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -21,6 +22,12 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn timestamp(text: &str) -> Timestamp {
     text.parse().unwrap()
+}
+
+/// What a source says of a fault, `en` in English.
+pub(crate) fn fault(what: EventKind, en: &str) -> Value {
+    let reason = text("发生故障", en);
+    Value::Health(Health::Fault { what, reason })
 }
 
 /// `mono` after a start at 2026-11-22 14:00 in China.

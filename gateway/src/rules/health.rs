@@ -1,6 +1,6 @@
 //! The state of a device as its own source reports it.
 
-use wangge_protocol::EventKind;
+use wangge_protocol::{EventKind, Text};
 
 use super::Change;
 use crate::observation::Health;
@@ -14,7 +14,7 @@ pub(super) struct HealthLatch {
 #[derive(Debug, Default)]
 struct Fault {
     /// `None` after a restart, until the source reports.
-    known: Option<(EventKind, String)>,
+    known: Option<(EventKind, Text)>,
 }
 
 /// What a word about health changes.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Batch, Class, Record, Seq, SpoolError,
+    error::Full,
     gaps::Dropped,
     lanes::{class_of, uplink_of},
     record,
@@ -79,23 +80,24 @@ impl Store {
         let telemetry_fits =
             has_telemetry && disk == Disk::Roomy && class_has_room && used + all <= watermark;
         if disk == Disk::Full {
-            return Err(SpoolError::Full("the disk has no free space left".into()));
+            return Err(SpoolError::Full(Full::Disk));
         }
         // Waiting would not make a batch smaller: then its readings become a gap.
         if has_telemetry && !telemetry_fits && alerts == 0 && can_fit {
             return Err(SpoolError::Full(match disk {
-                Disk::Low => "the disk is almost full; only alerts are taken".into(),
-                _ => format!(
-                    "{used} of {} bytes are used and no telemetry is left to thin; above {watermark} only alerts are taken",
-                    self.quota.all
-                ),
+                Disk::Low => Full::DiskAlmost,
+                _ => Full::Readings {
+                    used,
+                    quota: self.quota.all,
+                    watermark,
+                },
             }));
         }
         if alerts > 0 && used + alerts > self.quota.all {
-            return Err(SpoolError::Full(format!(
-                "{used} of {} bytes hold alerts that wait for the platform's receipts, and pictures",
-                self.quota.all
-            )));
+            return Err(SpoolError::Full(Full::Alerts {
+                used,
+                quota: self.quota.all,
+            }));
         }
         Ok(telemetry_fits)
     }

@@ -14,6 +14,8 @@ use ac_ffmpeg::{
     time::{TimeBase, Timestamp},
 };
 
+use crate::bilingual::Bilingual;
+
 use super::{
     depacket::{AccessUnit, Coding},
     slate::fingerprint,
@@ -148,19 +150,53 @@ pub fn micros(timestamp: i64, clock_rate: u32) -> i64 {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
 pub struct DecodeError {
-    what: &'static str,
+    what: Step,
     source: ac_ffmpeg::Error,
+}
+
+impl Bilingual for DecodeError {
+    fn zh(&self) -> String {
+        format!("{}失败:{}", self.what.zh(), self.source)
+    }
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Step {
+    #[error("open")]
+    Open,
+    #[error("read")]
+    Read,
+    #[error("open decoder")]
+    OpenDecoder,
+    #[error("decode")]
+    Decode,
+    #[error("scale picture")]
+    Scale,
+}
+
+impl Bilingual for Step {
+    fn zh(&self) -> String {
+        match self {
+            Step::Open => "打开",
+            Step::Read => "读取",
+            Step::OpenDecoder => "打开解码器",
+            Step::Decode => "解码",
+            Step::Scale => "缩放画面",
+        }
+        .into()
+    }
 }
 
 impl DecodeError {
     /// Frames went in and nothing came out.
     pub fn no_picture() -> Self {
-        during("decode")(ac_ffmpeg::Error::new("no picture comes out"))
+        during(Step::Decode)(ac_ffmpeg::Error::new("no picture comes out"))
     }
 }
 
 /// Adds what was being done.
-pub fn during(what: &'static str) -> impl Fn(ac_ffmpeg::Error) -> DecodeError {
+pub fn during(what: Step) -> impl Fn(ac_ffmpeg::Error) -> DecodeError {
     move |source| DecodeError { what, source }
 }
 
@@ -201,7 +237,7 @@ impl Decoder {
             Format::Jpeg => VideoDecoder::builder("mjpeg"),
         };
         let mut builder = builder
-            .map_err(during("open decoder"))?
+            .map_err(during(Step::OpenDecoder))?
             .set_option("threads", 1)
             .set_option("max_pixels", MAX_PIXELS)
             // Deblocking is a third of the work and only makes pictures nicer. Without it,
@@ -211,7 +247,7 @@ impl Decoder {
             // A damaged one is to be refused, not filled with grey: the next comes soon.
             builder = builder.set_option("err_detect", "explode");
         }
-        let inner = builder.build().map_err(during("open decoder"))?;
+        let inner = builder.build().map_err(during(Step::OpenDecoder))?;
         Ok(Decoder {
             inner,
             hardware: false,
@@ -224,12 +260,12 @@ impl Decoder {
     /// This libavcodec has none of that name, or its device cannot be used.
     pub fn open_hardware(name: &str, extradata: Option<&[u8]>) -> Result<Self, DecodeError> {
         let inner = VideoDecoder::builder(name)
-            .map_err(during("open decoder"))?
+            .map_err(during(Step::OpenDecoder))?
             .extradata(extradata)
             .set_option("threads", 1)
             .set_option("max_pixels", MAX_PIXELS)
             .build()
-            .map_err(during("open decoder"))?;
+            .map_err(during(Step::OpenDecoder))?;
         Ok(Decoder {
             inner,
             hardware: true,
@@ -254,11 +290,11 @@ impl Decoder {
             match self.inner.try_push(unit.packet.clone()) {
                 Ok(()) => break,
                 Err(e) if e.is_again() => {
-                    if let Some(frame) = self.inner.take().map_err(during("decode"))? {
+                    if let Some(frame) = self.inner.take().map_err(during(Step::Decode))? {
                         each(frame);
                     }
                 }
-                Err(e) => return Err(during("decode")(e.unwrap_inner())),
+                Err(e) => return Err(during(Step::Decode)(e.unwrap_inner())),
             }
         }
         self.drain(each)
@@ -269,16 +305,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::decode`].
     pub fn finish(&mut self, each: impl FnMut(VideoFrame)) -> Result<(), DecodeError> {
-        self.inner.flush().map_err(during("decode"))?;
+        self.inner.flush().map_err(during(Step::Decode))?;
         self.drain(each)
     }
 
     fn drain(&mut self, mut each: impl FnMut(VideoFrame)) -> Result<(), DecodeError> {
         for _ in 0..MAX_FRAMES_PER_PACKET {
-            match self.inner.take().map_err(during("decode"))? {
+            match self.inner.take().map_err(during(Step::Decode))? {
                 Some(frame) if self.hardware && !in_memory(&frame) => {
                     let source = ac_ffmpeg::Error::new("the picture stays in the device's memory");
-                    return Err(during("decode")(source));
+                    return Err(during(Step::Decode)(source));
                 }
                 Some(frame) => each(frame),
                 None => break,
@@ -382,7 +418,7 @@ impl Scalers {
             Some(index) => self.known.remove(index),
             None => (wanted, scaler(&wanted)?),
         };
-        let scaled = entry.1.scale(frame).map_err(during("scale picture"));
+        let scaled = entry.1.scale(frame).map_err(during(Step::Scale));
         self.known.insert(0, entry);
         self.known.truncate(MAX_SCALERS);
         scaled
@@ -403,7 +439,7 @@ fn scaler(wanted: &Conversion) -> Result<VideoFrameScaler, DecodeError> {
         // reference's scaling, this by 0.016.
         .algorithm(Algorithm::Bilinear)
         .build()
-        .map_err(during("scale picture"))
+        .map_err(during(Step::Scale))
 }
 
 #[cfg(test)]
@@ -469,5 +505,19 @@ mod tests {
         let frame = claims.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
         claims[frame + 5..frame + 9].copy_from_slice(&[0x4e, 0x20, 0x4e, 0x20]);
         assert!(!matches!(decoded(&claims), Ok(pictures) if !pictures.is_empty()));
+    }
+
+    #[test]
+    fn every_step_is_told_in_both_languages() {
+        use crate::bilingual::assert_bilingual;
+        let steps = [
+            Step::Open,
+            Step::Read,
+            Step::OpenDecoder,
+            Step::Decode,
+            Step::Scale,
+        ];
+        assert_bilingual(steps);
+        assert_bilingual(steps.map(|step| during(step)(ac_ffmpeg::Error::new("out of memory"))));
     }
 }

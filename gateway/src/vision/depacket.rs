@@ -6,6 +6,8 @@
 
 use retina::rtp::ReceivedPacket;
 
+use crate::bilingual::Bilingual;
+
 /// Largest access unit, bytes; key frames of a 4K camera stay below 3 MB.
 pub const MAX_UNIT: usize = 8 << 20;
 /// Largest parameter set, bytes.
@@ -54,6 +56,18 @@ pub enum DepacketError {
     /// The packet says something that its RFC does not allow.
     #[error("sends video that is no H.264 or H.265 ({0})")]
     Malformed(&'static str),
+}
+
+impl Bilingual for DepacketError {
+    fn zh(&self) -> String {
+        match self {
+            DepacketError::TooLarge => {
+                format!("单帧画面超过 {} MiB 仍未结束", MAX_UNIT >> 20)
+            }
+            // In which way helps only whoever has the standard at hand, and the log tells them.
+            DepacketError::Malformed(_) => "码流不是规范的 H.264 或 H.265".into(),
+        }
+    }
 }
 
 /// Kinds of NAL units that matter here.

@@ -12,8 +12,10 @@ use ac_ffmpeg::format::{
     io::IO,
 };
 
+use crate::bilingual::{Bilingual, text};
+
 use super::{
-    decode::{DecodeError, Format, Unit, during},
+    decode::{DecodeError, Format, Step, Unit, during},
     lane::{Item, Lane},
 };
 
@@ -34,6 +36,16 @@ pub(super) enum FileError {
     NoVideo,
 }
 
+impl Bilingual for FileError {
+    fn zh(&self) -> String {
+        match self {
+            FileError::Open(error) => format!("无法打开:{error}"),
+            FileError::Read(error) => format!("不是可读取的视频:{}", error.zh()),
+            FileError::NoVideo => "中没有视频".into(),
+        }
+    }
+}
+
 /// Plays the file into the lane; returns when it has been played once and is not repeated.
 pub fn play(path: &Path, repeat: bool, lane: &Arc<Lane>) {
     let mut pace = Pace::default();
@@ -44,7 +56,9 @@ pub fn play(path: &Path, repeat: bool, lane: &Arc<Lane>) {
             Ok(()) if repeat => first = false,
             Ok(()) => return lane.push(Item::End),
             Err(e) => {
-                lane.push(Item::Fault(format!("file {} {e}", path.display())));
+                let path = path.display();
+                let zh = format!("文件 {path} {}", e.zh());
+                lane.push(Item::Fault(text(zh, format!("file {path} {e}"))));
                 std::thread::sleep(RETRY);
                 pace = Pace::default();
                 first = true;
@@ -88,10 +102,10 @@ impl Video {
     /// Opens a file that an earlier allowance of the sandbox covers.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let io = IO::from_seekable_read_stream(File::open(path)?);
-        let demuxer = Demuxer::builder().build(io).map_err(during("open"))?;
+        let demuxer = Demuxer::builder().build(io).map_err(during(Step::Open))?;
         let demuxer = demuxer
             .find_stream_info(Some(ANALYSE))
-            .map_err(|(_, e)| during("open")(e))?;
+            .map_err(|(_, e)| during(Step::Open)(e))?;
         let (index, length, parameters) = demuxer
             .streams()
             .iter()
@@ -112,7 +126,7 @@ impl Video {
 
     /// The next compressed frame that has a time.
     pub fn next(&mut self) -> Result<Option<Unit>, FileError> {
-        while let Some(packet) = self.demuxer.take().map_err(during("read"))? {
+        while let Some(packet) = self.demuxer.take().map_err(during(Step::Read))? {
             if packet.stream_index() == self.index
                 && let Some(unit) = Unit::from_file(packet)
             {
@@ -195,5 +209,14 @@ mod tests {
         let mut pace = Pace::default();
         let played = play(&mut pace, &[0, 40_000, 3_600_000_000, 3_600_040_000]);
         assert_eq!(played, [0, 40_000, 40_000 + MAX_PAUSE, 80_000 + MAX_PAUSE]);
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        crate::bilingual::assert_bilingual([
+            FileError::Open(std::io::ErrorKind::NotFound.into()),
+            FileError::Read(DecodeError::no_picture()),
+            FileError::NoVideo,
+        ]);
     }
 }

@@ -13,7 +13,10 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
-use crate::feed::MAX_STILL;
+use crate::{
+    bilingual::{Bilingual, text},
+    feed::MAX_STILL,
+};
 
 use super::{
     lane::Lane,
@@ -35,6 +38,19 @@ enum FolderError {
     TooMany,
     #[error("holds no JPEG picture")]
     Empty,
+    #[error("got no new picture for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+impl Bilingual for FolderError {
+    fn zh(&self) -> String {
+        match self {
+            FolderError::Read(error) => format!("无法读取:{error}"),
+            FolderError::TooMany => format!("中的文件超过 {MAX_FILES} 个"),
+            FolderError::Empty => "中没有 JPEG 图片".into(),
+            FolderError::Silent(time) => format!("已 {} 秒没有新图片", time.as_secs()),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +96,7 @@ pub fn play(folder: &Folder, lane: &Arc<Lane>) {
             Ok(()) if folder.repeat => {}
             Ok(()) => return player.stills.end(),
             Err(e) => {
-                let reason = format!("folder {} {e}", folder.path.display());
-                player.stills.fault(&reason);
+                player.fault(&e);
                 sleep(RETRY);
                 player.begin();
             }
@@ -178,12 +193,16 @@ impl Player<'_> {
             known = there;
             let limit = silence(self.folder.every);
             if last.elapsed() > limit {
-                let path = self.folder.path.display();
-                let seconds = limit.as_secs();
-                let reason = format!("folder {path} got no new picture for {seconds} s");
-                self.stills.fault(&reason);
+                self.fault(&FolderError::Silent(limit));
             }
         }
+    }
+
+    fn fault(&mut self, error: &FolderError) {
+        let path = self.folder.path.display();
+        let zh = format!("文件夹 {path} {}", error.zh());
+        self.stills
+            .fault(text(zh, format!("folder {path} {error}")));
     }
 
     fn skip(&mut self, name: &str, reason: &Skipped) {
@@ -343,5 +362,15 @@ mod tests {
             let error = reads(name).unwrap_err().to_string();
             assert!(error.contains(reason), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        crate::bilingual::assert_bilingual([
+            FolderError::Read(std::io::ErrorKind::NotFound.into()),
+            FolderError::TooMany,
+            FolderError::Empty,
+            FolderError::Silent(RETRY),
+        ]);
     }
 }

@@ -2,12 +2,18 @@
 //! afterwards.
 
 use std::{
-    collections::HashMap, os::unix::net::UnixStream, path::PathBuf, sync::Arc, thread::JoinHandle,
-    time::Duration,
+    collections::HashMap, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc,
+    thread::JoinHandle, time::Duration,
 };
 
 use tokio::{sync::mpsc, time::timeout};
 use url::Url;
+use wangge_protocol::Text;
+
+use crate::{
+    bilingual::{Bilingual, text},
+    tls::TlsError,
+};
 
 use crate::feed::MAX_STILL;
 
@@ -15,7 +21,7 @@ use super::{
     file,
     folder::{self, Folder},
     lane::{Item, Lane},
-    recording,
+    of_camera, recording,
     relay::Bound,
     rtsp, set_permits, snapshot, spawn,
     stills::{StillFault, Stills, silence},
@@ -44,9 +50,36 @@ enum Source {
     },
 }
 
-/// All cameras' sources, in their order; an error is a camera that cannot be used as configured.
+/// Why a camera cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum InputFault {
+    #[error("url {url}: {reason}")]
+    Url {
+        url: String,
+        reason: url::ParseError,
+    },
+    #[error("url: {0:?} is no name that a certificate can have")]
+    Host(String),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("no relay for TLS: {0}")]
+    Relay(io::Error),
+}
+
+impl Bilingual for InputFault {
+    fn zh(&self) -> String {
+        match self {
+            InputFault::Url { url, reason } => format!("`url` {url} 无效:{reason}"),
+            InputFault::Host(host) => format!("`url` 中的 {host:?} 不能作为证书的名称"),
+            InputFault::Tls(error) => error.zh(),
+            InputFault::Relay(error) => format!("无法建立本机 TLS 转接:{error}"),
+        }
+    }
+}
+
+/// All cameras' sources, in their order.
 #[derive(Debug)]
-pub struct Inputs(Vec<Result<Source, String>>);
+pub struct Inputs(Vec<Result<Source, InputFault>>);
 
 impl Inputs {
     /// Reads what is to be read and listens where is to be listened. Nothing of a camera is
@@ -81,11 +114,11 @@ impl Inputs {
     /// cannot be played to its end is `fatal`.
     pub fn start(
         self,
-        faults: Vec<Option<String>>,
+        faults: Vec<Option<Text>>,
         lanes: &[Arc<Lane>],
         gateway: UnixStream,
-        fatal: impl Fn(String) + Clone + Send + 'static,
-    ) -> Vec<std::io::Result<JoinHandle<()>>> {
+        fatal: impl Fn(Text) + Clone + Send + 'static,
+    ) -> Vec<io::Result<JoinHandle<()>>> {
         let mut threads = Vec::new();
         let mut tasks = Tasks::default();
         let mut published = HashMap::new();
@@ -97,8 +130,12 @@ impl Inputs {
                     fatal(fault);
                     continue;
                 }
-                (Some(fault), _) | (None, Err(fault)) => {
+                (Some(fault), _) => {
                     lane.push(Item::Fault(fault));
+                    continue;
+                }
+                (None, Err(fault)) => {
+                    lane.push(Item::Fault(fault.told()));
                     continue;
                 }
                 (None, Ok(source)) => source,
@@ -113,7 +150,7 @@ impl Inputs {
                         if let Err(e) = recording::play(&clips, start_us, &lane) {
                             // What was seen before the fault is said first.
                             lane.settle();
-                            fatal(e.to_string());
+                            fatal(e.told());
                         }
                     }));
                 }
@@ -140,9 +177,13 @@ impl Inputs {
     }
 }
 
-fn source(input: &Input) -> Result<Source, String> {
-    let parse =
-        |url: &str| -> Result<Url, String> { url.parse().map_err(|e| format!("url {url}: {e}")) };
+fn source(input: &Input) -> Result<Source, InputFault> {
+    let parse = |url: &str| {
+        Url::parse(url).map_err(|reason| InputFault::Url {
+            url: url.to_owned(),
+            reason,
+        })
+    };
     let login = |username: &Option<String>, password: &Option<String>| {
         let username = username.clone()?;
         Some((username, password.clone().unwrap_or_default()))
@@ -284,7 +325,7 @@ impl Tasks {
                     Ok(relay) => {
                         tasks.spawn(keep_playing(address, relay.map(Arc::new), lane));
                     }
-                    Err(e) => lane.push(Item::Fault(format!("no relay for TLS: {e}"))),
+                    Err(e) => lane.push(Item::Fault(InputFault::Relay(e).told())),
                 }
             }
             for (address, lane) in self.snapshots {
@@ -315,8 +356,7 @@ async fn keep_playing(
         if playing.await.is_ok() {
             return;
         }
-        let reason = "camera sends what breaks the RTSP parser; check its model and firmware";
-        lane.push(Item::Fault(reason.into()));
+        lane.push(Item::Fault(of_camera(&rtsp::Fault::Unparsable)));
         tokio::time::sleep(rtsp::BACKOFF.1).await;
     }
 }
@@ -336,12 +376,31 @@ async fn take_published(
             }
             Ok(None) => return,
             Err(_) => {
-                let silent = StillFault::Silent(limit);
-                stills.fault(&format!(
-                    "camera {silent} (topic {topic}); those over {} MiB are dropped",
-                    MAX_STILL >> 20
-                ));
+                let Text { zh, en } = of_camera(&StillFault::Silent(limit));
+                let most = MAX_STILL >> 20;
+                let zh = format!("{zh}(主题 {topic});超过 {most} MiB 的图片会被丢弃");
+                let en = format!("{en} (topic {topic}); those over {most} MiB are dropped");
+                stills.fault(text(zh, en));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilingual::assert_bilingual;
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        assert_bilingual([
+            InputFault::Url {
+                url: "rtsp://".into(),
+                reason: url::ParseError::EmptyHost,
+            },
+            InputFault::Host("a_b".into()),
+            InputFault::Tls(TlsError::NoCertificate("ca.pem".into())),
+            InputFault::Relay(io::ErrorKind::AddrInUse.into()),
+        ]);
     }
 }

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use wangge_protocol::Text;
+
 use crate::{calendar::Permit, counters::Counter};
 
 use super::{
@@ -45,7 +47,7 @@ pub enum Item {
     /// A compressed frame.
     Unit(Unit),
     /// The stream failed, and why.
-    Fault(String),
+    Fault(Text),
     /// A file is over.
     End,
     /// A recording goes on, to be passed on in its place among what is seen in it.
@@ -334,6 +336,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::{super::depacket::AccessUnit, *};
 
+    fn gone() -> Text {
+        Text {
+            zh: "中断".into(),
+            en: "gone".into(),
+        }
+    }
+
     fn unit(key: bool, bytes: usize) -> Item {
         let unit = AccessUnit {
             data: vec![1; bytes],
@@ -394,7 +403,7 @@ mod tests {
     fn what_is_no_frame_is_never_dropped() {
         let now = Instant::now();
         let mut queue = Queue::default();
-        queue.add(Item::Fault("gone".into()), now);
+        queue.add(Item::Fault(gone()), now);
         for _ in 0..=MAX_WAITING {
             queue.add(unit(false, 10), now);
         }
@@ -417,7 +426,7 @@ mod tests {
                 unit(false, 10),
                 key(10),
                 unit(false, 10),
-                Item::Fault("gone".into()),
+                Item::Fault(gone()),
                 key(10),
                 unit(false, 10),
                 unit(false, 10),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bilingual::Bilingual;
+
 use super::{
     dwell::{FORGET, MAX_UNSEEN},
     track::LOST,
@@ -178,6 +180,20 @@ pub enum ClockFault {
     Sparse,
 }
 
+impl Bilingual for ClockFault {
+    fn zh(&self) -> String {
+        match self {
+            ClockFault::Rate(rate) => format!(
+                "码流的时间戳走速为实际时间的 {rate:.2} 倍,无法计算停留时间,请设置帧率或升级固件"
+            ),
+            ClockFault::Sparse => format!(
+                "{} 秒内不足一帧,无法计算停留时间,请将帧率设为 5 或更高",
+                MAX_STEP.as_secs()
+            ),
+        }
+    }
+}
+
 /// Whether a camera's timestamps pass as fast as time does, and are near enough to each other.
 #[derive(Debug)]
 pub struct ClockRate {
@@ -234,6 +250,11 @@ mod tests {
     fn judged(pts: impl Fn(i64) -> i64) -> Result<(), ClockFault> {
         let mut rate = ClockRate::default();
         (0..240).try_for_each(|i| rate.observe(pts(i), Duration::from_millis(250) * i as u32))
+    }
+
+    #[test]
+    fn every_fault_of_a_clock_is_told_in_both_languages() {
+        crate::bilingual::assert_bilingual([ClockFault::Rate(0.5), ClockFault::Sparse]);
     }
 
     #[test]

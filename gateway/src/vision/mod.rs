@@ -18,6 +18,7 @@ mod detect;
 mod draw;
 mod dwell;
 mod evidence;
+mod fatal;
 mod file;
 mod folder;
 #[cfg(any(test, fuzzing))]
@@ -69,11 +70,13 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use wangge_protocol::Text;
 
 use crate::seal::Recipient;
 
 use self::{
     detect::{Detector, Detectors, Runtime},
+    fatal::Fatal,
     hardware::Hardware,
     inputs::Inputs,
     lane::{Item, Lane, Pool},
@@ -83,7 +86,10 @@ use self::{
     watch::{Shared, Watch},
     wire::{CameraProgress, CameraSetup, Report, Setup},
 };
-use crate::calendar::Permit;
+use crate::{
+    bilingual::{Bilingual, text},
+    calendar::Permit,
+};
 
 pub use self::evidence::{MAX_HEIGHT as MAX_PICTURE_HEIGHT, MAX_WIDTH as MAX_PICTURE_WIDTH};
 
@@ -133,7 +139,8 @@ pub fn child_main() -> ExitCode {
     yield_to_the_gateway();
     match prepare(&setup) {
         Ok(prepared) => work(setup, socket, out, prepared),
-        Err(reason) => {
+        Err(fatal) => {
+            let reason = fatal.told();
             out.send(&Report::Fatal { reason });
             ExitCode::FAILURE
         }
@@ -173,14 +180,16 @@ fn yield_to_the_gateway() {
 
 /// Detectors in a closed sandbox. Everything is read while files can be read; the network is
 /// built, and every thread begun, after that has ended.
-fn prepare(setup: &Setup) -> Result<Prepared, String> {
+fn prepare(setup: &Setup) -> Result<Prepared, Fatal> {
     decode::quiet_logs();
-    let time_zone = TimeZone::get(&setup.time_zone)
-        .map_err(|e| format!("time zone {}: {e}", setup.time_zone))?;
-    let model = wangge_models::load(&setup.model).map_err(|e| format!("model: {e}"))?;
+    let time_zone = TimeZone::get(&setup.time_zone).map_err(|error| Fatal::TimeZone {
+        name: setup.time_zone.clone(),
+        error,
+    })?;
+    let model = wangge_models::load(&setup.model)?;
     let shadow = setup.shadow.as_deref().map(wangge_models::load);
     let litter = setup.litter_model.as_deref().map(wangge_models::load);
-    let runtime = Runtime::open(&setup.onnxruntime).map_err(|e| e.to_string())?;
+    let runtime = Runtime::open(&setup.onnxruntime)?;
     let inputs = Inputs::prepare(&setup.cameras);
     let hardware = Hardware::new(setup.decoder);
     let ports = setup.cameras.iter().filter_map(|c| c.input.port());
@@ -197,7 +206,7 @@ fn prepare(setup: &Setup) -> Result<Prepared, String> {
     let networks: Result<Vec<_>, _> = (0..networks(setup.threads, setup.cameras.len()))
         .map(network)
         .collect();
-    let detectors = Detectors::new(networks.map_err(|e| e.to_string())?);
+    let detectors = Detectors::new(networks?);
     // Alerts do without its opinion.
     let litter = litter.and_then(|model| match load_beside(&runtime, model) {
         Ok(network) => Some(network),
@@ -271,7 +280,7 @@ fn work(
     let sealed_for = match setup.sealed_for.map(Recipient::from_bytes).transpose() {
         Ok(recipient) => recipient,
         Err(e) => {
-            let reason = format!("sealed_original: {e}");
+            let reason = Fatal::Sealing(e).told();
             out.send(&Report::Fatal { reason });
             return ExitCode::FAILURE;
         }
@@ -322,7 +331,7 @@ fn work(
     };
     threads.extend(inputs.start(faults, &lanes, socket, fatal));
     if let Some(e) = threads.into_iter().find_map(Result::err) {
-        let reason = format!("cannot start a thread: {e}");
+        let reason = Fatal::Thread(e).told();
         shared.out.send(&Report::Fatal { reason });
         return ExitCode::FAILURE;
     }
@@ -341,14 +350,19 @@ fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.into()).spawn(work)
 }
 
+/// What is wrong with a camera; the English of `fault` completes "camera …".
+fn of_camera(fault: &impl Bilingual) -> Text {
+    text(fault.zh(), format!("camera {fault}"))
+}
+
 /// A label that the model does not have can never be seen: better said than waited for.
-fn unknown_label(camera: &CameraSetup, labels: &[String]) -> Option<String> {
+fn unknown_label(camera: &CameraSetup, labels: &[String]) -> Option<Text> {
     camera.zones.iter().find_map(|zone| {
         let unknown = zone.labels.iter().find(|l| !labels.contains(l))?;
-        Some(format!(
-            "zone {}: the model knows no label {unknown:?}; it knows {}",
-            zone.id,
-            labels.join(", ")
+        let (id, known) = (&zone.id, labels.join(", "));
+        Some(text(
+            format!("区域 {id}:模型没有标签 {unknown:?},可用的有 {known}"),
+            format!("zone {id}: the model knows no label {unknown:?}; it knows {known}"),
         ))
     })
 }

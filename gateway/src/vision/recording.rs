@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::bilingual::Bilingual;
+
 use super::{
     file::{FileError, Video},
     lane::{Item, Lane},
@@ -23,6 +25,12 @@ const FRAME: i64 = 40_000;
 pub struct RecordingError {
     clip: PathBuf,
     source: FileError,
+}
+
+impl Bilingual for RecordingError {
+    fn zh(&self) -> String {
+        format!("录像 {} {}", self.clip.display(), self.source.zh())
+    }
 }
 
 /// Plays the clips into the lane, the first frame at `start` (µs since 1970).

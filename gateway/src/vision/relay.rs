@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::{
+    inputs::InputFault,
     rtsp::{ANSWER, Fault},
     trust::TlsFault,
     wire::RTSPS_PORT,
@@ -59,17 +60,17 @@ impl Bound {
     ///
     /// # Errors
     /// No port is left, or the URL's host is no name.
-    pub fn new(url: &Url, config: Arc<ClientConfig>) -> Result<Self, String> {
+    pub fn new(url: &Url, config: Arc<ClientConfig>) -> Result<Self, InputFault> {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("url: {host:?} is no name that a certificate can have"))?;
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| InputFault::Host(host.to_owned()))?;
         let listen = || {
             let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             listener.set_nonblocking(true)?;
             let port = listener.local_addr()?.port();
             io::Result::Ok((listener, port))
         };
-        let (listener, port) = listen().map_err(|e| format!("no relay for TLS: {e}"))?;
+        let (listener, port) = listen().map_err(InputFault::Relay)?;
         let camera = Camera {
             host: host.to_owned(),
             port: url.port().unwrap_or(RTSPS_PORT),
@@ -198,7 +199,7 @@ async fn connect(camera: &Camera) -> Result<TlsStream<TcpStream>, Fault> {
     {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(e)) => return Err(Fault::Unreachable(at, e.to_string())),
-        Err(_) => return Err(Fault::Unreachable(at, "no answer".into())),
+        Err(_) => return Err(Fault::NoConnection(at)),
     };
     let connector = TlsConnector::from(Arc::clone(&camera.config));
     match timeout(ANSWER, connector.connect(camera.name.clone(), tcp)).await {

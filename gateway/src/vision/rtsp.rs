@@ -17,12 +17,15 @@ use retina::{
 use tokio::time::timeout;
 use url::Url;
 
+use crate::bilingual::Bilingual;
+
 use super::{
     decode::{self, Format, Unit},
     depacket::{Coding, DepacketError, Depacketizer},
     lane::{Item, Lane},
     media::{ClockFault, ClockRate},
     memory::Growth,
+    of_camera,
     relay::Relay,
     snapshot,
     trust::TlsFault,
@@ -48,9 +51,15 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// A stream that played for so long was well; trying again begins with the first wait.
 const HEALTHY: Duration = Duration::from_secs(30);
 
-/// Why a camera gives nothing; the text completes "camera …".
+/// Why a camera gives nothing; see [`of_camera`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
+    #[error(
+        "does not answer at {at} within {} s; check address, cable and power",
+        ANSWER.as_secs(),
+        at = .0
+    )]
+    NoConnection(String),
     #[error("does not answer at {0} ({1}); check address, cable and power")]
     Unreachable(String, String),
     #[error("refuses user name or password; check `username` and `password`")]
@@ -99,8 +108,62 @@ pub(super) enum Fault {
     Tls(TlsFault),
     #[error("{0}")]
     Depacket(#[from] DepacketError),
+    #[error("sends what breaks the RTSP parser; check its model and firmware")]
+    Unparsable,
     #[error("broke the protocol ({0}); update its firmware, or take another of its streams")]
     Protocol(String),
+}
+
+impl Bilingual for Fault {
+    fn zh(&self) -> String {
+        let (answer, frozen) = (ANSWER.as_secs(), FROZEN.as_secs());
+        match self {
+            Fault::NoConnection(at) => {
+                format!("{at} 在 {answer} 秒内无应答,请检查地址、网线和电源")
+            }
+            Fault::Unreachable(at, why) => {
+                format!("{at} 无法连接({why}),请检查地址、网线和电源")
+            }
+            Fault::Unauthorised => "用户名或密码错误,请检查 `username` 和 `password`".into(),
+            Fault::NotAllowed(what) => format!(
+                "应答了 DESCRIBE 却拒绝 {what},请检查 `username` 和 `password`、该用户是否有实时预览权限,以及其 Digest 认证是否可用于多次请求"
+            ),
+            Fault::NotFound(status) => {
+                format!("该路径下没有码流(状态码 {status}),请检查 `url` 的路径")
+            }
+            Fault::Redirected(status) => {
+                format!("要求转到其他地址(状态码 {status}),网关不跟随跳转,请填写正确的 `url`")
+            }
+            Fault::Busy(status) => {
+                format!("取流路数已满(状态码 {status}),请断开其他取流端,或改用辅码流")
+            }
+            Fault::Transport(status) => {
+                format!("不支持当前传输方式(状态码 {status}),请将 `transport` 改为另一种")
+            }
+            Fault::Refused(status) => format!("拒绝访问(状态码 {status})"),
+            Fault::NoAnswer { what } => format!("{answer} 秒内未应答 {what} 请求"),
+            Fault::NoVideo(offers) => {
+                format!("没有 H.264 或 H.265 码流(仅有:{offers}),请更改视频编码")
+            }
+            Fault::Blind(blindness) => blindness.zh(),
+            Fault::FrozenClock => format!("码流的时间戳已停止 {frozen} 秒"),
+            Fault::WrongClock(fault) => fault.zh(),
+            Fault::Endless => {
+                "疑似发送无止境的报文,将重新取流;如反复出现,请升级固件,并检查谁能访问该摄像机"
+                    .into()
+            }
+            Fault::Ended => "码流被摄像机关闭,将重新取流".into(),
+            Fault::Lost(why) => format!("连接中断({why}),请检查网线和电源,以及同时取流的路数"),
+            Fault::KeepAlive => "不应答保活请求,码流只能反复重新建立,请升级固件".into(),
+            Fault::StrangeLogin => {
+                "登录方式既非 Basic 也非 Digest,请将其 RTSP 认证设为其中之一".into()
+            }
+            Fault::Tls(fault) => fault.zh(),
+            Fault::Depacket(fault) => fault.zh(),
+            Fault::Unparsable => "发来的内容使 RTSP 解析器崩溃,请检查型号和固件".into(),
+            Fault::Protocol(what) => format!("RTSP 协议错误({what}),请升级固件,或改用另一路码流"),
+        }
+    }
 }
 
 impl From<retina::Error> for Fault {
@@ -197,7 +260,7 @@ pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lan
             group = Arc::default();
         }
         let pause = snapshot::pause(&fault, wait, &mut refusals);
-        lane.push(Item::Fault(format!("camera {fault}")));
+        lane.push(Item::Fault(of_camera(&fault)));
         // Many cameras behind one switch come back together; they need not be asked together.
         let jitter = rand::random_range(0.8..1.2);
         tokio::time::sleep(pause.mul_f64(jitter)).await;
@@ -262,7 +325,7 @@ async fn reachable(url: &Url) -> Result<(), Fault> {
     match timeout(ANSWER, tokio::net::TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(Fault::Unreachable(at, e.to_string())),
-        Err(_) => Err(Fault::Unreachable(at, "no answer".into())),
+        Err(_) => Err(Fault::NoConnection(at)),
     }
 }
 
@@ -389,6 +452,7 @@ async fn receive(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilingual::assert_bilingual;
 
     #[test]
     fn the_same_fault_has_the_same_words() {
@@ -416,5 +480,35 @@ mod tests {
         ] {
             assert_eq!(format!("camera {}", Fault::in_words(text)), words);
         }
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        let at = || "192.0.2.1:554".to_owned();
+        assert_bilingual([
+            Fault::NoConnection(at()),
+            Fault::Unreachable(at(), "connection refused".into()),
+            Fault::Unauthorised,
+            Fault::NotFound(404),
+            Fault::Redirected(302),
+            Fault::Busy(453),
+            Fault::Transport(461),
+            Fault::Refused(500),
+            Fault::NoAnswer { what: "DESCRIBE" },
+            Fault::NoVideo("audio/pcma".into()),
+            Fault::Blind(Blindness::Torn),
+            Fault::FrozenClock,
+            Fault::WrongClock(ClockFault::Sparse),
+            Fault::NotAllowed("SETUP"),
+            Fault::Endless,
+            Fault::Ended,
+            Fault::Lost("connection reset".into()),
+            Fault::KeepAlive,
+            Fault::StrangeLogin,
+            Fault::Tls(TlsFault::NotTls),
+            Fault::Depacket(DepacketError::TooLarge),
+            Fault::Unparsable,
+            Fault::Protocol("bad status line".into()),
+        ]);
     }
 }

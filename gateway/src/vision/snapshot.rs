@@ -18,10 +18,11 @@ use rustls::ClientConfig;
 use tokio::time::{MissedTickBehavior, timeout};
 use url::Url;
 
-use crate::feed::MAX_STILL;
+use crate::{bilingual::Bilingual, feed::MAX_STILL};
 
 use super::{
     lane::Lane,
+    of_camera,
     rtsp::{self, ANSWER, BACKOFF},
     stills::{self, StillFault, Stills},
     trust::TlsFault,
@@ -38,7 +39,7 @@ const HEALTHY: Duration = Duration::from_secs(30);
 /// Letters of somebody else's text that are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Why a camera gives no picture; the text completes "camera …".
+/// Why a camera gives no picture; see [`of_camera`].
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("does not answer at {0} ({1}); check address, cable and power")]
@@ -51,6 +52,10 @@ enum Fault {
     Unauthorised(Duration),
     #[error("wants a login that is neither Basic nor Digest ({0})")]
     StrangeLogin(String),
+    #[error(
+        "cannot be told user name or password: HTTP has no place for letters in them; change them"
+    )]
+    OddLetters,
     #[error("has no picture at this path (status {0}); check the path of `url`")]
     NotFound(u16),
     #[error("sends us elsewhere ({0}), which is not followed; write the right `url`")]
@@ -78,6 +83,36 @@ impl Fault {
                 | Fault::Protocol(_)
                 | Fault::Still(_)
         )
+    }
+}
+
+impl Bilingual for Fault {
+    fn zh(&self) -> String {
+        match self {
+            Fault::Unreachable(at, why) => {
+                format!("{at} 无法连接({why}),请检查地址、网线和电源")
+            }
+            Fault::WantsLogin => "需要用户名和密码,请设置 `username` 和 `password_file`".into(),
+            Fault::Unauthorised(until) => format!(
+                "用户名或密码错误,请检查;为免账号被锁定,{} 秒后才会再次尝试",
+                until.as_secs()
+            ),
+            Fault::StrangeLogin(schemes) => {
+                format!("登录方式既非 Basic 也非 Digest({schemes})")
+            }
+            Fault::OddLetters => "用户名或密码含有 HTTP 无法传输的字符,请更换".into(),
+            Fault::NotFound(status) => {
+                format!("该路径下没有图片(状态码 {status}),请检查 `url` 的路径")
+            }
+            Fault::Redirected(to) => {
+                format!("要求转到其他地址({to}),网关不跟随跳转,请填写正确的 `url`")
+            }
+            Fault::Refused(status) => format!("拒绝访问(状态码 {status})"),
+            Fault::NoAnswer => format!("{} 秒内未送达完整图片", ANSWER.as_secs()),
+            Fault::Tls(fault) => fault.zh(),
+            Fault::Protocol(what) => format!("HTTP 协议错误:{what}"),
+            Fault::Still(fault) => fault.zh(),
+        }
     }
 }
 
@@ -126,7 +161,7 @@ pub async fn poll(address: Address, lane: Arc<Lane>) -> ! {
             pause
         };
         if !accident {
-            stills.fault(&format!("camera {fault}"));
+            stills.fault(of_camera(&fault));
         }
         // Many cameras behind one switch come back together; they need not be asked together.
         tokio::time::sleep(pause.mul_f64(rand::random_range(1.0..1.2))).await;
@@ -198,10 +233,8 @@ impl Login {
             method: "GET",
             body: Some(&[]),
         });
-        let value = answer.and_then(|text| {
-            HeaderValue::from_str(&text).map_err(|_| "the login has odd letters".to_owned())
-        });
-        let mut value = value.map_err(|e| Fault::StrangeLogin(shown(&e)))?;
+        let answer = answer.map_err(|e| Fault::StrangeLogin(shown(&e)))?;
+        let mut value = HeaderValue::from_str(&answer).map_err(|_| Fault::OddLetters)?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -254,7 +287,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
         200 => {}
         300..400 => {
             let to = response.headers().get(header::LOCATION);
-            let to = to.and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            let to = to.and_then(|to| to.to_str().ok()).unwrap_or("?");
             // What follows the path may be a ticket.
             let to = to.split(['?', '#']).next().unwrap_or_default();
             return Err(Fault::Redirected(shown(to)));
@@ -324,4 +357,28 @@ pub(super) fn pause(fault: &rtsp::Fault, usual: Duration, refusals: &mut u32) ->
     let wait = first.saturating_mul(LONGER.saturating_pow(*refusals));
     *refusals += 1;
     wait.min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilingual::assert_bilingual;
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        assert_bilingual([
+            Fault::Unreachable("192.0.2.1:80".into(), "connection refused".into()),
+            Fault::WantsLogin,
+            Fault::Unauthorised(LOCKED_OUT.0),
+            Fault::StrangeLogin("Negotiate".into()),
+            Fault::OddLetters,
+            Fault::NotFound(404),
+            Fault::Redirected("/login".into()),
+            Fault::Refused(500),
+            Fault::NoAnswer,
+            Fault::Tls(TlsFault::NotTls),
+            Fault::Protocol("no status line".into()),
+            Fault::Still(StillFault::CutOff),
+        ]);
+    }
 }

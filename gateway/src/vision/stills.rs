@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::feed::MAX_STILL;
+use wangge_protocol::Text;
+
+use crate::{bilingual::Bilingual, feed::MAX_STILL};
 
 use super::{
     decode::{Format, Unit},
     lane::{Item, Lane},
     media::Allowance,
+    of_camera,
 };
 
 /// The same bytes for so long, and in so many pictures, are a picture of the past: no sensor is
@@ -26,16 +29,16 @@ pub const SILENCE: Duration = Duration::from_secs(10);
 /// Pictures in a row that may be missing before that is a fault.
 pub const MISSING: u32 = 5;
 
-/// Why a picture is not looked at; the text completes "camera …".
+/// Why a picture is not looked at; see [`of_camera`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StillFault {
     #[error("sends a picture of more than {} MiB; set it to a smaller one", MAX_STILL >> 20)]
     TooLarge,
     #[error("sends {0} instead of a JPEG picture; check the path")]
-    NotJpeg(&'static str),
+    NotJpeg(Body),
     #[error("sends pictures that end too early")]
     CutOff,
-    #[error("has sent the very same picture for {} s (画面冻结); restart it", .0.as_secs())]
+    #[error("has sent the very same picture for {} s; restart it", .0.as_secs())]
     Frozen(Duration),
     #[error(
         "takes more than {:.1} s for each picture, although `every` is {:.1} s; set it to what the camera can do",
@@ -53,35 +56,96 @@ impl StillFault {
     }
 }
 
+impl Bilingual for StillFault {
+    fn zh(&self) -> String {
+        match self {
+            StillFault::TooLarge => format!("图片超过 {} MiB,请调小", MAX_STILL >> 20),
+            StillFault::NotJpeg(body) => {
+                format!("发来的不是 JPEG 图片,而是“{}”,请检查路径", body.zh())
+            }
+            StillFault::CutOff => "发来的图片不完整".into(),
+            StillFault::Frozen(time) => {
+                format!("画面冻结:{} 秒内图片完全相同,请重启摄像机", time.as_secs())
+            }
+            StillFault::Late(longest, every) => format!(
+                "每张图片用时超过 {:.1} 秒,而 `every` 为 {:.1} 秒,请按摄像机的能力设置",
+                longest.as_secs_f64(),
+                every.as_secs_f64()
+            ),
+            StillFault::Silent(time) => format!("已 {} 秒没有图片", time.as_secs()),
+        }
+    }
+}
+
+/// What comes instead of a JPEG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Body {
+    #[error("nothing")]
+    Nothing,
+    #[error("a PNG picture")]
+    Png,
+    #[error("a WebP picture")]
+    WebP,
+    #[error("something compressed (gzip)")]
+    Gzip,
+    #[error("a picture in letters (Base64)")]
+    Base64,
+    #[error("an endless stream of pictures (MJPEG)")]
+    Mjpeg,
+    #[error("a web page")]
+    Page,
+    #[error("a text message")]
+    Message,
+    #[error("something unknown")]
+    Unknown,
+}
+
+impl Bilingual for Body {
+    fn zh(&self) -> String {
+        match self {
+            Body::Nothing => "空内容",
+            Body::Png => "PNG 图片",
+            Body::WebP => "WebP 图片",
+            Body::Gzip => "gzip 压缩内容",
+            Body::Base64 => "Base64 编码的图片",
+            Body::Mjpeg => "连续图片流(MJPEG)",
+            Body::Page => "网页",
+            Body::Message => "文本消息",
+            Body::Unknown => "未知内容",
+        }
+        .into()
+    }
+}
+
 /// Without a picture for so long a camera is silent.
 pub fn silence(every: Duration) -> Duration {
     SILENCE.max(every * MISSING)
 }
 
 /// What a body that is no JPEG seems to be.
-pub fn looks_like(bytes: &[u8]) -> &'static str {
+pub fn looks_like(bytes: &[u8]) -> Body {
     let start = bytes.get(..256.min(bytes.len())).unwrap_or_default();
     let text = String::from_utf8_lossy(start);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let text = text.to_lowercase();
     if bytes.is_empty() {
-        "nothing"
+        Body::Nothing
     } else if bytes.starts_with(b"\x89PNG") {
-        "a PNG picture"
+        Body::Png
     } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-        "a WebP picture"
+        Body::WebP
     } else if bytes.starts_with(&[0x1f, 0x8b]) {
-        "something compressed (gzip)"
+        Body::Gzip
     } else if bytes.starts_with(b"/9j/") {
-        "a picture in letters (Base64)"
+        Body::Base64
     } else if text.starts_with("--") {
-        "an endless stream of pictures (MJPEG)"
+        Body::Mjpeg
     } else if text.starts_with("<!doctype") || text.starts_with("<html") {
-        "a web page"
+        Body::Page
     } else if text.starts_with('<') || text.starts_with('{') {
-        "a text message"
+        Body::Message
     } else {
-        "something unknown"
+        Body::Unknown
     }
 }
 
@@ -221,7 +285,7 @@ impl Stills {
             Err(fault) => {
                 self.lane.lost(1);
                 if !(fault.is_accident() && self.is_well()) {
-                    self.fault(&format!("camera {fault}"));
+                    self.fault(of_camera(&fault));
                 }
                 false
             }
@@ -245,9 +309,9 @@ impl Stills {
     }
 
     /// Says why there is no picture.
-    pub fn fault(&mut self, reason: &str) {
+    pub fn fault(&mut self, reason: Text) {
         self.playing = false;
-        self.lane.push(Item::Fault(reason.to_owned()));
+        self.lane.push(Item::Fault(reason));
     }
 
     /// There will be no more.
@@ -294,19 +358,16 @@ mod tests {
         ]);
         assert_eq!(take(&small), Ok(()));
         for (bytes, what) in [
-            (&b""[..], "nothing"),
-            (b"<!DOCTYPE html><html>", "a web page"),
-            (b"\x89PNG\r\n", "a PNG picture"),
-            (
-                b"--myboundary\r\nContent-Type: image/jpeg",
-                "an endless stream of pictures (MJPEG)",
-            ),
-            (b"<?xml version=\"1.0\"?><ResponseStatus>", "a text message"),
-            (b"\xef\xbb\xbf\r\n<html><body>", "a web page"),
-            (b"RIFF\x00\x10\x00\x00WEBPVP8 ", "a WebP picture"),
-            (b"\x1f\x8b\x08\x00", "something compressed (gzip)"),
-            (b"/9j/4AAQSkZJRg==", "a picture in letters (Base64)"),
-            (b"\x00\x01\x02", "something unknown"),
+            (&b""[..], Body::Nothing),
+            (b"<!DOCTYPE html><html>", Body::Page),
+            (b"\x89PNG\r\n", Body::Png),
+            (b"--myboundary\r\nContent-Type: image/jpeg", Body::Mjpeg),
+            (b"<?xml version=\"1.0\"?><ResponseStatus>", Body::Message),
+            (b"\xef\xbb\xbf\r\n<html><body>", Body::Page),
+            (b"RIFF\x00\x10\x00\x00WEBPVP8 ", Body::WebP),
+            (b"\x1f\x8b\x08\x00", Body::Gzip),
+            (b"/9j/4AAQSkZJRg==", Body::Base64),
+            (b"\x00\x01\x02", Body::Unknown),
         ] {
             assert_eq!(take(bytes), Err(StillFault::NotJpeg(what)));
         }
@@ -363,5 +424,27 @@ mod tests {
             at += if n % LATE == 0 { seconds(12.0) } else { every };
             assert_eq!(judge.take(&jpeg(n as u8), at), Ok(()));
         }
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        use crate::bilingual::assert_bilingual;
+        let time = seconds(30.0);
+        assert_bilingual([
+            StillFault::TooLarge,
+            StillFault::NotJpeg(Body::Page),
+            StillFault::CutOff,
+            StillFault::Frozen(time),
+            StillFault::Late(time, time),
+            StillFault::Silent(time),
+        ]);
+        assert_bilingual([
+            Body::Nothing,
+            Body::Png,
+            Body::Mjpeg,
+            Body::Page,
+            Body::Message,
+            Body::Unknown,
+        ]);
     }
 }

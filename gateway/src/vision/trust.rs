@@ -17,7 +17,11 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Tls, tls};
+use crate::{
+    bilingual::Bilingual,
+    config::Tls,
+    tls::{self, TlsError},
+};
 
 use super::wire::Trust;
 
@@ -26,7 +30,7 @@ const EARLIEST: i64 = 1_767_225_600;
 /// Names of a certificate that are shown.
 const MAX_NAMES: usize = 4;
 
-/// Why there is no TLS connection to a camera; the text completes "camera …".
+/// Why there is no TLS connection to a camera; see [`super::of_camera`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFault {
     #[error(
@@ -51,6 +55,8 @@ pub enum TlsFault {
         "shows a certificate for another name ({0}); use that name in `url`, or set `certificate_sha256 = \"{1}\"`"
     )]
     WrongName(String, String),
+    #[error("shows a certificate that names nobody; set `certificate_sha256 = \"{0}\"`")]
+    NoName(String),
     #[error("speaks no TLS at this port; use `rtsp://` or `http://`, or its TLS port")]
     NotTls,
     #[error(
@@ -59,6 +65,39 @@ pub enum TlsFault {
     TooOld,
     #[error("broke off TLS: {0}")]
     Broken(String),
+}
+
+impl Bilingual for TlsFault {
+    fn zh(&self) -> String {
+        match self {
+            TlsFault::NotTrusted(digest) => format!(
+                "证书不受信任,请将 `ca_file` 设为签发它的 CA;若为摄像机自带证书,请设置 `certificate_sha256 = \"{digest}\"`"
+            ),
+            TlsFault::OtherCertificate(digest) => format!(
+                "证书与配置的不同;若证书已更换,请设置 `certificate_sha256 = \"{digest}\"`,否则连接可能被他人截取"
+            ),
+            TlsFault::Expired(on, clock) => {
+                format!("证书已于 {on} 过期,请更新证书,或检查网关时钟(现为 {clock})")
+            }
+            TlsFault::NotYetValid(from, clock) => {
+                format!("证书自 {from} 起才有效,请检查网关时钟(现为 {clock})")
+            }
+            TlsFault::ClockWrong(clock) => {
+                format!("证书无法校验:网关时钟为 {clock},明显有误,请校时(NTP)")
+            }
+            TlsFault::WrongName(names, digest) => format!(
+                "证书属于其他名称({names}),请在 `url` 中使用该名称,或设置 `certificate_sha256 = \"{digest}\"`"
+            ),
+            TlsFault::NoName(digest) => {
+                format!("证书中没有名称,请设置 `certificate_sha256 = \"{digest}\"`")
+            }
+            TlsFault::NotTls => "该端口没有 TLS,请改用 `rtsp://` 或 `http://`,或其 TLS 端口".into(),
+            TlsFault::TooOld => {
+                "只支持低于 1.2 的 TLS,或只支持已不安全的加密套件,请升级固件".into()
+            }
+            TlsFault::Broken(what) => format!("TLS 连接中断:{what}"),
+        }
+    }
 }
 
 impl TlsFault {
@@ -95,7 +134,7 @@ impl TlsFault {
 ///
 /// # Errors
 /// A file that cannot be used; the error names it.
-pub fn client(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+pub fn client(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = match trust.pin {
         Some(pin) => Verifier {
@@ -107,18 +146,19 @@ pub fn client(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
                 ca_file: trust.ca_file.clone(),
                 client: None,
             });
-            let roots = Arc::new(roots.map_err(|e| e.to_string())?);
+            let roots = Arc::new(roots?);
             let built =
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            let built = built.map_err(|e| TlsError::Setup(Error::General(e.to_string())))?;
             Verifier {
-                trusted: Trusted::Roots(built.map_err(|e| e.to_string())?),
+                trusted: Trusted::Roots(built),
                 provider: Arc::clone(&provider),
             }
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
+        .map_err(TlsError::Setup)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
@@ -210,15 +250,12 @@ fn explain(error: &CertificateError, fingerprint: &str, now: UnixTime) -> TlsFau
             TlsFault::NotYetValid(date(*not_before), clock)
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let mut names: Vec<String> = presented
-                .iter()
-                .take(MAX_NAMES)
-                .map(|name| shown(name))
-                .collect();
-            if names.is_empty() {
-                names.push("it names nobody".into());
+            let names = presented.iter().take(MAX_NAMES);
+            let names: Vec<String> = names.map(|name| shown(name)).collect();
+            match names.is_empty() {
+                true => TlsFault::NoName(fingerprint),
+                false => TlsFault::WrongName(names.join(", "), fingerprint),
             }
-            TlsFault::WrongName(names.join(", "), fingerprint)
         }
         // Unknown issuers, and what cameras make themselves: a CA that signed itself, without
         // the extensions that a server's certificate has.
@@ -230,11 +267,35 @@ fn date(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match Timestamp::from_second(seconds) {
         Ok(time) => time.to_string(),
-        Err(_) => "no date".into(),
+        Err(_) => "?".into(),
     }
 }
 
 fn shown(name: &str) -> String {
     let printable = |c: char| if c.is_control() { '?' } else { c };
     name.chars().take(80).map(printable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bilingual::assert_bilingual;
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        let digest = || "00ff".to_owned();
+        let date = || "2026-01-01T00:00:00Z".to_owned();
+        assert_bilingual([
+            TlsFault::NotTrusted(digest()),
+            TlsFault::OtherCertificate(digest()),
+            TlsFault::Expired(date(), date()),
+            TlsFault::NotYetValid(date(), date()),
+            TlsFault::ClockWrong(date()),
+            TlsFault::WrongName("camera.local".into(), digest()),
+            TlsFault::NoName(digest()),
+            TlsFault::NotTls,
+            TlsFault::TooOld,
+            TlsFault::Broken("connection reset".into()),
+        ]);
+    }
 }

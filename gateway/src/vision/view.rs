@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bilingual::Bilingual;
+
 use super::luma::Luma;
 
 /// What is wrong with the view must last so long before it is said, and be right again for so
@@ -34,40 +36,43 @@ const SHAPELESS: u32 = 5;
 /// Looks farther apart than this count as this far.
 const MAX_STEP: Duration = Duration::from_secs(15);
 
-/// What is wrong with a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wrong with a view; see [`super::of_camera`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Impairment {
+    #[error(
+        "shows another view than it was set up for: turn it back, or draw its zones anew and restart"
+    )]
     Moved,
+    #[error("is covered or blinded: look at its lens")]
     Covered,
+    #[error("is out of focus or dirty: clean the lens or focus it")]
     OutOfFocus,
+    #[error("has sent the same picture for a minute although its clock runs: restart it")]
     Frozen,
+    #[error("sends black pictures: check its exposure and lens cap")]
     Black,
+    #[error("sees next to nothing in the dark: check its infrared light")]
     InfraredFailed,
+    #[error(
+        "sends pictures of ever another shape, so nothing new can be told from what was there: set one size"
+    )]
     Shapeless,
 }
 
-impl Impairment {
-    /// For people, completing "camera …"; both languages.
-    pub fn sentence(self) -> &'static str {
+impl Bilingual for Impairment {
+    fn zh(&self) -> String {
         match self {
             Impairment::Moved => {
-                "shows another view than it was set up for (画面偏移): turn it back, or draw its zones anew and restart"
+                "画面偏移,与安装时不一致:请将摄像机转回原位,或重新绘制区域并重启网关"
             }
-            Impairment::Covered => "is covered or blinded (镜头遮挡): look at its lens",
-            Impairment::OutOfFocus => {
-                "is out of focus or dirty (画面模糊): clean the lens or focus it"
-            }
-            Impairment::Frozen => {
-                "has sent the same picture for a minute although its clock runs (画面冻结): restart it"
-            }
-            Impairment::Black => "sends black pictures (黑屏): check its exposure and lens cap",
-            Impairment::InfraredFailed => {
-                "sees next to nothing in the dark (补光失效): check its infrared light"
-            }
-            Impairment::Shapeless => {
-                "sends pictures of ever another shape (画面比例不断变化), so nothing new can be told from what was there: set one size"
-            }
+            Impairment::Covered => "镜头被遮挡或被强光照射:请检查镜头",
+            Impairment::OutOfFocus => "画面模糊:请清洁镜头或重新对焦",
+            Impairment::Frozen => "画面冻结:一分钟内画面未变而时间仍在走,请重启摄像机",
+            Impairment::Black => "黑屏:请检查曝光和镜头盖",
+            Impairment::InfraredFailed => "补光失效,夜间几乎无法看清:请检查红外灯",
+            Impairment::Shapeless => "画面比例不断变化,无法分辨新出现的物品:请固定分辨率",
         }
+        .into()
     }
 }
 
@@ -455,5 +460,18 @@ mod tests {
                 view.look(&luma, Duration::from_secs(second));
             }
         }
+    }
+
+    #[test]
+    fn every_impairment_is_told_in_both_languages() {
+        crate::bilingual::assert_bilingual([
+            Impairment::Moved,
+            Impairment::Covered,
+            Impairment::OutOfFocus,
+            Impairment::Frozen,
+            Impairment::Black,
+            Impairment::InfraredFailed,
+            Impairment::Shapeless,
+        ]);
     }
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::bilingual::Bilingual;
+
 use super::rtsp::SILENCE;
 
 /// Longest time without a picture that can be decoded, once there was one. A camera that sends a
@@ -32,6 +34,31 @@ pub enum Blindness {
     Torn,
     #[error("sends no key frame within {} s; set its key frame interval to 2 s", .0.as_secs())]
     NoKeyFrame(Duration),
+}
+
+impl Bilingual for Blindness {
+    fn zh(&self) -> String {
+        match self {
+            Blindness::Nothing => {
+                "同意播放却没有数据,请将 `transport` 改为另一种(防火墙可能拦截 UDP),或重启摄像机"
+                    .into()
+            }
+            Blindness::Silent => format!("码流已中断 {} 秒", SILENCE.as_secs()),
+            Blindness::NoPicture => {
+                format!(
+                    "已 {} 秒只有不含画面的数据包,请重启摄像机",
+                    SILENCE.as_secs()
+                )
+            }
+            Blindness::Torn => {
+                "画面数据残缺,请检查网线和线路,将 `transport` 设为 \"tcp\",或升级固件".into()
+            }
+            Blindness::NoKeyFrame(time) => format!(
+                "{} 秒内没有关键帧,请将关键帧间隔(I 帧间隔)设为 2 秒",
+                time.as_secs()
+            ),
+        }
+    }
 }
 
 /// Watches one stream from its beginning; pure. Times are since then.
@@ -123,6 +150,18 @@ impl Vigil {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bilingual::assert_bilingual;
+
+    #[test]
+    fn every_blindness_is_told_in_both_languages() {
+        assert_bilingual([
+            Blindness::Nothing,
+            Blindness::Silent,
+            Blindness::NoPicture,
+            Blindness::Torn,
+            Blindness::NoKeyFrame(BLIND),
+        ]);
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 

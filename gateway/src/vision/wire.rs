@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wangge_protocol::Text;
 
 use super::ground::Front;
 use crate::calendar::{Days, Hours, Permit};
@@ -252,7 +253,7 @@ pub enum Report {
         weaknesses: Vec<String>,
     },
     /// The child cannot do its work and ends.
-    Fatal { reason: String },
+    Fatal { reason: Text },
     /// It has to do without something from now on, one sentence; once.
     Weakness { reason: String },
     /// Something in a zone, or a zone found empty.
@@ -423,7 +424,7 @@ pub enum CameraState {
     /// Pictures are decoded.
     Playing,
     /// They are not, and why, in one sentence.
-    Fault(String),
+    Fault(Text),
     /// A file that is played once has been.
     Ended,
 }

@@ -51,7 +51,7 @@ async fn a_wrong_password_is_said_once_and_another_camera_goes_on() {
             .await;
         match fault {
             Some(wangge::observation::Health::Fault { reason, .. }) => {
-                assert!(reason.contains("password"), "{reason}");
+                assert!(reason.en.contains("password"), "{reason:?}");
                 said.push(subject);
             }
             _ if seen.is_some_and(|s| !s.evidence.is_empty()) => break,

@@ -33,7 +33,7 @@ async fn reason(script: Script) -> String {
 /// Nothing is wrong with any camera for so long.
 async fn stays_well(rig: &mut Rig, span: Duration) {
     let fault = rig.until("a fault", |arrival| match health(arrival)? {
-        Health::Fault { reason, .. } => Some(reason.clone()),
+        Health::Fault { reason, .. } => Some(reason.en.clone()),
         Health::Ok => None,
     });
     if let Ok(reason) = tokio::time::timeout(span, fault).await {
@@ -134,7 +134,7 @@ async fn what_stands_behind_a_picture_and_a_camera_that_is_busy_now_and_then_are
         rig.well().await;
         let told = rig.until("somebody, or a fault", |arrival| {
             if let Some(Health::Fault { reason, .. }) = health(arrival) {
-                return Some(Err(reason.clone()));
+                return Some(Err(reason.en.clone()));
             }
             sighting(arrival)
                 .filter(|seen| !seen.evidence.is_empty())

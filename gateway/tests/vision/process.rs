@@ -88,7 +88,7 @@ async fn a_camera_whose_video_kills_is_passed_over_and_the_others_go_on() {
             .until("well or passed over", |a| match health(a)? {
                 Health::Ok => Some(None),
                 Health::Fault { what, reason } if *what == EventKind::CameraFault => {
-                    assert!(reason.contains("passed over"), "{reason}");
+                    assert!(reason.en.contains("passed over"), "{reason:?}");
                     Some(Some(a.subject.clone()))
                 }
                 Health::Fault { .. } => None,

@@ -28,7 +28,7 @@ use wangge::{
     observation::{Arrival, Health, Sighting, Value, Witness},
     source::vision::{Keep, Launch, Sinks, View, run_program},
 };
-use wangge_protocol::{EventKind, EvidenceRef, Severity};
+use wangge_protocol::{EventKind, EvidenceRef, Severity, Text};
 use wangge_tests::place;
 
 /// Everything must have happened by then, on a busy machine too.
@@ -138,13 +138,17 @@ impl Rig {
         }
     }
 
-    /// Waits for the camera's fault and returns its reason.
+    /// Waits for the camera's fault and returns its reason in English; the Chinese has to be
+    /// Chinese.
     pub async fn fault(&mut self, kind: EventKind) -> String {
-        self.until(kind.slug(), |arrival| match health(arrival)? {
+        let reason = self.until(kind.slug(), |arrival| match health(arrival)? {
             Health::Fault { what, reason } if *what == kind => Some(reason.clone()),
             _ => None,
-        })
-        .await
+        });
+        let Text { zh, en } = reason.await;
+        let chinese = |c| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        assert!(zh.chars().any(chinese) && !zh.contains(&en), "{zh}: {en}");
+        en
     }
 
     pub async fn well(&mut self) {

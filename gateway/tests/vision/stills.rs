@@ -482,7 +482,8 @@ async fn a_camera_that_never_publishes_is_said_to_be_silent() {
             Health::Ok => None,
         })
         .await;
-    assert!(fault.contains("no picture for 10 s"), "{fault}");
+    assert!(fault.en.contains("no picture for 10 s"), "{fault:?}");
+    assert!(fault.zh.contains("已 10 秒没有图片(主题 "), "{fault:?}");
     assert!(begun.elapsed() < PATIENCE);
     rig.stop().await;
 }

@@ -44,12 +44,6 @@ fn pictures_wait_for_the_next_message() {
 #[test]
 fn health_of_devices_and_of_the_gateway() {
     let mut s = Station::bin(vec![healthy(EventKind::DeviceQuarantined)]);
-    let fault = |what, reason: &str| {
-        Value::Health(Health::Fault {
-            what,
-            reason: reason.into(),
-        })
-    };
     let o = observed(
         "bin-3",
         fault(EventKind::DeviceQuarantined, "200 messages a second."),
@@ -69,6 +63,10 @@ fn health_of_devices_and_of_the_gateway() {
         device.data.text.en,
         "Device quarantined at 3号垃圾箱 (海棠路12号): 200 messages a second."
     );
+    assert_eq!(
+        device.data.text.zh,
+        "海棠路12号“3号垃圾箱”设备异常隔离:发生故障。"
+    );
     assert_eq!(device.data.platform.event_code, None, "no made-up code");
     assert_eq!(spool.data.source, SourceKind::Gateway);
     assert_eq!(spool.data.severity, Severity::Critical);
@@ -85,6 +83,53 @@ fn health_of_devices_and_of_the_gateway() {
     let alert_ids: Vec<_> = s.sent.iter().map(|m| &m.data.alert_id).collect();
     assert_eq!(alert_ids[1], alert_ids[2]);
     assert_eq!(s.ledger.open_on("bin-3"), Some("health"));
+}
+
+#[test]
+fn a_fault_is_told_in_chinese_to_some_and_in_english_to_others() {
+    let mut s = Station::new(config(
+        vec![device("bin-3", vec![healthy(EventKind::DeviceSilent)])],
+        vec![camera("gate", vec![healthy(EventKind::CameraFault)])],
+    ));
+    let cases = [
+        (
+            "gate",
+            EventKind::CameraFault,
+            text(
+                "用户名或密码错误,请检查 `username` 和 `password`",
+                "camera refuses user name or password; check `username` and `password`",
+            ),
+            "海棠社区城管工作室“gate”摄像头故障:用户名或密码错误,请检查 `username` 和 `password`。",
+            "Camera fault at gate (海棠社区城管工作室): camera refuses user name or password; check `username` and `password`.",
+        ),
+        (
+            "bin-3",
+            EventKind::DeviceSilent,
+            text(
+                "总线 rs485 单元 7:500ms 内无应答",
+                "unit 7 on bus rs485: no answer within 500ms",
+            ),
+            "海棠路12号“3号垃圾箱”设备离线:总线 rs485 单元 7:500ms 内无应答。",
+            "Device offline at 3号垃圾箱 (海棠路12号): unit 7 on bus rs485: no answer within 500ms.",
+        ),
+        (
+            "bin-3",
+            EventKind::DeviceQuarantined,
+            text(
+                "报文无法解析:报文为空",
+                "not understood: the payload is empty",
+            ),
+            "海棠路12号“3号垃圾箱”设备异常隔离:报文无法解析:报文为空。",
+            "Device quarantined at 3号垃圾箱 (海棠路12号): not understood: the payload is empty.",
+        ),
+    ];
+    for (subject, what, reason, zh, en) in cases {
+        let fault = Value::Health(Health::Fault { what, reason });
+        s.see(&observed(subject, fault, s.now));
+        let told = &s.sent.last().unwrap().data;
+        assert_eq!((told.state, told.kind), (Raised, what));
+        assert_eq!((&*told.text.zh, &*told.text.en), (zh, en));
+    }
 }
 
 #[test]

@@ -125,9 +125,7 @@ fn reopening_at_the_limit() {
 fn another_fault_is_another_alert() {
     let mut s = Station::bin(vec![healthy(EventKind::DeviceQuarantined)]);
     for what in [EventKind::DeviceQuarantined, EventKind::MeterFault] {
-        let reason = what.slug().into();
-        let fault = Value::Health(Health::Fault { what, reason });
-        s.see(&observed("bin-3", fault, s.now));
+        s.see(&observed("bin-3", fault(what, what.slug()), s.now));
     }
     assert_eq!(s.states(), [Raised, Cleared, Raised]);
     assert_eq!(s.ids().len(), 2);

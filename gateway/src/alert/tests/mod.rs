@@ -15,6 +15,7 @@ use wangge_protocol::{
 
 use super::*;
 use crate::{
+    bilingual::text,
     clock::Now,
     config::{Condition, Config, Crs, Rule},
     observation::{Health, Observation, Quantity, Value},

@@ -44,11 +44,10 @@ proptest! {
             healthy(EventKind::DeviceQuarantined),
         ]);
         let health = |s: &Station, ok| {
-            let value = Value::Health(if ok {
-                Health::Ok
-            } else {
-                Health::Fault { what: EventKind::DeviceQuarantined, reason: "garbage".into() }
-            });
+            let value = match ok {
+                true => Value::Health(Health::Ok),
+                false => fault(EventKind::DeviceQuarantined, "garbage"),
+            };
             observed("bin-3", value, s.now)
         };
         for act in acts {

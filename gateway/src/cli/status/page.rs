@@ -197,7 +197,7 @@ pub(super) fn show(status: &Status, language: Language) -> String {
             .iter()
             .map(|(name, a)| row(name, [a.accepted, a.receipted, a.held, a.dropped])),
     );
-    cameras(&mut page, status, w);
+    cameras(&mut page, status, w, language);
     verdicts(&mut page, status, w);
     alerts(&mut page, status, w, language);
     page
@@ -298,9 +298,14 @@ fn storage(page: &mut String, status: &Status, w: &Words) {
     section(page, w.classes, classes);
 }
 
-fn cameras(page: &mut String, status: &Status, w: &Words) {
+fn cameras(page: &mut String, status: &Status, w: &Words, language: Language) {
+    // A gateway of an older version says it in English only.
+    let said = |en: &Option<String>, zh: &Option<String>| match language {
+        Language::English => en.clone(),
+        Language::Chinese => zh.clone().or_else(|| en.clone()),
+    };
     if let Some(vision) = &status.vision {
-        let state = match (vision.pid, &vision.last_error) {
+        let state = match (vision.pid, said(&vision.last_error, &vision.last_error_zh)) {
             (Some(pid), _) => format!("pid {pid}"),
             (None, Some(error)) => format!("{} ({error})", w.down),
             (None, None) => w.down.to_owned(),
@@ -317,8 +322,11 @@ fn cameras(page: &mut String, status: &Status, w: &Words) {
     if !status.cameras.is_empty() {
         page.push_str(&format!("\n{}\n", w.cameras));
         let rows = status.cameras.iter().map(|camera| {
-            let state = camera.fault.as_deref().unwrap_or(w.usable);
-            vec![camera.id.clone(), state.to_owned()]
+            let fault = said(&camera.fault, &camera.fault_zh);
+            vec![
+                camera.id.clone(),
+                fault.unwrap_or_else(|| w.usable.to_owned()),
+            ]
         });
         page.push_str(&table(&rows.collect::<Vec<_>>()));
     }

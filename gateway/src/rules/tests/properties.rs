@@ -27,7 +27,7 @@ fn any_value() -> impl Strategy<Value = Value> {
             if present { sighting("chair", dwell, vec![]) } else { empty(dwell) }
         }),
         1 => prop::sample::select(EventKind::ALL).prop_map(|what| {
-            Value::Health(Health::Fault { what, reason: what.slug().into() })
+            fault(what, what.slug())
         }),
         1 => Just(Value::Health(Health::Ok)),
     ]

@@ -46,11 +46,8 @@ fn an_implausible_reading_shows_life_and_a_fault_does_not() {
     b.engine.tick(b.now, &mut b.out);
     assert!(b.out.iter().all(|f| &*f.subject != "d"));
     b.out.clear();
-    let fault = Value::Health(Health::Fault {
-        what: EventKind::MeterFault,
-        reason: "refuses".into(),
-    });
-    b.see(&observed("d", fault, b.now));
+    let refuses = fault(EventKind::MeterFault, "refuses");
+    b.see(&observed("d", refuses, b.now));
     b.pass(MINUTE);
     assert_eq!(b.ticks(), [Began]);
 }
@@ -58,12 +55,7 @@ fn an_implausible_reading_shows_life_and_a_fault_does_not() {
 #[test]
 fn absence_does_not_repeat_what_the_source_says() {
     let mut b = Bench::new(vec![silent(MINUTE), healthy(EventKind::DeviceSilent)]);
-    let fault = |what| {
-        Value::Health(Health::Fault {
-            what,
-            reason: "no reply from unit 7".into(),
-        })
-    };
+    let fault = |what| fault(what, "no reply from unit 7");
     let o = observed("d", fault(EventKind::DeviceSilent), b.now);
     assert_eq!(b.see(&o), [Began]);
     b.pass(HOUR);
@@ -153,12 +145,6 @@ fn presence_dwell_grace_labels_and_zones() {
 #[test]
 fn health_changes() {
     let mut b = Bench::new(vec![healthy(EventKind::CameraFault)]);
-    let fault = |what, reason: &str| {
-        Value::Health(Health::Fault {
-            what,
-            reason: reason.into(),
-        })
-    };
     let ok = || Value::Health(Health::Ok);
     assert_eq!(b.sees(ok()), []);
     assert_eq!(b.sees(fault(EventKind::CameraFault, "refused")), [Began]);
@@ -187,10 +173,7 @@ fn health_changes() {
 #[test]
 fn parts_of_the_gateway_report_without_configuration_and_in_bounds() {
     let mut b = Bench::new(vec![]);
-    let fault = Value::Health(Health::Fault {
-        what: EventKind::StorageFault,
-        reason: "disk full".into(),
-    });
+    let fault = fault(EventKind::StorageFault, "disk full");
     for i in 0..MAX_PARTS + 1 {
         let expected: &[Transition] = if i < MAX_PARTS { &[Began] } else { &[] };
         assert_eq!(
@@ -228,11 +211,8 @@ fn a_fault_from_before_a_restart_ends_when_the_device_delivers() {
     assert_eq!(b.reads(Quantity::Fill, 40.0), []);
     // A fault that this run's source reported ends only by that source's word.
     let mut b = Bench::restored(rules(), TimeZone::UTC, &["health"]);
-    let fault = Value::Health(Health::Fault {
-        what: EventKind::DeviceQuarantined,
-        reason: "flood".into(),
-    });
-    assert_eq!(b.see(&observed("d", fault, b.now)), []);
+    let flood = fault(EventKind::DeviceQuarantined, "flood");
+    assert_eq!(b.see(&observed("d", flood, b.now)), []);
     assert_eq!(b.reads(Quantity::Fill, 40.0), []);
     let ok = observed("d", Value::Health(Health::Ok), b.now);
     assert_eq!(b.see(&ok), [Ended]);

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use wangge_node_update::{Ask, Heard};
+use wangge_protocol::Text;
 
 use super::{
     device::Member,
@@ -17,8 +18,10 @@ use super::{
     plan::Plan,
     poll::{Outcome, Unit},
     schedule::{Lane, Next, SILENT_AFTER, Schedule, Settled},
+    words::refusal_zh,
 };
 use crate::{
+    bilingual::{Bilingual, text},
     clock::{Clock, Now},
     config::{Bus, BusLink, Device, DeviceLink},
     counters::SourceCounters,
@@ -256,7 +259,7 @@ impl Shared {
                 None => {
                     state.put_back(index, station);
                     if let (Lane::Main, Outcome::Unreachable(error)) = (lane, &outcome) {
-                        self.unreachable(&mut state, &error.to_string(), now, &mut arrivals);
+                        self.unreachable(&mut state, &error.told(), now, &mut arrivals);
                     }
                 }
             }
@@ -296,8 +299,10 @@ impl Shared {
                 station.refusals = station.refusals.saturating_add(1);
                 tracing::debug!(bus, unit, %code, "refuses");
                 if station.refusals >= SILENT_AFTER {
-                    let reason = format!(
-                        "总线 {bus} 单元 {unit} 拒绝读取 / unit {unit} on bus {bus} refuses every read: {code}"
+                    let zh = refusal_zh(*code);
+                    let reason = text(
+                        format!("总线 {bus} 单元 {unit} 拒绝所有读取:{zh}"),
+                        format!("unit {unit} on bus {bus} refuses every read: {code}"),
                     );
                     self.report_silent(station, &reason, now, arrivals);
                 }
@@ -306,8 +311,9 @@ impl Shared {
                 self.counters.faults.add_one();
                 tracing::debug!(bus, unit, %error, misses = settled.misses, "no usable answer");
                 if settled.misses >= SILENT_AFTER {
-                    let reason = format!(
-                        "总线 {bus} 单元 {unit} 无有效应答 / unit {unit} on bus {bus}: {error}"
+                    let reason = text(
+                        format!("总线 {bus} 单元 {unit}:{}", error.zh()),
+                        format!("unit {unit} on bus {bus}: {error}"),
                     );
                     self.report_silent(station, &reason, now, arrivals);
                 }
@@ -317,17 +323,20 @@ impl Shared {
         }
     }
 
-    fn unreachable(&self, state: &mut State, why: &str, now: Now, arrivals: &mut Vec<Arrival>) {
+    fn unreachable(&self, state: &mut State, why: &Text, now: Now, arrivals: &mut Vec<Arrival>) {
         self.counters.faults.add_one();
         let bus = &*self.bus.name;
-        tracing::debug!(bus, why, "unreachable");
+        tracing::debug!(bus, why = why.en, "unreachable");
         let State { schedule, stations } = state;
         schedule.unreachable(now.mono, |index, settled| {
             self.counters.missed.add(settled.late);
             if settled.misses >= SILENT_AFTER
                 && let Some(Some(station)) = stations.get_mut(index)
             {
-                let reason = format!("总线 {bus} 无法连接 / bus {bus}: {why}");
+                let reason = text(
+                    format!("总线 {bus} {}", why.zh),
+                    format!("bus {bus}: {}", why.en),
+                );
                 self.report_silent(station, &reason, now, arrivals);
             }
         });
@@ -336,7 +345,7 @@ impl Shared {
     fn report_silent(
         &self,
         station: &mut Station,
-        reason: &str,
+        reason: &Text,
         now: Now,
         arrivals: &mut Vec<Arrival>,
     ) {
@@ -345,13 +354,13 @@ impl Shared {
             station
                 .members
                 .iter_mut()
-                .filter_map(|m| m.silent(reason.to_owned(), now)),
+                .filter_map(|m| m.silent(reason.clone(), now)),
         );
         if arrivals.len() > before {
             tracing::warn!(
                 bus = &*self.bus.name,
                 unit = station.unit.id,
-                reason,
+                reason = reason.en,
                 "silent"
             );
         }

@@ -1,6 +1,9 @@
 //! Registers to figures: every word and byte order, BCD, bits, sums of parts. Pure.
 
-use crate::config::{ByteOrder, Point, RegisterFormat, RegisterPart, RegisterTable};
+use crate::{
+    bilingual::Bilingual,
+    config::{ByteOrder, Point, RegisterFormat, RegisterPart, RegisterTable},
+};
 
 /// Most registers that one BCD figure may span: 16 digits, all of which an `f64` holds exactly
 /// up to 9.007e15.
@@ -9,25 +12,52 @@ pub const MAX_BCD_REGISTERS: u8 = 4;
 /// Why a figure could not be made of its registers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("{table} register {address} holds a nibble that is no decimal digit (BCD {raw:X?})")]
+    #[error(
+        "{} register {address} holds a nibble that is no decimal digit (BCD {raw:X?})",
+        table_name(*table)
+    )]
     Bcd {
-        table: &'static str,
+        table: RegisterTable,
         address: u16,
         raw: Vec<u16>,
     },
-    #[error("{table} register {address} holds no finite number ({raw:X?})")]
+    #[error("{} register {address} holds no finite number ({raw:X?})", table_name(*table))]
     NotFinite {
-        table: &'static str,
+        table: RegisterTable,
         address: u16,
         raw: Vec<u16>,
     },
     /// The device refuses this register, so it was not read.
-    #[error("the device refuses {table} register {address}")]
-    Refused { table: &'static str, address: u16 },
+    #[error("the device refuses {} register {address}", table_name(*table))]
+    Refused { table: RegisterTable, address: u16 },
+}
+
+impl Bilingual for DecodeError {
+    fn zh(&self) -> String {
+        let name = |table: &RegisterTable| match table {
+            RegisterTable::Holding => "保持寄存器",
+            RegisterTable::Input => "输入寄存器",
+        };
+        match self {
+            DecodeError::Bcd {
+                table,
+                address,
+                raw,
+            } => format!("{} {address} 含非十进制数字(BCD {raw:X?})", name(table)),
+            DecodeError::NotFinite {
+                table,
+                address,
+                raw,
+            } => format!("{} {address} 不是有限数值({raw:X?})", name(table)),
+            DecodeError::Refused { table, address } => {
+                format!("设备拒绝读取{} {address}", name(table))
+            }
+        }
+    }
 }
 
 /// The table's name for people.
-pub const fn table_name(table: RegisterTable) -> &'static str {
+const fn table_name(table: RegisterTable) -> &'static str {
     match table {
         RegisterTable::Holding => "holding",
         RegisterTable::Input => "input",
@@ -58,7 +88,7 @@ pub fn point<'a>(
     let mut sum = 0.0;
     for p in &point.parts {
         let raw = words(p).ok_or(DecodeError::Refused {
-            table: table_name(p.table),
+            table: p.table,
             address: p.address,
         })?;
         sum += part(p, raw)? * p.scale;
@@ -89,7 +119,7 @@ pub fn part(part: &RegisterPart, words: &[u16]) -> Result<f64, DecodeError> {
         F64 => f64::from_bits(bits),
         Bit(bit) => f64::from(u8::from(bits.checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
         Bcd(_) => bcd(bits, words.len()).ok_or_else(|| DecodeError::Bcd {
-            table: table_name(part.table),
+            table: part.table,
             address: part.address,
             raw: words.to_vec(),
         })? as f64,
@@ -103,7 +133,7 @@ pub fn part(part: &RegisterPart, words: &[u16]) -> Result<f64, DecodeError> {
 
 fn not_finite(part: &RegisterPart, words: &[u16]) -> DecodeError {
     DecodeError::NotFinite {
-        table: table_name(part.table),
+        table: part.table,
         address: part.address,
         raw: words.to_vec(),
     }
@@ -260,7 +290,7 @@ mod tests {
         assert_eq!(
             point(&total, |p| if p.address == 2 { None } else { read(p) }),
             Err(DecodeError::Refused {
-                table: "holding",
+                table: RegisterTable::Holding,
                 address: 2
             })
         );
@@ -272,5 +302,30 @@ mod tests {
             point(&total, read),
             Err(DecodeError::NotFinite { .. })
         ));
+    }
+
+    #[test]
+    fn every_fault_is_told_in_both_languages() {
+        let (table, address) = (RegisterTable::Holding, 7);
+        let raw = || vec![0xABCD];
+        crate::bilingual::assert_bilingual([
+            DecodeError::Bcd {
+                table,
+                address,
+                raw: raw(),
+            },
+            DecodeError::NotFinite {
+                table,
+                address,
+                raw: raw(),
+            },
+            DecodeError::Refused { table, address },
+        ]);
+        let input = DecodeError::Refused {
+            table: RegisterTable::Input,
+            address,
+        };
+        assert_eq!(input.to_string(), "the device refuses input register 7");
+        assert_eq!(input.zh(), "设备拒绝读取输入寄存器 7");
     }
 }

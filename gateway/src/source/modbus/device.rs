@@ -4,10 +4,11 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
-use wangge_protocol::EventKind;
+use wangge_protocol::{EventKind, Text};
 
 use super::{decode, plan::Span, poll::Unit, totaliser::Watch};
 use crate::{
+    bilingual::{Bilingual, text},
     clock::Now,
     config::Device,
     derive,
@@ -84,7 +85,9 @@ impl Member {
                 Ok(value) => value,
                 Err(error) => {
                     doubt.get_or_insert_with(|| {
-                        format!("测点 {0} 无法读取 / {0}: {error}", point.name)
+                        let name = &point.name;
+                        let zh = format!("测点 {name} 无法读取:{}", error.zh());
+                        text(zh, format!("{name}: {error}"))
                     });
                     continue;
                 }
@@ -95,9 +98,10 @@ impl Member {
             {
                 quality = Quality::Implausible;
                 doubt.get_or_insert_with(|| {
-                    format!(
-                        "累计读数 {0} 倒退或突增至 {value:.3} / {0} fell or jumped to {value:.3}",
-                        point.name
+                    let name = &point.name;
+                    text(
+                        format!("累计读数 {name} 倒退或突增至 {value:.3}"),
+                        format!("{name} fell or jumped to {value:.3}"),
                     )
                 });
             }
@@ -139,7 +143,7 @@ impl Member {
     }
 
     /// The unit has been silent, or has refused, for too long; `None` if that was said before.
-    pub fn silent(&mut self, reason: String, now: Now) -> Option<Arrival> {
+    pub fn silent(&mut self, reason: Text, now: Now) -> Option<Arrival> {
         if self.fault == Some(EventKind::DeviceSilent) {
             return None;
         }
@@ -163,7 +167,7 @@ impl Member {
         self.fault == Some(EventKind::DeviceSilent)
     }
 
-    fn health_after(&mut self, doubt: Option<String>) -> Option<Health> {
+    fn health_after(&mut self, doubt: Option<Text>) -> Option<Health> {
         match doubt {
             Some(reason) => {
                 self.clean = 0;

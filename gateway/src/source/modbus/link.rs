@@ -61,7 +61,7 @@ const RTU_OVERHEAD_BYTES: u32 = 8 + 5;
 pub struct ConnectError {
     /// Host and port, or the serial port's path.
     pub target: String,
-    source: io::Error,
+    pub source: io::Error,
 }
 
 /// Why a read brought no registers.

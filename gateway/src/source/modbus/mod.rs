@@ -16,6 +16,7 @@ mod plan;
 mod poll;
 mod schedule;
 mod totaliser;
+mod words;
 
 #[cfg(test)]
 mod tests;

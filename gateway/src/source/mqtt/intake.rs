@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use wangge_protocol::EventKind;
+use wangge_protocol::{EventKind, Text};
 
 use super::{
     guard::{Fate, Guard, Identity, Verdict, believable},
@@ -17,6 +17,7 @@ use super::{
     pictures::Pictures,
 };
 use crate::{
+    bilingual::Bilingual,
     clock::Now,
     config::{Device, DeviceLink, Payload},
     counters::{Counter, SourceCounters},
@@ -97,6 +98,20 @@ enum Offence {
     ForeignTopic(String),
     #[error("message {0} was taken before or is older than what was taken: a replay")]
     Replay(String),
+}
+
+impl Bilingual for Offence {
+    fn zh(&self) -> String {
+        match self {
+            Offence::Flood(rate) => format!("每秒报文超过 {rate} 条,多余的已丢弃"),
+            Offence::Garbage(error) => format!("报文无法解析:{}", error.zh()),
+            Offence::ForeignId(id) => format!("报文中自称 {id:?},与本设备编号不符"),
+            Offence::ForeignTopic(topic) => format!("向不属于它的主题 {topic:?} 发布报文"),
+            Offence::Replay(which) => {
+                format!("报文 {which} 已收过,或早于已收的报文,疑似重放")
+            }
+        }
+    }
 }
 
 impl Intake {
@@ -313,7 +328,7 @@ impl Intake {
 
     /// Something is wrong with the device's channel rather than with a message: reported once
     /// like an offence.
-    pub fn quarantine(&self, topic: &str, reason: String, now: Now) -> Option<Arrival> {
+    pub fn quarantine(&self, topic: &str, reason: Text, now: Now) -> Option<Arrival> {
         let entry = self.slots.get(*self.by_topic.get(topic)?)?;
         let mut guard = lock(&entry.guard);
         self.report(entry, &mut guard, reason, now)
@@ -362,18 +377,16 @@ impl Intake {
         self.counters.refused.add_one();
         counter.add_one();
         Taken {
-            report: self
-                .report(entry, guard, offence.to_string(), now)
-                .map(Box::new),
+            report: self.report(entry, guard, offence.told(), now).map(Box::new),
             ..Taken::default()
         }
     }
 
-    fn report(&self, entry: &Slot, guard: &mut Guard, reason: String, now: Now) -> Option<Arrival> {
+    fn report(&self, entry: &Slot, guard: &mut Guard, reason: Text, now: Now) -> Option<Arrival> {
         if !guard.offend(now) {
             return None;
         }
-        tracing::warn!(via = %self.via, device = %entry.device.id, "quarantined: {reason}");
+        tracing::warn!(via = %self.via, device = %entry.device.id, "quarantined: {}", reason.en);
         let fault = Health::Fault {
             what: EventKind::DeviceQuarantined,
             reason,

@@ -93,7 +93,7 @@ impl Engine {
                             value,
                         } => kept.fills.push((subject, *value)),
                         Value::Health(Health::Fault { reason, .. }) => {
-                            kept.faults.push((subject, reason.clone()));
+                            kept.faults.push((subject, reason.en.clone()));
                         }
                         _ => {}
                     }

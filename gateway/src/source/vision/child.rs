@@ -25,6 +25,7 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
+use super::failure::Failure;
 use crate::{
     feed::Feed,
     vision::{
@@ -154,23 +155,20 @@ impl Child {
         self.slate.suspects()
     }
 
-    /// How the child ended, in one sentence. It has closed its socket, so it is about to end or
-    /// is made to.
-    pub async fn ended(mut self) -> String {
+    /// How the child ended. It has closed its socket, so it is about to end or is made to.
+    pub async fn ended(mut self) -> Failure {
         let status = match tokio::time::timeout(FAREWELL, self.process.wait()).await {
             Ok(Ok(status)) => status,
             _ => {
                 self.kill().await;
-                return "it closed its connection".into();
+                return Failure::Closed;
             }
         };
         match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(EXIT_MEMORY) => {
-                "its memory grew beyond `memory_limit`".into()
-            }
-            (Some(code), _) => format!("it ended with status {code}"),
-            (None, Some(signal)) => format!("it was killed by signal {signal}"),
-            (None, None) => "it ended".into(),
+            (Some(code), _) if code == i32::from(EXIT_MEMORY) => Failure::Grown,
+            (Some(code), _) => Failure::Status(code),
+            (None, Some(signal)) => Failure::Killed(signal),
+            (None, None) => Failure::Ended,
         }
     }
 

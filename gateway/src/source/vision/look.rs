@@ -57,7 +57,7 @@ pub async fn look(
         let message = match timeout_at(until, child.next()).await {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(e))) => break Err(LookError::Failed(e.to_string())),
-            Ok(None) => return Err(LookError::Failed(child.ended().await)),
+            Ok(None) => return Err(LookError::Failed(child.ended().await.to_string())),
             Err(_) => {
                 break Err(match fault {
                     Some(reason) => LookError::Camera(id, reason),
@@ -72,13 +72,13 @@ pub async fn look(
                     break Err(LookError::Failed(e.to_string()));
                 }
             }
-            Report::Fatal { reason } => break Err(LookError::Fatal(reason)),
+            Report::Fatal { reason } => break Err(LookError::Fatal(reason.en)),
             Report::Camera {
                 state: CameraState::Fault(reason),
                 ..
             } => {
                 until = until.min(Instant::now() + AFTER_FAULT);
-                fault = Some(reason);
+                fault = Some(reason.en);
             }
             Report::Overview { overview, .. } => {
                 break overview.map_err(|reason| LookError::Camera(id, reason));

@@ -7,6 +7,7 @@
 mod asks;
 mod blame;
 mod child;
+mod failure;
 pub(crate) mod jpeg;
 pub mod look;
 mod permits;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use wangge_protocol::EvidenceRef;
 
 use crate::{
+    bilingual::Bilingual,
     calendar::Permit,
     clock::Clock,
     config::{Calendars, Camera, Vision},
@@ -42,6 +44,7 @@ use self::{
     asks::Asks,
     blame::Blame,
     child::Child,
+    failure::Failure,
     report::{Outcome, Reporter},
 };
 
@@ -217,7 +220,7 @@ pub async fn run_program(
             &out,
             &stop,
         );
-        let (reason, suspects) = match life.await {
+        let (failure, suspects) = match life.await {
             End::Stopped => return,
             End::Outdated => {
                 tracing::info!("vision: starts again, with the cameras' new configuration");
@@ -225,9 +228,9 @@ pub async fn run_program(
                 reporter.child_replaced();
                 continue;
             }
-            End::Failed { reason, suspects } => (reason, suspects),
+            End::Failed { failure, suspects } => (failure, suspects),
         };
-        tracing::warn!("vision: {reason}");
+        tracing::warn!("vision: {failure}");
         for (camera, pause) in blame.died(&suspects, started.elapsed()) {
             if let Some(camera) = reporter.cameras().get(usize::from(camera)) {
                 tracing::warn!(
@@ -237,9 +240,9 @@ pub async fn run_program(
                 );
             }
         }
-        launch.state.ended(&reason);
+        launch.state.ended(failure.told());
         asks.child_ended();
-        if let Some(arrival) = reporter.child_failed(&reason)
+        if let Some(arrival) = reporter.child_failed(&failure)
             && out.send(arrival).await.is_err()
         {
             return;
@@ -288,8 +291,8 @@ enum End {
     Outdated,
     /// The child failed.
     Failed {
-        /// How, in one sentence.
-        reason: String,
+        /// How.
+        failure: Failure,
         /// What it worked on.
         suspects: Vec<Suspect>,
     },
@@ -318,9 +321,12 @@ async fn life(
     state.begins();
     let mut child = match Child::start(program, setup, feed).await {
         Ok(child) => child,
-        Err(e) => {
+        Err(error) => {
             return End::Failed {
-                reason: format!("cannot start the vision child {}: {e}", program.display()),
+                failure: Failure::Start {
+                    program: program.clone(),
+                    error,
+                },
                 suspects: Vec::new(),
             };
         }
@@ -361,13 +367,13 @@ async fn life(
             message = tokio::time::timeout_at(watch.deadline(), child.next()) => message,
         };
         let failed = match message {
-            Err(_) => Some("it hangs: no sign of life".to_owned()),
+            Err(_) => Some(Failure::Hangs),
             Ok(None) => {
                 let suspects = child.suspects();
-                let reason = child.ended().await;
-                return End::Failed { reason, suspects };
+                let failure = child.ended().await;
+                return End::Failed { failure, suspects };
             }
-            Ok(Some(Err(e))) => Some(format!("it sent what cannot be understood: {e}")),
+            Ok(Some(Err(e))) => Some(Failure::Garbled(e)),
             Ok(Some(Ok(message))) => {
                 let memory = child.resident();
                 state.running(child.pid(), memory);
@@ -376,13 +382,12 @@ async fn life(
                     state.weakened(weaknesses);
                 }
                 match reporter.take(message).await {
-                    _ if memory.is_some_and(|bytes| bytes > vision.memory_limit) => Some(format!(
-                        "its memory is beyond {} MiB",
-                        vision.memory_limit >> 20
-                    )),
-                    _ if stuck => Some("it hangs: frames wait and none is looked at".to_owned()),
+                    _ if memory.is_some_and(|bytes| bytes > vision.memory_limit) => {
+                        Some(Failure::Large(vision.memory_limit))
+                    }
+                    _ if stuck => Some(Failure::Stuck),
                     Outcome::Nothing => None,
-                    Outcome::Fatal(reason) => Some(reason),
+                    Outcome::Fatal(reason) => Some(Failure::Fatal(reason)),
                     Outcome::Pictured(ask, picture) => {
                         asks.answer(ask, picture);
                         None
@@ -397,10 +402,10 @@ async fn life(
                 }
             }
         };
-        if let Some(reason) = failed {
+        if let Some(failure) = failed {
             let suspects = child.suspects();
             child.kill().await;
-            return End::Failed { reason, suspects };
+            return End::Failed { failure, suspects };
         }
     }
 }

@@ -7,9 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use wangge_protocol::EventKind;
+use wangge_protocol::{EventKind, Text};
 
 use crate::{
+    bilingual::text,
     calendar::Permit,
     clock::Clock,
     config::{Calendars, Faults},
@@ -87,13 +88,16 @@ impl Watcher {
                 Health::Ok
             }
             Ok(Err(faults)) => fault(sentence(&faults)),
-            Err(panic) => fault(panic.to_string()),
+            Err(panic) => fault(text(
+                format!("读取许可文件时出错:{panic}"),
+                panic.to_string(),
+            )),
         };
         if self.permits.as_ref() != Some(&health) {
             // That all is well is no news, unless it was not.
             let is_news = health != Health::Ok || self.permits.is_some();
             if let Health::Fault { reason, .. } = &health {
-                tracing::warn!("permits: {reason}; those that went before go on");
+                tracing::warn!("permits: {}; those that went before go on", reason.en);
             }
             self.permits = Some(health.clone());
             if is_news || self.calendars.permits_file.is_some() {
@@ -108,14 +112,14 @@ impl Watcher {
         now: Timestamp,
     ) -> Result<(), mpsc::error::SendError<Arrival>> {
         let health = match self.calendars.days_end(now) {
-            Some(end) => fault(format!("{} / {}", end.zh, end.en)),
+            Some(end) => fault(end),
             None => Health::Ok,
         };
         if self.holidays.as_ref() == Some(&health) || self.calendars.days.valid_until.is_none() {
             return Ok(());
         }
         if let Health::Fault { reason, .. } = &health {
-            tracing::warn!("holidays: {reason}");
+            tracing::warn!("holidays: {}", reason.en);
         }
         self.holidays = Some(health.clone());
         self.say(HOLIDAYS, Value::Health(health)).await
@@ -146,27 +150,36 @@ impl Watcher {
     }
 }
 
-fn fault(reason: String) -> Health {
+fn fault(reason: Text) -> Health {
     Health::Fault {
         what: EventKind::ConfigFault,
         reason,
     }
 }
 
-/// File, line and reason of the first fault, and how many more there are.
-fn sentence(faults: &Faults) -> String {
+/// File, line and reason of the first fault, and how many more there are. The reason itself is
+/// English, as `wangge check` says it.
+fn sentence(faults: &Faults) -> Text {
     let mut all = faults.errors();
     let Some(first) = all.next() else {
-        return "the permits cannot be used".into();
+        return text("许可文件无法使用", "the permits cannot be used");
     };
-    let place = match first.line {
-        0 => first.file.to_string(),
-        line => format!("{} line {line}", first.file),
+    let (file, message) = (&first.file, &first.message);
+    let (zh, en) = match first.line {
+        0 => (format!("{file} "), file.to_string()),
+        line => (
+            format!("{file} 第 {line} 行"),
+            format!("{file} line {line}"),
+        ),
     };
-    match all.count() {
-        0 => format!("{place}: {}", first.message),
-        more => format!("{place}: {} (and {more} more)", first.message),
-    }
+    let (more_zh, more_en) = match all.count() {
+        0 => Default::default(),
+        more => (format!("(另有 {more} 处)"), format!(" (and {more} more)")),
+    };
+    text(
+        format!("许可文件 {zh}有误:{message}{more_zh}"),
+        format!("{en}: {message}{more_en}"),
+    )
 }
 
 #[cfg(test)]
@@ -233,22 +246,26 @@ mod tests {
         assert!(rig.child.has_changed().unwrap());
         rig.child.mark_unchanged();
         assert!(rig.look(None).await.is_empty(), "no news");
-        for (broken, expect) in [
-            ("[[permit]\n", "line 1"),
+        for (broken, line, expect) in [
+            ("[[permit]\n", 1, ""),
             (
                 &*GOOD.replace("2026-10-07", "2026-02-29"),
-                "line 5: `to`: there is no day 2026-02-29",
+                5,
+                "`to`: there is no day 2026-02-29",
             ),
-            (&*GOOD.replace("stall", "stal"), "line 3"),
+            (&*GOOD.replace("stall", "stal"), 3, ""),
         ] {
             let said = rig.look(Some(broken)).await;
             let [(subject, Value::Health(Health::Fault { what, reason }))] = &said[..] else {
                 panic!("{said:?}");
             };
             assert_eq!((&**subject, *what), ("permits", EventKind::ConfigFault));
+            let en = format!("permits.toml line {line}: {expect}");
+            assert!(reason.en.contains(&en), "{reason:?}");
+            let zh = format!("permits.toml 第 {line} 行有误:{expect}");
             assert!(
-                reason.contains("permits.toml") && reason.contains(expect),
-                "{reason}"
+                reason.zh.starts_with("许可文件 ") && reason.zh.contains(&zh),
+                "{reason:?}"
             );
             assert_eq!(rig.ids(), ["N1"]);
             assert!(!rig.child.has_changed().unwrap(), "the old ones go on");

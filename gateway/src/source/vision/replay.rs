@@ -15,6 +15,7 @@ use crate::{
 use super::{
     Keep, Launch, Watch,
     child::Child,
+    failure::Failure,
     report::{Outcome, Reporter},
     setup,
 };
@@ -96,16 +97,16 @@ pub async fn replay(
         .await
         .map_err(ReplayError::Start)?;
     let mut watch = Watch::new(Instant::now()).of_recording();
-    let failed = |reason: &str| ReplayError::Failed(reason.to_owned());
+    let failed = |failure: Failure| ReplayError::Failed(failure.to_string());
     // The counts of the last frames come after the end.
     let mut ended = false;
     loop {
         let message = match tokio::time::timeout_at(watch.deadline(), child.next()).await {
             Err(_) => {
                 child.kill().await;
-                return Err(failed("it hangs: no sign of life"));
+                return Err(failed(Failure::Hangs));
             }
-            Ok(None) => return Err(ReplayError::Failed(child.ended().await)),
+            Ok(None) => return Err(failed(child.ended().await)),
             Ok(Some(Err(e))) => {
                 child.kill().await;
                 return Err(ReplayError::Garbled(e));
@@ -114,7 +115,7 @@ pub async fn replay(
         };
         if watch.heard(&message, &child.suspects(), Instant::now()) {
             child.kill().await;
-            return Err(failed("it hangs: frames wait and none is looked at"));
+            return Err(failed(Failure::Stuck));
         }
         let told = match &message {
             Report::Sighting(sighting) => Some(sighting.at_us),
@@ -145,7 +146,7 @@ pub async fn replay(
             Outcome::Arrival(arrival) => each(Step::Arrival(arrival, now)),
             Outcome::Fatal(reason) => {
                 child.stop().await;
-                return Err(ReplayError::Fatal(reason));
+                return Err(ReplayError::Fatal(reason.en));
             }
         }
         if counted {

@@ -6,9 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story};
+use wangge_protocol::{Actor, EventKind, EvidenceRef, Litter, Overrun, Story, Text};
 
 use crate::{
+    bilingual::{Bilingual, text},
     calendar::Permit,
     clock::Clock,
     config::{Camera, Zone},
@@ -19,7 +20,7 @@ use crate::{
     vision::wire::{self, CameraProgress, CameraState, MAX_PICTURES, OBJECT, Report},
 };
 
-use super::{Sinks, jpeg};
+use super::{Sinks, failure::Failure, jpeg};
 
 /// A camera's time that differs more from ours is not believed.
 const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
@@ -33,7 +34,7 @@ const MAX_REASON: usize = 400;
 pub fn weaknesses(report: &Report) -> Option<Vec<String>> {
     match report {
         Report::Ready { weaknesses, .. } => {
-            Some(weaknesses.iter().map(|text| sentence(text)).collect())
+            Some(weaknesses.iter().map(|said| sentence(said)).collect())
         }
         Report::Weakness { reason } => Some(vec![sentence(reason)]),
         _ => None,
@@ -47,7 +48,7 @@ pub enum Outcome {
     /// To be passed on.
     Arrival(Arrival),
     /// The child cannot work, and why.
-    Fatal(String),
+    Fatal(Text),
     /// A picture that was asked for, kept, or why there is none.
     Pictured(u64, Result<EvidenceRef, String>),
 }
@@ -131,13 +132,16 @@ impl Reporter {
     }
 
     /// The child is gone: every camera is blind. `None` where that has been said.
-    pub fn child_failed(&mut self, reason: &str) -> Option<Arrival> {
+    pub fn child_failed(&mut self, failure: &Failure) -> Option<Arrival> {
         self.counters.faults.add_one();
         self.child_replaced();
         let now = self.now();
         let fault = Health::Fault {
             what: EventKind::VisionFault,
-            reason: sentence(&format!("picture analysis stopped: {reason}")),
+            reason: both(text(
+                failure.zh(),
+                format!("picture analysis stopped: {failure}"),
+            )),
         };
         let mut observations = Vec::new();
         for (camera, health) in self.cameras.iter().zip(&mut self.health) {
@@ -178,7 +182,7 @@ impl Reporter {
                 self.model = (sentence(&model), hash);
                 Outcome::Nothing
             }
-            Report::Fatal { reason } => Outcome::Fatal(sentence(&reason)),
+            Report::Fatal { reason } => Outcome::Fatal(both(reason)),
             Report::Weakness { reason } => {
                 tracing::warn!("vision: {}", sentence(&reason));
                 Outcome::Nothing
@@ -261,7 +265,7 @@ impl Reporter {
             }
             CameraState::Fault(reason) => Health::Fault {
                 what: EventKind::CameraFault,
-                reason: sentence(&reason),
+                reason: both(reason),
             },
         };
         if health.as_ref() == Some(&new) {
@@ -269,7 +273,7 @@ impl Reporter {
         }
         if let Health::Fault { reason, .. } = &new {
             self.counters.faults.add_one();
-            tracing::warn!("camera {}: {reason}", camera.id);
+            tracing::warn!("camera {}: {}", camera.id, reason.en);
         }
         *health = Some(new.clone());
         let now = self.now();
@@ -470,6 +474,11 @@ fn arrival(subject: Arc<str>, now: Timestamp, observations: Vec<Observation>) ->
         payload: None,
         ack: None,
     }
+}
+
+/// [`sentence`] in each language.
+fn both(said: Text) -> Text {
+    text(sentence(&said.zh), sentence(&said.en))
 }
 
 /// One line of limited length, whatever was said.

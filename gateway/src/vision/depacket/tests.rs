@@ -333,3 +333,11 @@ fn a_clock_that_runs_on_within_a_picture_does_not_cut_it() {
     let pushed = d.take(rest, 99_000, true, true).unwrap();
     assert_eq!((pushed.units.len(), pushed.lost), (0, 2));
 }
+
+#[test]
+fn every_fault_is_told_in_both_languages() {
+    crate::bilingual::assert_bilingual([
+        DepacketError::TooLarge,
+        DepacketError::Malformed("packet type"),
+    ]);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Watch, Watched};
+use super::{Watch, Watched, tell::Unmeasurable};
 use crate::vision::{
     background::{Blob, Change},
     ground::{Footprint, Measure, Seen},
@@ -20,7 +20,7 @@ impl Watched {
         blobs: &[Blob],
         cells: [usize; 2],
         at: Duration,
-    ) -> Option<String> {
+    ) -> Option<Unmeasurable> {
         let zone = self.dwell.zone();
         let front = zone.front.as_ref()?;
         let present = tracks
@@ -54,17 +54,13 @@ impl Watched {
             return None;
         };
         let since = *self.unmeasured.get_or_insert(at);
-        (at.saturating_sub(since) >= zone.dwell).then(|| {
-            let (id, tolerance) = (&self.id, front.tolerance());
-            format!(
-                "zone {id}: cannot measure here (此处无法测量): something stands where the error is ± {error:.2} m, more than the tolerance of {tolerance:.2} m; tape more points near it, or end the line before it"
-            )
+        (at.saturating_sub(since) >= zone.dwell).then(|| Unmeasurable::Blind {
+            zone: self.id.clone(),
+            error,
+            tolerance: front.tolerance(),
         })
     }
 }
-
-/// Said while the view is not quite the one that was surveyed.
-const SHIFTED: &str = "the camera was knocked a little since the start (画面轻微偏移), so nothing is measured in metres: turn it back, or mark its `ground` points anew and restart";
 
 impl Watch {
     /// Whether metres mean anything in this picture.
@@ -84,7 +80,7 @@ impl Watch {
     }
 
     /// Says once where a line cannot be measured; it stays so until the set-up changes.
-    pub(super) fn admit(&mut self, weakness: Option<String>) {
+    pub(super) fn admit(&mut self, weakness: Option<Unmeasurable>) {
         if weakness.is_some() && self.weakness.is_none() {
             self.weakness = weakness;
             self.tell_health();
@@ -92,8 +88,8 @@ impl Watch {
     }
 
     /// What is wrong with measuring metres here.
-    pub(super) fn unmeasurable(&self) -> Option<String> {
-        let shifted = self.shifted.then(|| SHIFTED.to_owned());
+    pub(super) fn unmeasurable(&self) -> Option<Unmeasurable> {
+        let shifted = self.shifted.then_some(Unmeasurable::Shifted);
         shifted.or_else(|| self.weakness.clone())
     }
 

@@ -18,7 +18,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::seal::Recipient;
 
-use self::wanted::Wanted;
+use self::{
+    tell::{Trouble, Unmeasurable},
+    wanted::Wanted,
+};
 use super::{
     background::Background,
     decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
@@ -42,7 +45,10 @@ use super::{
     wire::{CameraState, Picture},
     zone::Polygon,
 };
-use crate::calendar::{Days, Gate, Permit, State};
+use crate::{
+    bilingual::Bilingual,
+    calendar::{Days, Gate, Permit, State},
+};
 
 /// Frames come in, none can be decoded: after so long it is a fault.
 const UNDECODABLE: Duration = Duration::from_secs(10);
@@ -145,8 +151,8 @@ pub struct Watch {
     impaired: Option<Impairment>,
     /// The view is not quite the one that was surveyed.
     shifted: bool,
-    /// Where this camera's set-up does not do what it was made for, in one sentence.
-    weakness: Option<String>,
+    /// Where this camera's set-up does not do what it was made for.
+    weakness: Option<Unmeasurable>,
     tracker: Tracker,
     /// Who is hidden in pictures, whatever the detector finds in them.
     recent: Recent,
@@ -248,11 +254,7 @@ impl Watch {
             return false;
         }
         if !std::mem::replace(&mut self.pause_told, true) {
-            let reason = format!(
-                "sends video that ended the analysis of all cameras more than once; it is passed over for {} s, the others go on. Check its firmware, and who can reach it",
-                left.as_secs() + 1
-            );
-            self.tell(CameraState::Fault(reason));
+            self.tell(CameraState::Fault(Trouble::Deadly(left).told()));
         }
         true
     }
@@ -383,7 +385,7 @@ impl Watch {
             Ok(decoder) => decoder,
             Err(e) => {
                 counters.dropped.add_one();
-                return self.tell(CameraState::Fault(e.to_string()));
+                return self.tell(CameraState::Fault(e.told()));
             }
         };
         let mut frames = 0;
@@ -424,15 +426,11 @@ impl Watch {
         }
         let since = self.undecoded_since.get_or_insert_with(Instant::now);
         if since.elapsed() > UNDECODABLE {
-            let reason = match self.format {
-                Some(Format::Jpeg) => {
-                    "sends pictures that cannot be decoded; set it to plain JPEG of at most 36 megapixels"
-                }
-                _ => {
-                    "sends video that cannot be decoded; check the camera's video coding (H.264 or H.265)"
-                }
+            let trouble = match self.format {
+                Some(Format::Jpeg) => Trouble::UndecodableStill,
+                _ => Trouble::Undecodable,
             };
-            self.tell(CameraState::Fault(reason.into()));
+            self.tell(CameraState::Fault(trouble.told()));
         }
     }
 

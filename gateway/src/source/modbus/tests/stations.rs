@@ -192,7 +192,9 @@ async fn silence_and_return_are_each_reported_once() {
         panic!("{said:?}");
     };
     assert_eq!(what, EventKind::DeviceSilent);
-    assert!(reason.contains("unit 2 on bus bus"), "{reason}");
+    assert!(reason.en.contains("unit 2 on bus bus"), "{reason:?}");
+    assert!(reason.zh.starts_with("总线 bus 单元 2:"), "{reason:?}");
+    assert!(reason.zh.ends_with("内无应答"), "{reason:?}");
     // Nothing more from it while others go on.
     let mut others = 0;
     while others < 10 {
@@ -233,7 +235,8 @@ async fn one_refused_register_loses_only_itself_and_is_reported_once() {
         panic!("{first:?}");
     };
     assert_eq!(what, EventKind::MeterFault);
-    assert!(reason.contains("holding register 13"), "{reason}");
+    assert!(reason.en.contains("holding register 13"), "{reason:?}");
+    assert!(reason.zh.contains("保持寄存器 13"), "{reason:?}");
     bus.next().await;
     let before = asked.load(Ordering::SeqCst);
     for _ in 0..5 {
@@ -262,7 +265,8 @@ async fn a_unit_that_refuses_everything_is_reported_as_refusing() {
         panic!()
     };
     assert_eq!(what, EventKind::DeviceSilent);
-    assert!(reason.contains("refuses every read"), "{reason}");
+    assert!(reason.en.contains("refuses every read"), "{reason:?}");
+    assert!(reason.zh.contains("非法功能码 0x01"), "{reason:?}");
     assert_eq!(bus.counters.accepted.get(), 0);
     assert!(bus.counters.refused.get() >= 3);
     assert_eq!(bus.counters.faults.get(), 0);
@@ -315,7 +319,12 @@ async fn a_server_that_restarts_costs_at_most_a_poll() {
         panic!()
     };
     assert_eq!(what, EventKind::DeviceSilent);
-    assert!(reason.contains(&format!("127.0.0.1:{port}")), "{reason}");
+    let target = format!("127.0.0.1:{port}");
+    assert!(reason.en.contains(&target), "{reason:?}");
+    assert!(
+        reason.zh.contains(&format!("无法连接 {target}:")),
+        "{reason:?}"
+    );
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .unwrap();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{intake::Intake, pictures::Pictures};
 use crate::{
+    bilingual::text,
     clock::Clock,
     config::{self, Device},
     counters::SourceCounters,
@@ -150,15 +151,15 @@ impl Client {
 
     /// Once per change: a broker that is down for a day is one line.
     fn tell(&mut self, fault: &Fault, connected: bool) {
-        let text = fault.to_string();
+        let said = fault.to_string();
         let addr = &self.broker.addr;
         let (broker, host, port) = (&self.broker.name, &addr.host, addr.port);
-        if connected || self.told.as_ref() != Some(&text) {
-            tracing::warn!(%broker, host, port, "{text}; trying again");
+        if connected || self.told.as_ref() != Some(&said) {
+            tracing::warn!(%broker, host, port, "{said}; trying again");
         } else {
-            tracing::debug!(%broker, host, port, "{text}; trying again");
+            tracing::debug!(%broker, host, port, "{said}; trying again");
         }
-        self.told = Some(text);
+        self.told = Some(said);
     }
 
     /// What a fault means for the next connection.
@@ -186,9 +187,15 @@ impl Client {
             return;
         }
         let Some(topic) = last_topic else { return };
-        let reason = format!(
-            "the broker retains a message of {len} bytes on {topic:?}, at most {max} are taken; \
-             the topic is left out for an hour. Clear it with an empty retained message"
+        let reason = text(
+            format!(
+                "MQTT 服务器在主题 {topic:?} 上保留了 {len} 字节的报文,上限 {max} 字节;\
+                 该主题停收一小时,请用空的保留报文清除"
+            ),
+            format!(
+                "the broker retains a message of {len} bytes on {topic:?}, at most {max} are taken; \
+                 the topic is left out for an hour. Clear it with an empty retained message"
+            ),
         );
         self.poisoned.insert(topic.clone(), self.clock.now().mono);
         self.wait = BACKOFF_MIN;

@@ -1,7 +1,10 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::source::mqtt::{guard::QUIET, testing::bin};
+use crate::{
+    bilingual::{assert_bilingual, is_chinese},
+    source::mqtt::{guard::QUIET, testing::bin},
+};
 
 const MAX: usize = 8192;
 
@@ -56,7 +59,9 @@ fn reason(taken: &Taken) -> Option<&str> {
     match &taken.report.as_ref()?.observations[0].value {
         Value::Health(Health::Fault { what, reason }) => {
             assert_eq!(*what, EventKind::DeviceQuarantined);
-            Some(reason)
+            let Text { zh, en } = reason;
+            assert!(is_chinese(zh) && !zh.contains(en), "{reason:?}");
+            Some(en)
         }
         _ => None,
     }
@@ -289,4 +294,15 @@ fn a_message_too_large_to_read_is_refused_like_any_other() {
     let taken = w.intake.oversize("nowhere", 100_000, None, w.now);
     assert!(taken.report.is_none());
     assert_eq!((w.counters.garbage.get(), w.counters.unknown.get()), (1, 1));
+}
+
+#[test]
+fn every_offence_is_told_in_both_languages() {
+    assert_bilingual([
+        Offence::Flood(2.0),
+        Offence::Garbage(PayloadError::Empty),
+        Offence::ForeignId("bin-2".into()),
+        Offence::ForeignTopic("bins/bin-2".into()),
+        Offence::Replay("9".into()),
+    ]);
 }

@@ -7,13 +7,40 @@
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, PayloadError, Values, raw};
-use crate::observation::Quantity;
+use crate::{bilingual::Bilingual, observation::Quantity};
 
 /// First byte of the NB-IoT frame; no channel of the bare form has this number.
 const NB_START: u8 = 0x02;
 /// Start 1, type 2, length 2, flag 1, counter 2, protocol 1, firmware 4, hardware 4, SN 16,
 /// IMEI 15, IMSI 15, ICCID 20, signal 1; then the length of the channels, 2 bytes big-endian.
 const NB_HEADER: usize = 86;
+
+/// What makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Torn {
+    #[error("position {0} is neither 0 (normal) nor 1 (tilt)")]
+    Position(u8),
+    #[error("channel {channel:02x} {kind:02x} is unknown")]
+    Channel { channel: u8, kind: u8 },
+    #[error("the NB-IoT frame ends early, {0} bytes are expected")]
+    ShortFrame(usize),
+    #[error("bytes follow after the end of the NB-IoT frame")]
+    LongFrame,
+    #[error("the value ends early")]
+    ShortValue,
+}
+
+impl Bilingual for Torn {
+    fn zh(&self) -> String {
+        match self {
+            Torn::Position(other) => format!("姿态 {other} 既非 0(正常)也非 1(倾斜)"),
+            Torn::Channel { channel, kind } => format!("未知通道 {channel:02x} {kind:02x}"),
+            Torn::ShortFrame(need) => format!("NB-IoT 帧不完整,应有 {need} 字节"),
+            Torn::LongFrame => "NB-IoT 帧之后还有多余字节".into(),
+            Torn::ShortValue => "数值不完整".into(),
+        }
+    }
+}
 
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'static>, PayloadError> {
     let (offset, channels) = match bytes.first() {
@@ -57,10 +84,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'static>, PayloadError> {
                     [0] => false,
                     [1] => true,
                     [other] => {
-                        return Err(reader.fault(
-                            start + 2,
-                            format!("position {other} is neither 0 (normal) nor 1 (tilt)"),
-                        ));
+                        return Err(reader.fault(start + 2, Torn::Position(other)));
                     }
                 };
                 values.set(Quantity::Tilt, if tilted { 90.0 } else { 0.0 });
@@ -78,12 +102,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'static>, PayloadError> {
             (0xff, 0x01 | 0x0b | 0x0f | 0xfe) => reader.skip::<1>()?,
             (0xff, 0x09 | 0x0a | 0xff) => reader.skip::<2>()?,
             (0xff, 0x16) => reader.skip::<8>()?,
-            _ => {
-                return Err(reader.fault(
-                    start,
-                    format!("channel {channel:02x} {kind:02x} is unknown"),
-                ));
-            }
+            _ => return Err(reader.fault(start, Torn::Channel { channel, kind })),
         }
     }
     Ok(Parsed {
@@ -98,7 +117,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'static>, PayloadError> {
 fn nb_channels(bytes: &[u8]) -> Result<&[u8], PayloadError> {
     let short = |need: usize| PayloadError::Tlv {
         at: bytes.len(),
-        what: format!("the NB-IoT frame ends early, {need} bytes are expected"),
+        what: Torn::ShortFrame(need),
     };
     let header = bytes.get(..NB_HEADER).ok_or_else(|| short(NB_HEADER))?;
     let length = match header {
@@ -111,7 +130,7 @@ fn nb_channels(bytes: &[u8]) -> Result<&[u8], PayloadError> {
         std::cmp::Ordering::Equal => Ok(rest),
         std::cmp::Ordering::Greater => Err(PayloadError::Tlv {
             at: NB_HEADER + length,
-            what: "bytes follow after the end of the NB-IoT frame".to_owned(),
+            what: Torn::LongFrame,
         }),
     }
 }
@@ -134,7 +153,7 @@ impl Reader<'_> {
             .get(self.at..)
             .and_then(|rest| rest.first_chunk::<N>())
             .copied()
-            .ok_or_else(|| self.fault(self.bytes.len(), "the value ends early".to_owned()))?;
+            .ok_or_else(|| self.fault(self.bytes.len(), Torn::ShortValue))?;
         self.at += N;
         Ok(found)
     }
@@ -143,7 +162,7 @@ impl Reader<'_> {
         self.take::<N>().map(|_| ())
     }
 
-    fn fault(&self, at: usize, what: String) -> PayloadError {
+    fn fault(&self, at: usize, what: Torn) -> PayloadError {
         PayloadError::Tlv {
             at: self.offset + at,
             what,

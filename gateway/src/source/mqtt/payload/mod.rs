@@ -6,7 +6,8 @@ use std::{borrow::Cow, str};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use crate::{config::Payload, observation::Quantity};
+use self::{em400::Torn, pointer::Expected};
+use crate::{bilingual::Bilingual, config::Payload, observation::Quantity};
 
 mod em400;
 mod pointer;
@@ -77,9 +78,41 @@ pub enum PayloadError {
     /// None of the mapping's pointers points at anything.
     #[error("none of the mapped values is in the payload: {0}")]
     NothingMapped(String),
+    /// A mapped value of another type.
+    #[error("{pointer}: {expected} is expected, not {found}")]
+    Mapped {
+        pointer: String,
+        expected: Expected,
+        found: String,
+    },
     /// EM400 bytes that make no sense.
     #[error("EM400 payload, byte {at}: {what}")]
-    Tlv { at: usize, what: String },
+    Tlv { at: usize, what: Torn },
+}
+
+impl Bilingual for PayloadError {
+    fn zh(&self) -> String {
+        match self {
+            PayloadError::Empty => "报文为空".into(),
+            PayloadError::TooLarge { len, max } => {
+                format!("报文为 {len} 字节,上限 {max} 字节")
+            }
+            PayloadError::NotUtf8 { at } => format!("报文第 {at} 字节不是 UTF-8"),
+            PayloadError::TooDeep => format!("报文嵌套超过 {MAX_DEPTH} 层"),
+            PayloadError::Json(what) => format!("JSON 有误:{what}"),
+            PayloadError::NothingMapped(wanted) => {
+                format!("报文中没有任何已映射的值:{wanted}")
+            }
+            PayloadError::Mapped {
+                pointer,
+                expected,
+                found,
+            } => format!("{pointer}:应为{},实为 {found}", expected.zh()),
+            PayloadError::Tlv { at, what } => {
+                format!("EM400 报文第 {at} 字节:{}", what.zh())
+            }
+        }
+    }
 }
 
 /// Reads `bytes` as the profile says.

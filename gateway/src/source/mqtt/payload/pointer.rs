@@ -6,17 +6,46 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 use super::{MAX_ID, Parsed, PayloadError, Values, raw, time};
-use crate::{config::JsonMapping, observation::Quantity};
+use crate::{bilingual::Bilingual, config::JsonMapping, observation::Quantity};
+
+/// What a mapped value should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Expected {
+    #[error("an id")]
+    Id,
+    #[error("a whole number from 0")]
+    Seq,
+    #[error("RFC 3339 text or Unix seconds or milliseconds")]
+    Time,
+    #[error("a finite number")]
+    Figure,
+}
+
+impl Bilingual for Expected {
+    fn zh(&self) -> String {
+        match self {
+            Expected::Id => "编号",
+            Expected::Seq => "非负整数",
+            Expected::Time => "时间(RFC 3339 文本,或 Unix 秒或毫秒数)",
+            Expected::Figure => "有限数值",
+        }
+        .into()
+    }
+}
 
 pub fn parse(mapping: &JsonMapping, text: &str) -> Result<Parsed<'static>, PayloadError> {
     let Strict(root) = serde_json::from_str(text).map_err(|e| PayloadError::Json(e.to_string()))?;
-    let fault = |pointer: &str, expected: &str, found: &Value| {
+    let fault = |pointer: &str, expected: Expected, found: &Value| {
         let mut found = found.to_string();
         if let Some((cut, _)) = found.char_indices().nth(40) {
             found.truncate(cut);
             found.push('…');
         }
-        PayloadError::Json(format!("{pointer}: {expected} is expected, not {found}"))
+        PayloadError::Mapped {
+            pointer: pointer.to_owned(),
+            expected,
+            found,
+        }
     };
 
     let id = match find(&root, &mapping.id) {
@@ -25,7 +54,7 @@ pub fn parse(mapping: &JsonMapping, text: &str) -> Result<Parsed<'static>, Paylo
             Some(Cow::Owned(id.clone()))
         }
         Some((_, Value::Number(id))) => Some(Cow::Owned(id.to_string())),
-        Some((pointer, other)) => return Err(fault(pointer, "an id", other)),
+        Some((pointer, other)) => return Err(fault(pointer, Expected::Id, other)),
     };
     let seq = match find(&root, &mapping.seq) {
         None => None,
@@ -33,7 +62,7 @@ pub fn parse(mapping: &JsonMapping, text: &str) -> Result<Parsed<'static>, Paylo
             value
                 .as_u64()
                 .or_else(|| value.as_str()?.parse().ok())
-                .ok_or_else(|| fault(pointer, "a whole number from 0", value))?,
+                .ok_or_else(|| fault(pointer, Expected::Seq, value))?,
         ),
     };
     let time = match find(&root, &mapping.time) {
@@ -51,13 +80,7 @@ pub fn parse(mapping: &JsonMapping, text: &str) -> Result<Parsed<'static>, Paylo
                 },
                 _ => Err("no time".to_owned()),
             };
-            Some(time.map_err(|_| {
-                fault(
-                    pointer,
-                    "RFC 3339 text or Unix seconds or milliseconds",
-                    value,
-                )
-            })?)
+            Some(time.map_err(|_| fault(pointer, Expected::Time, value))?)
         }
     };
 
@@ -80,7 +103,7 @@ pub fn parse(mapping: &JsonMapping, text: &str) -> Result<Parsed<'static>, Paylo
         let figure = figure
             .map(|v| v * map.scale + map.offset)
             .filter(|v| v.is_finite())
-            .ok_or_else(|| fault(&map.pointer, "a finite number", value))?;
+            .ok_or_else(|| fault(&map.pointer, Expected::Figure, value))?;
         values.set(map.quantity, figure);
         found = true;
     }

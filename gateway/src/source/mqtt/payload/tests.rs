@@ -323,3 +323,43 @@ proptest::proptest! {
         let _ = em400::parse(&bytes[..cut]);
     }
 }
+
+#[test]
+fn every_fault_is_told_in_both_languages() {
+    use crate::bilingual::assert_bilingual;
+    let torn = [
+        Torn::Position(2),
+        Torn::Channel {
+            channel: 1,
+            kind: 2,
+        },
+        Torn::ShortFrame(86),
+        Torn::LongFrame,
+        Torn::ShortValue,
+    ];
+    assert_bilingual(torn);
+    let expected = [
+        Expected::Id,
+        Expected::Seq,
+        Expected::Time,
+        Expected::Figure,
+    ];
+    assert_bilingual(expected);
+    assert_bilingual([
+        PayloadError::Empty,
+        PayloadError::TooLarge { len: 2, max: 1 },
+        PayloadError::NotUtf8 { at: 1 },
+        PayloadError::TooDeep,
+        PayloadError::Json("/fill: expected value".into()),
+        PayloadError::NothingMapped("/a, /b".into()),
+        PayloadError::Mapped {
+            pointer: "/fill".into(),
+            expected: Expected::Figure,
+            found: "\"x\"".into(),
+        },
+        PayloadError::Tlv {
+            at: 3,
+            what: Torn::ShortValue,
+        },
+    ]);
+}
