@@ -298,8 +298,20 @@ impl Stories {
         self.boxes.iter().any(|(seen, visitor)| {
             at.saturating_sub(*seen) <= EXPLAINS_FOR
                 && covered(blob.bbox, visitor.bbox) >= EXPLAINED
-                // Somebody who only passes explains nothing that stays after them.
-                && (at.saturating_sub(*seen) <= GONE || self.stood(visitor, blob, at))
+                // Somebody who only passes explains nothing that stays after them, or was there
+                // before them.
+                && (self.stood(visitor, blob, at)
+                    || at.saturating_sub(*seen) <= GONE && !self.passes(visitor.track, blob, at))
+        })
+    }
+
+    /// Whether somebody came to the place after the thing, and too lately to have stopped there.
+    fn passes(&self, track: u64, blob: &Blob, at: Duration) -> bool {
+        let mut there = self.boxes.iter();
+        let first =
+            there.find(|(_, v)| v.track == track && covered(blob.bbox, v.bbox) >= EXPLAINED);
+        first.is_some_and(|(first, _)| {
+            *first > blob.since + AFTER && at.saturating_sub(*first) <= GONE
         })
     }
 

@@ -53,9 +53,10 @@ pub struct Track {
     /// Of the box's middle, fractions of the picture a second.
     speed: [f32; 2],
     hits: u32,
-    /// Where it began.
+    /// Where it began, or was when it had last travelled.
     origin: Bbox,
-    travelled: bool,
+    /// When it had last travelled, if it ever did.
+    travelled: Option<Duration>,
 }
 
 impl Track {
@@ -67,7 +68,13 @@ impl Track {
     /// Comes and goes by itself, as far as can be told: it was seen to move, or is surely what it
     /// is called. A bag that is taken for a lorry again and again does neither.
     pub fn comes_and_goes(&self) -> bool {
-        self.confirmed() && (self.travelled || self.score >= SURELY)
+        self.confirmed() && (self.travelled.is_some() || self.score >= SURELY)
+    }
+
+    /// Has travelled within the last `while_` before it was last seen.
+    pub fn travels(&self, while_: Duration) -> bool {
+        self.travelled
+            .is_some_and(|when| self.last_seen.saturating_sub(when) <= while_)
     }
 
     fn predicted(&self, at: Duration) -> Bbox {
@@ -97,7 +104,10 @@ impl Track {
         self.bbox = detection.bbox;
         self.last_seen = at;
         self.hits = self.hits.saturating_add(1);
-        self.travelled |= travelled(self.origin, self.bbox);
+        if travelled(self.origin, self.bbox) {
+            self.travelled = Some(at);
+            self.origin = self.bbox;
+        }
     }
 }
 
@@ -120,8 +130,8 @@ pub struct Tracker {
     sure: f32,
     /// A track unseen for longer is over.
     lost: Duration,
-    /// Where those who had travelled were last seen.
-    gone: Vec<(Bbox, Duration)>,
+    /// Those who had travelled, as they were last seen.
+    gone: Vec<Track>,
 }
 
 impl Tracker {
@@ -146,11 +156,11 @@ impl Tracker {
     /// not over. Those seen now have `last_seen == at`.
     pub fn update(&mut self, detections: &[Detection], at: Duration) -> &[Track] {
         self.gone
-            .retain(|(_, seen)| at.saturating_sub(*seen) <= REMEMBERED);
+            .retain(|t| at.saturating_sub(t.last_seen) <= REMEMBERED);
         self.tracks.retain(|t| {
             let stays = at.saturating_sub(t.last_seen) <= self.lost;
-            if !stays && t.travelled && self.gone.len() < MAX_TRACKS {
-                self.gone.push((t.bbox, t.last_seen));
+            if !stays && t.travelled.is_some() && self.gone.len() < MAX_TRACKS {
+                self.gone.push(t.clone());
             }
             stays
         });
@@ -177,7 +187,9 @@ impl Tracker {
                 travelled: self
                     .gone
                     .iter()
-                    .any(|(bbox, _)| iou(*bbox, detection.bbox) >= MIN_IOU),
+                    .filter(|t| iou(t.bbox, detection.bbox) >= MIN_IOU)
+                    .filter_map(|t| t.travelled)
+                    .max(),
             };
             track.see(detection, at);
             self.next += 1;
@@ -433,6 +445,24 @@ mod tests {
             tracker.update(&[lorry(0.5, 0.5)], at(i * 200));
             assert_eq!(tracker.tracks()[0].comes_and_goes(), expected);
         }
+    }
+
+    #[test]
+    fn what_was_carried_and_lies_travels_no_more_even_when_it_is_lost_and_found() {
+        let mut tracker = Tracker::new(0.35);
+        let rests = Duration::from_secs(5);
+        let mut seen = Vec::new();
+        for i in 0..200u64 {
+            // Carried until 8 s, set down; not detected from 20 to 25 s.
+            let left = 0.1 + 0.01 * i.min(40) as f32;
+            let found = [lorry(left, 0.45)];
+            let missed = (100..125).contains(&i);
+            let tracks = tracker.update(if missed { &[] } else { &found }, at(i * 200));
+            seen.push(tracks.last().is_some_and(|t| t.travels(rests)));
+        }
+        assert!(seen[20..60].iter().all(|travels| *travels));
+        assert!(seen[75..].iter().all(|travels| !travels), "{seen:?}");
+        assert!(tracker.tracks()[0].comes_and_goes(), "it had, once");
     }
 
     #[test]

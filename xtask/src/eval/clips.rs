@@ -15,20 +15,31 @@ use super::scenario::Scenario;
 /// Clips that are made at the same time.
 const AT_ONCE: usize = 2;
 
-fn maker() -> PathBuf {
-    wangge_tests::place::root().join("tests/evaluation/scenes.py")
+/// What clips are made of.
+pub struct Sources {
+    pub python: PathBuf,
+    pub carpark: PathBuf,
+    /// Folder with `footage/` and `trashbags/`.
+    pub data: PathBuf,
+    /// OpenCV's examples, which the blind set alone needs.
+    pub examples: Option<PathBuf>,
+}
+
+/// The program that makes a clip, and what else decides what comes out.
+fn makers(scenario: &Scenario) -> Vec<PathBuf> {
+    let names: &[&str] = match scenario.blind {
+        true => &["scenes_blind.py", "scenes.py"],
+        false => &["scenes.py"],
+    };
+    let folder = super::scenario::folder();
+    names.iter().map(|name| folder.join(name)).collect()
 }
 
 /// Makes what is not there; returns the clips in the scenarios' order.
 ///
 /// # Errors
 /// A clip cannot be made.
-pub fn ensure(
-    scenarios: &[Scenario],
-    python: &Path,
-    carpark: &Path,
-    data: &Path,
-) -> Result<Vec<PathBuf>> {
+pub fn ensure(scenarios: &[Scenario], sources: &Sources) -> Result<Vec<PathBuf>> {
     let folder = wangge_tests::place::root().join("target/xtask-eval/clips");
     fs::create_dir_all(&folder)?;
     let clips: Vec<PathBuf> = scenarios
@@ -38,10 +49,12 @@ pub fn ensure(
     let missing: Vec<_> = scenarios
         .iter()
         .zip(&clips)
-        .filter_map(|(scenario, clip)| match recipe(scenario, carpark) {
-            Ok(recipe) if is_made(clip, &recipe) => None,
-            recipe => Some((scenario, clip, recipe)),
-        })
+        .filter_map(
+            |(scenario, clip)| match recipe(scenario, &sources.carpark) {
+                Ok(recipe) if is_made(clip, &recipe) => None,
+                recipe => Some((scenario, clip, recipe)),
+            },
+        )
         .collect();
     let waiting = Mutex::new(missing.into_iter());
     std::thread::scope(|scope| {
@@ -54,7 +67,7 @@ pub fn ensure(
                             return Ok(());
                         };
                         eprintln!("making {}", clip.display());
-                        make(scenario, clip, &recipe?, python, carpark, data)?;
+                        make(scenario, clip, &recipe?, sources)?;
                     }
                 })
             })
@@ -72,7 +85,12 @@ pub fn ensure(
 /// What a clip is made from: if it is the same, so is the clip.
 fn recipe(scenario: &Scenario, carpark: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    for file in [&scenario.file, &maker(), carpark] {
+    let made_by = makers(scenario);
+    let files = [scenario.file.as_path()].into_iter();
+    for file in files
+        .chain(made_by.iter().map(PathBuf::as_path))
+        .chain([carpark])
+    {
         hash.update(fs::read(file).with_context(|| file.display().to_string())?);
     }
     Ok(hex::encode(hash.finalize()))
@@ -86,22 +104,20 @@ fn is_made(clip: &Path, recipe: &str) -> bool {
     clip.is_file() && fs::read_to_string(stamp(clip)).is_ok_and(|made| made == recipe)
 }
 
-fn make(
-    scenario: &Scenario,
-    clip: &Path,
-    recipe: &str,
-    python: &Path,
-    carpark: &Path,
-    data: &Path,
-) -> Result<()> {
+fn make(scenario: &Scenario, clip: &Path, recipe: &str, sources: &Sources) -> Result<()> {
     let part = clip.with_extension("part.mp4");
-    let status = Command::new(python)
-        .arg(maker())
+    let mut command = Command::new(&sources.python);
+    command
+        .args(makers(scenario).first())
         .args([&scenario.file, &part])
         .arg("--carpark")
-        .arg(carpark)
+        .arg(&sources.carpark)
         .arg("--data")
-        .arg(data)
+        .arg(&sources.data);
+    if let (true, Some(examples)) = (scenario.blind, &sources.examples) {
+        command.arg("--examples").arg(examples);
+    }
+    let status = command
         .stdin(Stdio::null())
         .status()
         .context("cannot start Python")?;

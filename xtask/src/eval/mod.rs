@@ -1,7 +1,8 @@
 //! `cargo xtask eval vision`: whole clips with a written ground truth through the real pipeline.
 //!
-//! A scenario is a TOML file under `tests/evaluation/scenarios`: what is to be seen, the zones,
-//! and what must be told. `clips` makes its video, `wangge replay` plays it, `judge` compares.
+//! A scenario is a TOML file under `tests/evaluation/scenarios`, or `blind` beside it: what is to
+//! be seen, the zones, and what must be told. `clips` makes its video, `wangge replay` plays it,
+//! `judge` compares.
 
 mod clips;
 mod judge;
@@ -40,6 +41,9 @@ pub struct Options {
     /// The long recordings in which nothing happens, instead of the scenarios.
     #[arg(long, conflicts_with = "quick")]
     quiet_hours: bool,
+    /// The blind set instead: scenarios unlike those that the programs were made with.
+    #[arg(long, conflicts_with_all = ["quick", "quiet_hours"])]
+    blind: bool,
     /// Write the results into this Markdown file.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -87,7 +91,17 @@ pub fn run(options: &Options) -> Result<()> {
         None => build::shipped()?,
     };
     let (ready, mut skipped) = scenario::usable(scenarios, &programs)?;
-    let clips = clips::ensure(&ready, &python, &kit.footage.join("vtest-h264.mp4"), &data)?;
+    let examples = match ready.iter().any(|s| s.blind) {
+        true => Some(setup::examples()?),
+        false => None,
+    };
+    let sources = clips::Sources {
+        python,
+        carpark: kit.footage.join("vtest-h264.mp4"),
+        data,
+        examples,
+    };
+    let clips = clips::ensure(&ready, &sources)?;
     let begun = std::time::Instant::now();
     let player = play::Player {
         programs,
@@ -114,6 +128,7 @@ fn origin(options: &Options) -> String {
     for (given, flag) in [
         (options.quick, " --quick"),
         (options.quiet_hours, " --quiet-hours"),
+        (options.blind, " --blind"),
     ] {
         command.push_str(if given { flag } else { "" });
     }
@@ -158,7 +173,9 @@ fn chosen(options: &Options) -> Result<Vec<Scenario>> {
             .iter()
             .any(|only| s.name.contains(only.as_str()));
         if options.only.is_empty() {
-            s.quiet == options.quiet_hours && (s.quick || !options.quick)
+            s.blind == options.blind
+                && s.quiet == options.quiet_hours
+                && (s.quick || !options.quick)
         } else {
             named
         }

@@ -18,6 +18,8 @@ pub struct Scenario {
     pub quick: bool,
     /// A long recording in which nothing happens.
     pub quiet: bool,
+    /// Of the set that nothing was tuned with.
+    pub blind: bool,
     pub seconds: f64,
     /// When the recording begins; calendars go by it.
     pub start: String,
@@ -82,7 +84,7 @@ fn noon() -> String {
 
 /// Where they lie.
 pub fn folder() -> PathBuf {
-    wangge_tests::place::root().join("tests/evaluation/scenarios")
+    wangge_tests::place::root().join("tests/evaluation")
 }
 
 /// All of them, by name.
@@ -90,19 +92,21 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// A file cannot be read or understood.
 pub fn all() -> Result<Vec<Scenario>> {
-    let folder = folder();
     let mut all = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            all.push(read(path)?);
+    for (name, blind) in [("scenarios", false), ("blind", true)] {
+        let folder = folder().join(name);
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                all.push(read(path, blind)?);
+            }
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
-fn read(path: PathBuf) -> Result<Scenario> {
+fn read(path: PathBuf, blind: bool) -> Result<Scenario> {
     let text = fs::read_to_string(&path)?;
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
     let name = path
@@ -126,6 +130,7 @@ fn read(path: PathBuf) -> Result<Scenario> {
         tags: file.tags,
         quick: file.quick,
         quiet: file.quiet,
+        blind,
         seconds: file.seconds,
         start: file.start,
         needs: file.needs,

@@ -9,14 +9,28 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    cache::{Cache, expect_sha256, sha256},
+    cache::{Cache, expect_sha256, intact, sha256},
     packages,
     progress::Step,
 };
 
+/// Where Debian's opencv-doc has them.
+const FOLDER: &str = "usr/share/doc/opencv-doc/examples/data";
 /// A car park with people, 768x576, 80 s at 10 frames a second.
-const CLIP: &str = "usr/share/doc/opencv-doc/examples/data/vtest.avi";
+const CLIP: &str = "vtest.avi";
 const CLIP_SHA256: &str = "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf";
+
+/// A street in an old town, and a tree in the wind.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "leuvenA.jpg",
+        "b2977cdbd9fb3f94dadd6f76cf586d145676deb8a22b5f0f42149d21c058c09f",
+    ),
+    (
+        "tree.avi",
+        "4666099d0f704e310047b2f0a5ec9f936cb76a7271de9a2e70a0c57f82ac82dc",
+    ),
+];
 
 /// As station cameras send it: no B-frames, a key frame every 1.5 s.
 const ENCODINGS: &[(&str, &[&str])] = &[
@@ -79,7 +93,7 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
             Some(dir) => dir,
             None => {
                 let dir = cache.scratch()?;
-                source(&step, dir.path())?;
+                fetch(&step, &[(CLIP, CLIP_SHA256)], dir.path())?;
                 scratch.insert(dir)
             }
         };
@@ -87,7 +101,7 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
         step.run(
             Command::new("ffmpeg")
                 .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-i"])
-                .arg(scratch.path().join("vtest.avi"))
+                .arg(scratch.path().join(CLIP))
                 .arg("-an")
                 .args(*encoding)
                 .args(["-movflags", "+faststart"])
@@ -102,16 +116,44 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     Ok(home)
 }
 
-/// Lays `vtest.avi` into the scratch directory.
-fn source(step: &Step, scratch: &Path) -> Result<()> {
-    let (installed, clip) = (Path::new("/").join(CLIP), scratch.join("vtest.avi"));
-    if installed.is_file() {
-        fs::copy(&installed, &clip)?;
+/// Lays what the blind set is made of into a folder if it is not there; returns the folder.
+pub fn ensure_examples(cache: &Cache) -> Result<PathBuf> {
+    let step = Step::begin("OpenCV's examples");
+    let home = cache.path("examples");
+    if EXAMPLES
+        .iter()
+        .all(|(name, hash)| intact(&home.join(name), hash))
+    {
+        step.done("there");
+        return Ok(home);
+    }
+    fs::create_dir_all(&home)?;
+    let scratch = cache.scratch()?;
+    fetch(&step, EXAMPLES, scratch.path())?;
+    for (name, _) in EXAMPLES {
+        fs::rename(scratch.path().join(name), home.join(name))?;
+    }
+    step.done("made");
+    Ok(home)
+}
+
+/// Lays files of OpenCV's examples into the scratch directory.
+fn fetch(step: &Step, files: &[(&str, &str)], scratch: &Path) -> Result<()> {
+    let installed = Path::new("/").join(FOLDER);
+    if files.iter().all(|(name, _)| installed.join(name).is_file()) {
+        for (name, _) in files {
+            fs::copy(installed.join(name), scratch.join(name))?;
+        }
     } else {
         step.doing("fetching Debian's opencv-doc");
-        packages::extract(step, "opencv-doc", CLIP, scratch)?;
-        fs::rename(scratch.join(CLIP), &clip)
-            .context("Debian's opencv-doc does not hold vtest.avi")?;
+        let inner: Vec<_> = files.iter().map(|(n, _)| format!("{FOLDER}/{n}")).collect();
+        packages::extract(step, "opencv-doc", &inner, scratch)?;
+        for (name, _) in files {
+            fs::rename(scratch.join(FOLDER).join(name), scratch.join(name))
+                .with_context(|| format!("Debian's opencv-doc does not hold {name}"))?;
+        }
     }
-    expect_sha256(&clip, CLIP_SHA256)
+    files
+        .iter()
+        .try_for_each(|(name, hash)| expect_sha256(&scratch.join(name), hash))
 }

@@ -87,6 +87,11 @@ pub fn evaluation_python() -> Result<PathBuf> {
     python::ensure_evaluation(&cache::Cache::open()?)
 }
 
+/// Pictures and a film of OpenCV's examples that the blind set's places are made of.
+pub fn examples() -> Result<PathBuf> {
+    footage::ensure_examples(&cache::Cache::open()?)
+}
+
 /// The checkout that this xtask was built from.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -164,9 +164,9 @@ pub fn on_path(program: &str) -> bool {
         .is_some_and(|paths| std::env::split_paths(&paths).any(|dir| dir.join(program).is_file()))
 }
 
-/// Takes one file out of a Debian package that need not be installed: minimal images leave
+/// Takes files out of a Debian package that need not be installed: minimal images leave
 /// `/usr/share/doc` out even when the package is.
-pub fn extract(step: &Step, package: &str, inner: &str, scratch: &Path) -> Result<()> {
+pub fn extract(step: &Step, package: &str, inner: &[String], scratch: &Path) -> Result<()> {
     let download = || {
         let mut command = Command::new("apt-get");
         command
@@ -182,7 +182,10 @@ pub fn extract(step: &Step, package: &str, inner: &str, scratch: &Path) -> Resul
             .with_context(|| format!("{first:#}"))?;
         step.run(&mut download())?;
     }
-    let script = format!("dpkg-deb --fsys-tarfile {package}_*.deb | tar -xf - ./{inner}");
+    let script = format!(
+        "dpkg-deb --fsys-tarfile {package}_*.deb | tar -xf - ./{}",
+        inner.join(" ./")
+    );
     step.run(
         Command::new("sh")
             .args(["-c", &script])

@@ -31,6 +31,8 @@ const STANDS: f32 = 0.25;
 const SAME_SIZE: std::ops::RangeInclusive<f32> = 0.8..=GROWN;
 /// Step at the border, as share of the difference inside, below which there is no edge.
 const SOFT: f32 = 0.4;
+/// So many cells around a region are its surroundings.
+const RING: usize = 3;
 
 /// What happened to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +157,10 @@ impl Blobs {
                         known.blob.area = area;
                         known.blob.bbox = bounds(frame, &cells);
                         known.blob.rim = rim(frame, &cells);
-                        known.blob.change = change;
+                        // What has come and grows has not gone; its going shows otherwise.
+                        if known.blob.change == Change::Removed {
+                            known.blob.change = change;
+                        }
                     } else if SAME_SIZE.contains(&(area / known.blob.area)) {
                         known.blob.rim = rim(frame, &cells);
                     }
@@ -385,20 +390,49 @@ fn texture(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> (f32, f32) {
     (product / (was * is), was.max(is))
 }
 
-/// A thing has an outline. If the scene had it and the present has none, the thing is gone.
+/// A thing has an outline, and is of another brightness than what is around it. If the scene had
+/// that and the present has not, the thing is gone.
+///
+/// The outline alone would not do: cells are found where they differ, so on rough ground those of
+/// a smooth bag are where the ground was bright, which looks like an outline of the scene's own.
 fn change(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Change {
-    let (mut now, mut before) = (0.0, 0.0);
+    let (mut now, mut before, mut steps) = (0.0, 0.0, 0);
     for &cell in cells {
         for neighbour in neighbours(frame, cell) {
             if !inside[neighbour] {
                 now += (frame.present[cell] - frame.present[neighbour]).abs();
                 before += (frame.scene[cell] - frame.scene[neighbour]).abs();
+                steps += 1;
             }
         }
     }
-    if before > now {
+    let around = around(frame, cells, inside);
+    let apart = |of: &[f32]| (mean(of, cells) - mean(of, &around)).abs();
+    let steps = steps.max(1) as f32;
+    let of_thing = |step: f32, of: &[f32]| step / steps + apart(of);
+    if of_thing(before, frame.scene) > of_thing(now, frame.present) {
         Change::Removed
     } else {
         Change::Appeared
     }
+}
+
+/// Cells within [`RING`] of the region's box that do not belong to the region.
+fn around(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Vec<usize> {
+    let columns = cells.iter().map(|c| c % frame.width);
+    let rows = cells.iter().map(|c| c / frame.width);
+    let span = |least: usize, most: usize, all: usize| {
+        least.saturating_sub(RING)..(most + RING + 1).min(all)
+    };
+    let (left, right) = (columns.clone().min(), columns.max());
+    let (top, bottom) = (rows.clone().min(), rows.max());
+    let columns = span(left.unwrap_or(0), right.unwrap_or(0), frame.width);
+    span(top.unwrap_or(0), bottom.unwrap_or(0), frame.height)
+        .flat_map(|y| columns.clone().map(move |x| y * frame.width + x))
+        .filter(|cell| !inside[*cell])
+        .collect()
+}
+
+fn mean(of: &[f32], cells: &[usize]) -> f32 {
+    cells.iter().map(|c| of[*c]).sum::<f32>() / cells.len().max(1) as f32
 }

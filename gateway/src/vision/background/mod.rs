@@ -23,6 +23,14 @@ pub use blobs::{Blob, Change};
 const PRESENT: Duration = Duration::from_millis(1500);
 /// The scene follows slow changes (the sun) within about this time.
 const SLOW: Duration = Duration::from_secs(90);
+/// ...and, where nothing differs, within this: ground that dries, snow that settles and the edge
+/// of a shadow creep, and a thing does not.
+const CREEPS: Duration = Duration::from_secs(3);
+/// Where a thing comes, at least this share of the least difference comes within this time.
+const AT_ONCE: f32 = 0.5;
+const JUST: Duration = Duration::from_secs(1);
+/// Cells so near to one that came at once may be of the same thing.
+const BESIDE: usize = 2;
 /// The first pictures make the scene, quickly.
 const FIRST: Duration = Duration::from_secs(3);
 /// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
@@ -66,6 +74,9 @@ pub struct Background {
     restless: Vec<f32>,
     still: Vec<Duration>,
     changed: Vec<bool>,
+    /// What differed by just now; and of what differs, whether that came at once.
+    off: Vec<f32>,
+    came: Vec<bool>,
     /// What hardly differs but lies within what does, see [`within`].
     filled: Vec<bool>,
     /// How long a pixel that nobody asked about has differed.
@@ -91,6 +102,8 @@ impl Background {
             restless: Vec::new(),
             still: Vec::new(),
             changed: Vec::new(),
+            off: Vec::new(),
+            came: Vec::new(),
             filled: Vec::new(),
             elsewhere: Vec::new(),
             begun: Duration::ZERO,
@@ -149,20 +162,23 @@ impl Background {
             self.present[index] += (value - self.present[index]) * share(passed, PRESENT);
             if covered[index] {
                 self.still[index] = Duration::ZERO;
+                self.off[index] = 0.0;
                 continue;
             }
             let limit = STEP.max(RESTLESS * self.restless[index]);
+            let before = self.off[index];
+            self.off[index] += (off - before) * share(passed, JUST);
+            self.came[index] = off > limit
+                && match self.changed[index] {
+                    true => self.came[index],
+                    false => off - before > limit * AT_ONCE,
+                };
             self.changed[index] = off > limit;
             doubtful[index] = off > limit * DOUBTFUL;
             comparable += 1;
             differing += usize::from(self.changed[index]);
-            if (self.changed[index] || self.filled[index]) && !first {
-                continue;
-            }
-            let pace = if first { FIRST / 3 } else { SLOW };
-            self.scene[index] += (value - self.scene[index]) * share(passed, pace);
-            self.restless[index] += (off - self.restless[index]) * share(passed, SLOW / 3);
         }
+        self.learn(&fitted, &covered, passed, first);
         if first {
             return Vec::new();
         }
@@ -204,6 +220,51 @@ impl Background {
         found
     }
 
+    /// What does not differ becomes the scene.
+    fn learn(&mut self, fitted: &[f32], covered: &[bool], passed: Duration, first: bool) {
+        let beside = self.beside();
+        let learns: Vec<usize> = (0..fitted.len())
+            .filter(|i| {
+                let stays = self.changed[*i] || self.filled[*i];
+                !covered[*i] && (first || !stays)
+            })
+            .collect();
+        let line = match first {
+            true => Line::default(),
+            false => Line::through(learns.iter().map(|i| {
+                let scene = self.scene[*i];
+                (scene, fitted[*i] - scene)
+            })),
+        };
+        for index in learns {
+            let pace = match (first, beside[index]) {
+                (true, _) => FIRST / 3,
+                (false, true) => SLOW,
+                (false, false) => CREEPS,
+            };
+            let off = fitted[index] - self.scene[index];
+            // Noise makes every fit a little too flat; learnt again and again, that would take the
+            // scene's contrast away.
+            let own = off - line.at(self.scene[index]);
+            self.scene[index] += own * share(passed, pace);
+            self.restless[index] += (off.abs() - self.restless[index]) * share(passed, SLOW / 3);
+        }
+    }
+
+    /// Cells within [`BESIDE`] of one that came at once.
+    fn beside(&self) -> Vec<bool> {
+        let (width, height) = (self.width, self.height);
+        let mut beside = vec![false; width * height];
+        for index in (0..beside.len()).filter(|i| self.came[*i]) {
+            let (x, y) = (index % width, index / width);
+            let columns = x.saturating_sub(BESIDE)..(x + BESIDE + 1).min(width);
+            for row in y.saturating_sub(BESIDE)..(y + BESIDE + 1).min(height) {
+                beside[row * width..][columns.clone()].fill(true);
+            }
+        }
+        beside
+    }
+
     fn begin(&mut self, luma: &Luma, at: Duration) {
         let count = luma.pixels.len();
         (self.width, self.height) = (luma.width, luma.height);
@@ -213,6 +274,8 @@ impl Background {
         self.still = vec![Duration::ZERO; count];
         self.elsewhere = vec![Duration::ZERO; count];
         self.changed = vec![false; count];
+        self.off = vec![0.0; count];
+        self.came = vec![false; count];
         self.filled = vec![false; count];
         self.asked = (0..count)
             .map(|index| {
@@ -378,6 +441,41 @@ impl Background {
                 self.elsewhere[index] = Duration::ZERO;
             }
         }
+    }
+}
+
+/// A line through points.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    slope: f32,
+    offset: f32,
+}
+
+impl Line {
+    /// The best one; flat where there is none.
+    fn through(points: impl Iterator<Item = (f32, f32)>) -> Self {
+        let (mut n, mut sx, mut sy, mut sxx, mut sxy) = (0f64, 0f64, 0f64, 0f64, 0f64);
+        for (x, y) in points {
+            let (x, y) = (f64::from(x), f64::from(y));
+            n += 1.0;
+            sx += x;
+            sy += y;
+            sxx += x * x;
+            sxy += x * y;
+        }
+        let spread = n * sxx - sx * sx;
+        if spread <= n * n {
+            return Line::default();
+        }
+        let slope = (n * sxy - sx * sy) / spread;
+        Line {
+            slope: slope as f32,
+            offset: ((sy - slope * sx) / n) as f32,
+        }
+    }
+
+    fn at(self, x: f32) -> f32 {
+        self.slope * x + self.offset
     }
 }
 

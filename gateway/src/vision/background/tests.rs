@@ -456,3 +456,39 @@ fn another_size_begins_anew_and_no_size_is_nothing() {
             .is_empty()
     );
 }
+
+#[test]
+fn ground_that_dries_in_patches_is_nothing_and_a_bag_on_it_is() {
+    // Patches of a dozen cells grow lighter by 60 of 255 within half a minute, one after another.
+    let dries = |t: f32, i: usize| {
+        let (x, y) = (i % W, i / W);
+        let begins = ((x / 12 * 7 + y / 9 * 5) % 11) as f32 * 6.0;
+        60.0 * ((t - begins) / 30.0).clamp(0.0, 1.0)
+    };
+    let mut street = Street::new();
+    let found = street.ever(100, |t, i, ground| Some(ground - 30.0 + dries(t, i)));
+    assert!(found.is_empty(), "{found:?}");
+    let there = bag(60, 40, 12, 8);
+    let mut street = Street::new();
+    let found = street.ever(100, |t, i, ground| {
+        let bag = there(i, ground).filter(|_| t > 40.0);
+        Some(bag.unwrap_or(ground - 30.0 + dries(t, i)))
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_smooth_bag_on_rough_ground_has_come_and_not_gone() {
+    let mut street = Street::new();
+    for index in 0..W * H {
+        street.ground[index] += 22.0 * ((index * 7919 % 101) as f32 / 50.0 - 1.0);
+    }
+    street.run(20, |_, _| None);
+    let smooth = |index: usize, _| {
+        let inside = (60..74).contains(&(index % W)) && (40..52).contains(&(index / W));
+        inside.then_some(85.0)
+    };
+    let found = street.run(10, smooth);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].change, Change::Appeared);
+}

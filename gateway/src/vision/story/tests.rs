@@ -194,6 +194,23 @@ fn whose_owner_stays_is_not_left() {
 }
 
 #[test]
+fn who_passes_when_it_has_lain_long_enough_delays_nothing_and_who_stops_there_does() {
+    let lies = |at: f32| Vec::from_iter((at >= 12.5).then(|| blob(1, BAG, 10.5)));
+    // Somebody walks by the bag from 39 to 42 s.
+    let passes = |at: f32| {
+        let walks = (39.0..42.0).contains(&at);
+        Vec::from_iter(walks.then(|| person(3, 0.40 + 0.05 * (at - 39.0))))
+    };
+    let events = play(&mut zone(), 0..80, |at| (lies(at), passes(at)));
+    let (at, _) = told(&events)[0];
+    assert!((at - 40.5).abs() < 0.5, "{at}");
+    // One who stops before it, and is followed anew every second, as in a crowd.
+    let stops = |at: f32| Vec::from_iter((at >= 20.0).then(|| person(at as u64, 0.49)));
+    let events = play(&mut zone(), 0..80, |at| (lies(at), stops(at)));
+    assert!(told(&events).is_empty(), "{events:?}");
+}
+
+#[test]
 fn a_parked_vehicle_explains_what_is_under_its_box() {
     let car = Visitor {
         track: 9,

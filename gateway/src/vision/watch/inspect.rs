@@ -52,6 +52,10 @@ const VISITORS: &[&str] = &[
     "cat",
     "dog",
 ];
+/// Of these, those that bags are most often taken for...
+const ANIMALS: &[&str] = &["bird", "cat", "dog"];
+/// ...so that one which has not moved for so long is a thing.
+const ANIMAL_RESTS: Duration = Duration::from_secs(5);
 type Fault = Box<dyn std::error::Error>;
 
 /// A moment of one camera.
@@ -144,6 +148,7 @@ impl Watch {
         let present = tracks.iter().filter(|t| t.last_seen == at);
         let visitors: Vec<Visitor> = present
             .filter(|t| self.visitors.contains(&t.class) && t.comes_and_goes())
+            .filter(|t| !self.is_animal(t.class) || t.travels(ANIMAL_RESTS))
             .map(|t| Visitor {
                 track: t.id,
                 class: t.class,
@@ -233,6 +238,11 @@ impl Watch {
             let mut tracks = self.tracker.tracks().iter();
             tracks.any(|t| zone.touches(t.class, t.bbox))
         })
+    }
+
+    fn is_animal(&self, class: usize) -> bool {
+        let label = self.labels.get(class);
+        label.is_some_and(|label| ANIMALS.contains(&label.as_str()))
     }
 
     /// How closely to watch, by what moves and who is there.
