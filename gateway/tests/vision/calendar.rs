@@ -217,30 +217,33 @@ fn goods_that_a_tidal_stall_leaves_are_an_alert_of_their_own_and_its_end_too() {
 /// Somebody stands there all the time, and at midnight, 20 s into the clip, a holiday begins.
 #[test]
 fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits() {
-    // The zone's hours, its permits in the file, and when it is raised and cleared.
-    type Hours<'a> = (&'a str, &'a [[&'a str; 2]], &'a [f64]);
+    // The zone's hours, its permits in the file, since when its use is forbidden, and until when.
+    type Hours<'a> = (&'a str, &'a [[&'a str; 2]], Option<u8>, Option<u8>);
     let cases: &[Hours<'_>] = &[
         // It belongs to the day on which it begins.
-        ("allowed = [\"workday 22:00-02:00\"]", &[], &[]),
-        ("watched = [\"workday 22:00-02:00\"]", &[], &[5.0]),
-        ("allowed = [\"workday 22:00-24:00\"]", &[], &[25.0]),
-        ("watched = [\"holiday\"]", &[], &[25.0]),
-        ("allowed = [\"holiday\"]", &[], &[5.0, 20.0]),
+        ("allowed = [\"workday 22:00-02:00\"]", &[], None, None),
+        ("watched = [\"workday 22:00-02:00\"]", &[], Some(0), None),
+        ("allowed = [\"workday 22:00-24:00\"]", &[], Some(20), None),
+        ("watched = [\"holiday\"]", &[], Some(20), None),
+        ("allowed = [\"holiday\"]", &[], Some(0), Some(20)),
         (
             "allowed = [\"holiday\"]\ngrace_in = \"5s\"",
             &[],
-            &[5.0, 15.0],
+            Some(0),
+            Some(15),
         ),
         (
             "allowed = [\"22:00-24:00\"]\ngrace_out = \"10s\"",
             &[],
-            &[35.0],
+            Some(30),
+            None,
         ),
         // A permit that ends with the window, to the second.
         (
             "allowed = [\"workday 22:00-24:00\"]",
             &[["2026-09-30 08:00", "2026-10-01 00:00"]],
-            &[25.0],
+            Some(20),
+            None,
         ),
         // One ends while the other goes on.
         (
@@ -249,20 +252,25 @@ fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits()
                 ["2026-09-01", "2026-09-30"],
                 ["2026-09-30 23:59:50", "2026-10-01T00:00:06+08:00"],
             ],
-            &[31.0],
+            Some(26),
+            None,
         ),
         (
             "watched = [\"00:00-24:00\"]",
             &[["2026-09-30", "2026-10-01"]],
-            &[],
+            None,
+            None,
         ),
     ];
+    // Not all at once: each that begins has its pictures made.
+    let dwell = |n: usize| 3 + 2 * (n % 4) as u8;
     let dir = tempfile::tempdir().unwrap();
     let (mut zones, mut permits) = (String::new(), String::new());
-    for (n, (hours, own, _)) in cases.iter().enumerate() {
+    for (n, (hours, own, ..)) in cases.iter().enumerate() {
+        let dwell = dwell(n);
         zones += &format!(
             "[[camera.zone]]\nid = \"z{n}\"\nkind = \"green_encroachment\"\nlabels = [\"person\"]\n\
-             polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]\ndwell = \"5s\"\n{hours}\n"
+             polygon = [[0.0, 0.3], [0.6, 0.3], [0.6, 1.0], [0.0, 1.0]]\ndwell = \"{dwell}s\"\n{hours}\n"
         );
         for (i, [from, to]) in own.iter().enumerate() {
             permits += &format!(
@@ -277,7 +285,7 @@ fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits()
     let station = station(dir.path(), &zones);
     let clip = standstill(dir.path());
     let told = alerts(&station, &clip, "2026-09-30T23:59:40+08:00");
-    for (n, (hours, _, expected)) in cases.iter().enumerate() {
+    for (n, (hours, _, from, to)) in cases.iter().enumerate() {
         let rule = format!("zone:z{n}");
         let of_zone = told
             .iter()
@@ -285,10 +293,16 @@ fn every_kind_of_hours_begins_and_ends_at_its_second_also_by_a_file_of_permits()
         let at: Vec<f64> = of_zone
             .map(|line| line["after_s"].as_f64().unwrap())
             .collect();
+        let expected: Vec<f64> = from
+            .map(|from| from + dwell(n))
+            .into_iter()
+            .chain(*to)
+            .map(f64::from)
+            .collect();
         // Never before, and no later than the next look.
         let right = |(at, expected): (&f64, &f64)| (0.0..3.0).contains(&(at - expected));
         assert!(
-            at.len() == expected.len() && at.iter().zip(*expected).all(right),
+            at.len() == expected.len() && at.iter().zip(&expected).all(right),
             "{hours}: {at:?}, not {expected:?}"
         );
     }
