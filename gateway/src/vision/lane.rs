@@ -69,6 +69,7 @@ pub struct Counters {
     pub dropped: Counter,
     pub detected: Counter,
     pub shadowed: Arc<Counter>,
+    pub pictured: Arc<Counter>,
     /// Since the last key frame came, some had to be passed over for want of another.
     pub starved: AtomicBool,
 }
@@ -197,8 +198,11 @@ impl Lane {
     pub fn new(watch: Watch, pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Lane {
             queue: Mutex::default(),
+            counters: Counters {
+                pictured: watch.pictures_made(),
+                ..Counters::default()
+            },
             watch: Mutex::new(watch),
-            counters: Counters::default(),
             pool,
             progress: Condvar::new(),
         })

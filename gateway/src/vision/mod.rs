@@ -382,6 +382,7 @@ fn progress(lane: &Lane) -> CameraProgress {
         dropped: lane.counters.dropped.get(),
         detected: lane.counters.detected.get(),
         shadowed: lane.counters.shadowed.get(),
+        pictured: lane.counters.pictured.get(),
         waiting: lane.waiting(),
     }
 }

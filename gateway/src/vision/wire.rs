@@ -444,6 +444,8 @@ pub struct CameraProgress {
     pub detected: u64,
     /// Of these, times the shadow model looked too.
     pub shadowed: u64,
+    /// Pictures made for alerts: many may be due at one frame, and each takes time.
+    pub pictured: u64,
     /// Frames waiting to be looked at.
     pub waiting: u64,
 }

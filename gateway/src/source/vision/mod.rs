@@ -482,7 +482,8 @@ impl Watch {
                 let places = cameras.iter().zip(&mut self.done).enumerate();
                 for (index, (camera, (done, since))) in places {
                     // Dropping is no progress: a lane overflows while its worker hangs.
-                    let now_done = camera.decoded + camera.skipped;
+                    // One frame may be due for many pictures.
+                    let now_done = camera.decoded + camera.skipped + camera.pictured;
                     if now_done != *done || camera.waiting == 0 {
                         (*done, *since) = (now_done, now);
                     }
@@ -509,6 +510,30 @@ mod tests {
             waiting,
             ..CameraProgress::default()
         }])
+    }
+
+    #[test]
+    fn a_frame_of_which_many_pictures_are_due_does_not_hang() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start);
+        let frame = Suspect {
+            camera: 0,
+            fingerprint: 7,
+        };
+        let mut stuck = |second: u64, pictured| {
+            let report = Report::Progress(vec![CameraProgress {
+                decoded: 10,
+                waiting: 5,
+                pictured,
+                ..CameraProgress::default()
+            }]);
+            watch.heard(&report, &[frame], start + Duration::from_secs(second))
+        };
+        for second in 0..60 {
+            assert!(!stuck(second, second / 10), "{second}");
+        }
+        assert!(!stuck(70, 5));
+        assert!(stuck(90, 5));
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Watch {
             deadly: setup.deadly.clone(),
             wanted: Wanted::default(),
             overview_wanted: false,
+            pictured: Arc::default(),
         }
     }
 }

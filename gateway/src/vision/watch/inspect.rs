@@ -510,6 +510,7 @@ impl Watch {
             thumbnail: shared.thumbnails,
         };
         let rendered = evidence::render(frame, privacy, &mut find, &caption, &shared.time_zone)?;
+        self.pictured.add_one();
         let picture = Picture {
             role,
             at_us,

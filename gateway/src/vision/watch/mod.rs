@@ -48,6 +48,7 @@ use super::{
 use crate::{
     bilingual::Bilingual,
     calendar::{Days, Gate, Permit, State},
+    counters::Counter,
 };
 
 /// Frames come in, none can be decoded: after so long it is a fault.
@@ -181,11 +182,18 @@ pub struct Watch {
     deadly: Vec<u64>,
     /// Zones of which somebody wants a picture.
     wanted: Wanted,
+    /// Pictures made.
+    pictured: Arc<Counter>,
     /// Somebody wants to see all that it sees.
     overview_wanted: bool,
 }
 
 impl Watch {
+    /// How many pictures were made, for whoever counts.
+    pub fn pictures_made(&self) -> Arc<Counter> {
+        Arc::clone(&self.pictured)
+    }
+
     /// Takes the next thing that the camera's feed has.
     pub fn take(&mut self, item: Item, scalers: &mut Scalers, counters: &Counters) {
         match item {
