@@ -45,7 +45,7 @@ pub enum StillFault {
         .0.as_secs_f64(), .1.as_secs_f64()
     )]
     Late(Duration, Duration),
-    #[error("has sent no picture for {} s, or none of at most {} MiB", .0.as_secs(), MAX_STILL >> 20)]
+    #[error("has sent no picture for {} s", .0.as_secs())]
     Silent(Duration),
 }
 
