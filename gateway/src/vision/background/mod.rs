@@ -25,7 +25,9 @@ const PRESENT: Duration = Duration::from_millis(1500);
 const SLOW: Duration = Duration::from_secs(90);
 /// ...and, where nothing differs, within this: ground that dries, snow that settles and the edge
 /// of a shadow creep, and a thing does not.
-const CREEPS: Duration = Duration::from_secs(3);
+const CREEPS: Duration = Duration::from_millis(2500);
+/// Differences up to this are noise.
+const NOISE: f32 = 4.0;
 /// Where a thing comes, at least this share of the least difference comes within this time.
 const AT_ONCE: f32 = 0.5;
 const JUST: Duration = Duration::from_secs(1);
@@ -74,6 +76,8 @@ pub struct Background {
     restless: Vec<f32>,
     still: Vec<Duration>,
     changed: Vec<bool>,
+    /// The picture at the last look, where it was not covered.
+    last_look: Vec<Option<f32>>,
     /// What differed by just now; and of what differs, whether that came at once.
     off: Vec<f32>,
     came: Vec<bool>,
@@ -102,6 +106,7 @@ impl Background {
             restless: Vec::new(),
             still: Vec::new(),
             changed: Vec::new(),
+            last_look: Vec::new(),
             off: Vec::new(),
             came: Vec::new(),
             filled: Vec::new(),
@@ -223,31 +228,29 @@ impl Background {
     /// What does not differ becomes the scene.
     fn learn(&mut self, fitted: &[f32], covered: &[bool], passed: Duration, first: bool) {
         let beside = self.beside();
-        let learns: Vec<usize> = (0..fitted.len())
-            .filter(|i| {
-                let stays = self.changed[*i] || self.filled[*i];
-                !covered[*i] && (first || !stays)
-            })
-            .collect();
-        let line = match first {
-            true => Line::default(),
-            false => Line::through(learns.iter().map(|i| {
-                let scene = self.scene[*i];
-                (scene, fitted[*i] - scene)
-            })),
-        };
-        for index in learns {
-            let pace = match (first, beside[index]) {
-                (true, _) => FIRST / 3,
-                (false, true) => SLOW,
-                (false, false) => CREEPS,
-            };
-            let off = fitted[index] - self.scene[index];
-            // Noise makes every fit a little too flat; learnt again and again, that would take the
-            // scene's contrast away.
-            let own = off - line.at(self.scene[index]);
-            self.scene[index] += own * share(passed, pace);
+        for (index, value) in fitted.iter().enumerate() {
+            let before = self.last_look[index].replace(*value);
+            if covered[index] {
+                self.last_look[index] = None;
+                continue;
+            }
+            if (self.changed[index] || self.filled[index]) && !first {
+                continue;
+            }
+            let scene = self.scene[index];
+            let off = value - scene;
             self.restless[index] += (off.abs() - self.restless[index]) * share(passed, SLOW / 3);
+            let pace = if first { FIRST / 3 } else { SLOW };
+            self.scene[index] += off * share(passed, pace);
+            if first || beside[index] {
+                continue;
+            }
+            // Only as far as it was to be seen at the look before, too: the rest may be a thing
+            // that is being set down. And no noise, of which the fit of the light makes a bias.
+            let before = before.map_or(0.0, |before| before - scene);
+            let lasting = off.clamp(before.min(0.0), before.max(0.0));
+            let creeps = lasting - lasting.clamp(-NOISE, NOISE);
+            self.scene[index] += creeps * share(passed, CREEPS);
         }
     }
 
@@ -274,6 +277,7 @@ impl Background {
         self.still = vec![Duration::ZERO; count];
         self.elsewhere = vec![Duration::ZERO; count];
         self.changed = vec![false; count];
+        self.last_look = vec![None; count];
         self.off = vec![0.0; count];
         self.came = vec![false; count];
         self.filled = vec![false; count];
@@ -441,41 +445,6 @@ impl Background {
                 self.elsewhere[index] = Duration::ZERO;
             }
         }
-    }
-}
-
-/// A line through points.
-#[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    slope: f32,
-    offset: f32,
-}
-
-impl Line {
-    /// The best one; flat where there is none.
-    fn through(points: impl Iterator<Item = (f32, f32)>) -> Self {
-        let (mut n, mut sx, mut sy, mut sxx, mut sxy) = (0f64, 0f64, 0f64, 0f64, 0f64);
-        for (x, y) in points {
-            let (x, y) = (f64::from(x), f64::from(y));
-            n += 1.0;
-            sx += x;
-            sy += y;
-            sxx += x * x;
-            sxy += x * y;
-        }
-        let spread = n * sxx - sx * sx;
-        if spread <= n * n {
-            return Line::default();
-        }
-        let slope = (n * sxy - sx * sy) / spread;
-        Line {
-            slope: slope as f32,
-            offset: ((sy - slope * sx) / n) as f32,
-        }
-    }
-
-    fn at(self, x: f32) -> f32 {
-        self.slope * x + self.offset
     }
 }
 

@@ -492,3 +492,20 @@ fn a_smooth_bag_on_rough_ground_has_come_and_not_gone() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].change, Change::Appeared);
 }
+
+#[test]
+fn hours_of_noise_change_nothing_of_the_scene() {
+    let mut street = Street::new();
+    street.noise = 6.0;
+    street.every(SECOND * 15);
+    street.run(600, |_, _| None);
+    let contrast = |scene: &[f32]| {
+        let n = scene.len() as f32;
+        let mean = scene.iter().sum::<f32>() / n;
+        (scene.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt()
+    };
+    let before = contrast(&street.background.scene);
+    street.run(4 * 3600, |_, _| None);
+    let after = contrast(&street.background.scene);
+    assert!((0.8..1.25).contains(&(after / before)), "{before} {after}");
+}
