@@ -455,12 +455,17 @@ def make(path, out, carpark, data):
         sys.exit("ffmpeg could not encode the clip")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def command_line(about):
+    """What every maker of clips is told."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("scenario", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--carpark", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)
-    given = parser.parse_args()
+    return parser
+
+
+if __name__ == "__main__":
+    given = command_line(__doc__).parse_args()
     cv2.setNumThreads(1)
     make(given.scenario, given.out, given.carpark, given.data)

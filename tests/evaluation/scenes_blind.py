@@ -7,7 +7,6 @@ holds `leuvenA.jpg` and `tree.avi` of OpenCV's examples. What may stand in a sce
 down in docs/evaluation.md.
 """
 
-import argparse
 import pathlib
 import subprocess
 import sys
@@ -470,11 +469,7 @@ def make(path, out, sources):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", type=pathlib.Path)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--carpark", type=pathlib.Path, required=True)
-    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser = scenes.command_line(__doc__)
     parser.add_argument("--examples", type=pathlib.Path, required=True)
     given = parser.parse_args()
     cv2.setNumThreads(1)

@@ -12,10 +12,9 @@ use wangge_protocol::Text;
 
 use crate::{
     bilingual::{Bilingual, text},
+    feed::MAX_STILL,
     tls::TlsError,
 };
-
-use crate::feed::MAX_STILL;
 
 use super::{
     file,

@@ -11,6 +11,7 @@
 
 mod background;
 mod budget;
+mod caption;
 mod crop;
 mod decode;
 mod depacket;

@@ -119,39 +119,3 @@ async fn a_shadow_model_that_is_missing_leaves_the_live_one_alone() {
     rig.picture().await;
     rig.stop().await;
 }
-
-/// Not an assertion but a figure: looks of a live model that has too much to do, without and
-/// with a shadow, in turns. `cargo test … -- --ignored --nocapture shadows_cost`
-#[tokio::test]
-#[ignore = "a measurement: prints figures and asserts nothing, so a suite learns nothing from it; two minutes on an idle machine"]
-#[allow(clippy::print_stdout)]
-async fn what_shadows_cost_the_live_model() {
-    for round in 0..3 {
-        for shadow in [None, Some(place::model().unwrap())] {
-            let seen = Seen::default();
-            let name = if shadow.is_some() { "with" } else { "without" };
-            let busy = Vision { shadow, ..vision() };
-            let cameras = (0..6).map(|n| {
-                let mut camera = a_camera();
-                camera.id = format!("busy-{n}").into();
-                camera.fps = 10.0;
-                camera
-            });
-            let mut rig = Rig::witnessed(cameras.collect(), busy, Some(witness(&seen)));
-            rig.well().await;
-            seen.lock().unwrap().clear();
-            // As the engine would take them: nobody waits for a full channel.
-            let taken = rig.until("what never comes", |_| None::<()>);
-            let _ = tokio::time::timeout(Duration::from_secs(20), taken).await;
-            let looks = seen.lock().unwrap().iter().fold((0, 0), |sum, w| match w {
-                Witnessed::Looks { live, shadow, .. } => (sum.0 + live, sum.1 + shadow),
-                _ => sum,
-            });
-            println!(
-                "round {round} {name} shadow: {} looks, {} of the shadow",
-                looks.0, looks.1
-            );
-            rig.stop().await;
-        }
-    }
-}

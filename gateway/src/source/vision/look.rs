@@ -9,7 +9,7 @@ use crate::{
     vision::wire::{CameraState, Command, Overview, Report},
 };
 
-use super::{Launch, child::Child, setup};
+use super::{Launch, child::Child, liveness::STARTUP, setup};
 
 /// A camera that shows nothing has so long; loading the model is not counted.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ pub async fn look(
     let mut child = Child::start(&launch.program, &setup, &launch.feed)
         .await
         .map_err(LookError::Start)?;
-    let mut until = Instant::now() + super::STARTUP;
+    let mut until = Instant::now() + STARTUP;
     let mut fault = None;
     let overview = loop {
         let message = match timeout_at(until, child.next()).await {

@@ -13,9 +13,10 @@ use crate::{
 };
 
 use super::{
-    Keep, Launch, Watch,
+    Keep, Launch,
     child::Child,
     failure::Failure,
+    liveness::Watch,
     report::{Outcome, Reporter},
     setup,
 };

@@ -14,11 +14,12 @@ use super::{
     hide::{PERSON, hidden, sensitive},
 };
 use crate::vision::{
+    caption::Caption,
     decode::{Scalers, Unit},
     detect::{DetectError, Placement},
     draw::Canvas,
     dwell,
-    evidence::{self, Caption, Privacy},
+    evidence::{self, Privacy},
     gaze::Need,
     litter,
     luma::Luma,
