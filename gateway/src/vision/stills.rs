@@ -441,6 +441,9 @@ mod tests {
         assert_bilingual([
             Body::Nothing,
             Body::Png,
+            Body::WebP,
+            Body::Gzip,
+            Body::Base64,
             Body::Mjpeg,
             Body::Page,
             Body::Message,
