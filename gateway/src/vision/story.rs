@@ -219,7 +219,7 @@ impl Stories {
                 continue;
             };
             // Whom it waits for, or what covers it, is not counted against it.
-            if surely && (!explained || story.told) {
+            if surely && (blob.settled && !explained || story.told) {
                 story.report(blob.area, (since, dwell), at, &mut told);
             }
         }

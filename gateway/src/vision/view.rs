@@ -20,9 +20,14 @@ const BLACK_CONTRAST: f32 = 4.0;
 /// Dark, but not black: a night camera whose infrared light does not burn.
 const DARK: f32 = 32.0;
 const DARK_CONTRAST: f32 = 9.0;
-/// Sharpness, as share of what is usual: less is out of focus...
+/// Sharpness, as share of what is usual: less is out of focus, if fine detail has lost more than
+/// this factor of what coarse has. Fog takes both alike, a lens fine detail alone: 1.0 and 0.37
+/// on clips of fog and of a lens out of focus.
 const BLURRED: f32 = 0.4;
-/// ...and with this little contrast besides, as share of the usual, something covers the lens.
+const FINE_ALONE: f32 = 0.6;
+/// Side of coarse detail, cells.
+const COARSE: usize = 8;
+/// With so little sharpness and contrast, as share of the usual, something covers the lens.
 const COVERED: f32 = 0.35;
 const SAME_VIEW: f32 = 0.25;
 /// The usual view is learnt within about this time, at first quickly.
@@ -81,6 +86,9 @@ impl Bilingual for Impairment {
 struct Usual {
     sharpness: f32,
     contrast: f32,
+    /// Coarse and fine detail, see [`detail`].
+    coarse: f32,
+    fine: f32,
     steps: Vec<f32>,
     learnt: Duration,
 }
@@ -160,50 +168,54 @@ impl View {
         }
         let steps = steps(luma);
         let sharpness = steps.iter().map(|s| s.abs()).sum::<f32>() / steps.len().max(1) as f32;
+        let now = Usual {
+            sharpness,
+            contrast,
+            coarse: detail(luma, COARSE),
+            fine: detail(luma, 1),
+            steps,
+            learnt: passed,
+        };
         if self.usual.learnt < FIRST {
-            self.learn(&steps, sharpness, contrast, passed, FIRST / 3);
+            self.learn(now, FIRST / 3);
             return None;
         }
-        // Light scales contrast and sharpness alike; a lens scales sharpness alone.
-        let blur = (sharpness / self.usual.sharpness) / (contrast / self.usual.contrast).min(1.0);
-        let likeness = self.likeness(&steps, luma.width);
+        let blur = (now.fine / self.usual.fine) / (now.coarse / self.usual.coarse).min(1.0);
+        let likeness = self.likeness(&now.steps, luma.width);
         let faint =
             contrast < COVERED * self.usual.contrast && sharpness < COVERED * self.usual.sharpness;
         // A dim evening is faint too, but the street is still to be seen in it.
         if faint && likeness < 2.0 * SAME_VIEW {
             return Some(Impairment::Covered);
         }
-        if !faint && sharpness < BLURRED * self.usual.sharpness && blur < 2.0 * BLURRED {
+        if !faint && sharpness < BLURRED * self.usual.sharpness && blur < FINE_ALONE {
             return Some(Impairment::OutOfFocus);
         }
         if likeness < SAME_VIEW {
             return Some(Impairment::Moved);
         }
-        self.learn(&steps, sharpness, contrast, passed, USUAL);
+        self.learn(now, USUAL);
         None
     }
 
-    fn learn(
-        &mut self,
-        steps: &[f32],
-        sharpness: f32,
-        contrast: f32,
-        passed: Duration,
-        memory: Duration,
-    ) {
+    /// Takes what is to be seen `now`, which counts for the time that it says was `learnt`.
+    fn learn(&mut self, now: Usual, memory: Duration) {
         let usual = &mut self.usual;
-        if usual.steps.len() != steps.len() {
-            usual.steps = steps.to_vec();
-            (usual.sharpness, usual.contrast) = (sharpness, contrast);
+        if usual.steps.len() != now.steps.len() {
+            let learnt = Duration::ZERO;
+            *usual = Usual { learnt, ..now };
             return;
         }
-        let share = 1.0 - (-passed.as_secs_f32() / memory.as_secs_f32()).exp();
-        for (was, is) in usual.steps.iter_mut().zip(steps) {
-            *was += (is - *was) * share;
+        let share = 1.0 - (-now.learnt.as_secs_f32() / memory.as_secs_f32()).exp();
+        let towards = |was: &mut f32, is: f32| *was += (is - *was) * share;
+        for (was, is) in usual.steps.iter_mut().zip(now.steps) {
+            towards(was, is);
         }
-        usual.sharpness += (sharpness - usual.sharpness) * share;
-        usual.contrast += (contrast - usual.contrast) * share;
-        usual.learnt += passed;
+        towards(&mut usual.sharpness, now.sharpness);
+        towards(&mut usual.contrast, now.contrast);
+        towards(&mut usual.coarse, now.coarse);
+        towards(&mut usual.fine, now.fine);
+        usual.learnt += now.learnt;
     }
 
     /// Correlation with the usual view, at its best over small shakes.
@@ -243,6 +255,26 @@ fn spread(luma: &Luma) -> (f32, f32) {
     let square = |p: &u8| (f32::from(*p) - mean).powi(2);
     let variance = luma.pixels.iter().map(square).sum::<f32>() / n;
     (mean, variance.sqrt())
+}
+
+/// Mean step to the right, brightness averaged over squares of `side` cells.
+fn detail(luma: &Luma, side: usize) -> f32 {
+    let (mut sum, mut count) = (0.0, 0);
+    let area = (side * side) as f32;
+    for band in luma.pixels.chunks_exact(luma.width.max(1) * side) {
+        let mut before = None;
+        for column in 0..luma.width / side {
+            let rows = band.chunks_exact(luma.width);
+            let square = rows.flat_map(|row| row.iter().skip(column * side).take(side));
+            let mean = square.map(|p| f32::from(*p)).sum::<f32>() / area;
+            if let Some(before) = before.replace(mean) {
+                sum += f32::abs(mean - before);
+                count += 1;
+            }
+        }
+    }
+    // Never nothing: it is divided by.
+    (sum / count.max(1) as f32).max(1e-3)
 }
 
 /// Brightness steps to the right, without those that noise makes.
@@ -385,6 +417,19 @@ mod tests {
                 "{fault:?} too short"
             );
             assert_eq!(camera.run(6, street), None, "{fault:?} is over");
+        }
+    }
+
+    #[test]
+    fn fog_is_no_fault_of_the_lens() {
+        let mut camera = Camera::new();
+        for (second, thick) in [(0, 0.3), (30, 0.6), (60, 0.75), (120, 0.6), (150, 0.3)] {
+            // Thicker the farther away, as the upper part of a picture is.
+            let fog = |x: usize, y: usize| {
+                let thick: f32 = thick * (1.35 - 0.7 * y as f32 / H as f32);
+                street(x, y) * (1.0 - thick) + 175.0 * thick
+            };
+            assert_eq!(camera.run(30, fog), None, "from {second} s");
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::ACCEPT_REMOVED;
+use super::{
+    ACCEPT_REMOVED,
+    onset::{Coming, Onsets, is_thing},
+};
 use crate::vision::zone::Bbox;
 
 /// Fewer cells are dirt on the lens or a leaf.
@@ -31,6 +34,22 @@ const STANDS: f32 = 0.25;
 const SAME_SIZE: std::ops::RangeInclusive<f32> = 0.8..=GROWN;
 /// Step at the border, as share of the difference inside, below which there is no edge.
 const SOFT: f32 = 0.4;
+/// Cells that come so soon after the first ones do not make it grow...
+const FIRST_CELLS: Duration = Duration::from_secs(2);
+/// ...but more than this share of it within this time do.
+const GROWS: Duration = Duration::from_secs(5);
+const GROWING: f32 = 0.1;
+/// What nobody saw coming must not differ by more than it did, by this factor, for so long...
+const RAISED: f32 = 1.08;
+const STEADY: Duration = Duration::from_secs(10);
+/// ...and is no thing if it has done so this often.
+const MAX_RAISED: u32 = 2;
+/// So long it takes to tell.
+const SURE: Duration = Duration::from_secs(3);
+/// What did not come as a thing does is doubted for so long, then it is the scene.
+const DOUBTED: Duration = Duration::from_secs(10);
+/// What has been a thing for so long stays one: snow may settle around it.
+const JUDGED: Duration = Duration::from_secs(60);
 /// So many cells around a region are its surroundings.
 const RING: usize = 3;
 
@@ -59,6 +78,9 @@ pub struct Blob {
     pub since: Duration,
     /// Time without growth.
     pub stable: Duration,
+    /// It came as things do, and has stopped growing since; until then it may be water that
+    /// spreads.
+    pub settled: bool,
 }
 
 /// What blobs are found in.
@@ -68,17 +90,74 @@ pub struct Frame<'a> {
     pub scene: &'a [f32],
     pub present: &'a [f32],
     pub covered: &'a [bool],
+    pub onsets: &'a Onsets,
 }
 
 #[derive(Debug)]
 struct Known {
     blob: Blob,
     cells: Vec<usize>,
+    /// Of each cell, how it came and since when it is known.
+    comings: Vec<(Coming, Duration)>,
+    /// Of what nobody saw coming: by how much it differs in all, since when, and how often that
+    /// was raised.
+    raised: Option<(f32, Duration, u32)>,
     grown_at: Duration,
     /// Unchanged cells since.
     gone_since: Option<Duration>,
     /// The light changed since it came: the scene has it now, and shows its place when it goes.
     in_scene: bool,
+}
+
+impl Known {
+    fn add(&mut self, frame: &Frame<'_>, cells: impl Iterator<Item = usize>, at: Duration) {
+        for cell in cells {
+            let off = (frame.present[cell] - frame.scene[cell]).abs();
+            self.comings.push((frame.onsets.coming(cell, off), at));
+            self.cells.push(cell);
+        }
+    }
+
+    /// Whether it is no thing: it spreads, or has faded in. Settles it, if it is one.
+    fn creeps(&mut self, frame: &Frame<'_>, at: Duration) -> bool {
+        let Some((_, first)) = self.comings.first() else {
+            return false;
+        };
+        let known_for = at.saturating_sub(*first);
+        if self.in_scene || self.blob.settled && known_for >= JUDGED {
+            return false;
+        }
+        let late = (*first + FIRST_CELLS).max(at.saturating_sub(GROWS));
+        let growing = self
+            .comings
+            .iter()
+            .filter(|(coming, since)| *coming != Coming::Hidden && *since > late);
+        let growing = growing.count() as f32 > GROWING * self.cells.len() as f32;
+        let comings: Vec<Coming> = self.comings.iter().map(|(coming, _)| *coming).collect();
+        let unseen = comings.iter().filter(|c| **c == Coming::Unseen).count();
+        if self.raised.is_some() || unseen * 2 > comings.len() {
+            return self.rises(frame, at);
+        }
+        let is_thing = is_thing(&comings);
+        self.blob.settled = is_thing && !growing && known_for >= SURE;
+        !is_thing && known_for >= DOUBTED
+    }
+
+    /// The same of what nobody saw coming: a thing is there and stays as it is, water goes on
+    /// spreading, ground goes on drying.
+    fn rises(&mut self, frame: &Frame<'_>, at: Duration) -> bool {
+        if self.cells.iter().any(|cell| frame.covered[*cell]) {
+            return false;
+        }
+        let off = |cell: &usize| (frame.present[*cell] - frame.scene[*cell]).abs();
+        let now: f32 = self.cells.iter().map(off).sum();
+        let (most, since, times) = self.raised.get_or_insert((now, at, 0));
+        if now > RAISED * *most {
+            (*most, *since, *times) = (now, at, *times + 1);
+        }
+        self.blob.settled = at.saturating_sub(*since) >= STEADY;
+        *times > MAX_RAISED
+    }
 }
 
 /// The things of one scene.
@@ -167,11 +246,12 @@ impl Blobs {
                     for cell in &known.cells {
                         inside[*cell] = false;
                     }
-                    known.cells.extend(cells.iter().filter(|c| inside[**c]));
+                    let new = cells.iter().copied().filter(|c| inside[*c]);
+                    known.add(frame, new, at);
                 }
                 None => {
                     self.next += 1;
-                    self.known.push(Known {
+                    let mut known = Known {
                         blob: Blob {
                             id: self.next,
                             bbox: bounds(frame, &cells),
@@ -180,18 +260,25 @@ impl Blobs {
                             change,
                             since: at.saturating_sub(super::STILL_FOR),
                             stable: Duration::ZERO,
+                            settled: false,
                         },
-                        cells,
+                        cells: Vec::new(),
+                        comings: Vec::new(),
+                        raised: None,
                         grown_at: at,
                         gone_since: None,
                         in_scene: false,
-                    });
+                    };
+                    known.add(frame, cells.into_iter(), at);
+                    self.known.push(known);
                 }
             }
         }
         self.known.retain_mut(|known| {
             known.blob.stable = at.saturating_sub(known.grown_at);
-            if known.blob.change == Change::Removed && known.blob.stable >= ACCEPT_REMOVED {
+            let removed =
+                known.blob.change == Change::Removed && known.blob.stable >= ACCEPT_REMOVED;
+            if removed || known.creeps(frame, at) {
                 accepted.append(&mut known.cells);
                 return false;
             }

@@ -16,6 +16,7 @@ use super::{
 };
 
 mod blobs;
+mod onset;
 
 pub use blobs::{Blob, Change};
 
@@ -81,6 +82,7 @@ pub struct Background {
     /// What differed by just now; and of what differs, whether that came at once.
     off: Vec<f32>,
     came: Vec<bool>,
+    onsets: onset::Onsets,
     /// What hardly differs but lies within what does, see [`within`].
     filled: Vec<bool>,
     /// How long a pixel that nobody asked about has differed.
@@ -109,6 +111,7 @@ impl Background {
             last_look: Vec::new(),
             off: Vec::new(),
             came: Vec::new(),
+            onsets: onset::Onsets::default(),
             filled: Vec::new(),
             elsewhere: Vec::new(),
             begun: Duration::ZERO,
@@ -151,6 +154,12 @@ impl Background {
         // Whether a cell would be one that differs, if its neighbours are.
         let mut doubtful = vec![false; fitted.len()];
         for index in 0..fitted.len() {
+            if covered[index] {
+                // What was seen before somebody passed is compared with what is there after.
+                self.off[index] = 0.0;
+                self.onsets.cover(index);
+                continue;
+            }
             let value = fitted[index];
             let apart = (value - self.present[index]).abs();
             let off = (value - self.scene[index]).abs();
@@ -165,11 +174,6 @@ impl Background {
                 self.present[index] = value;
             }
             self.present[index] += (value - self.present[index]) * share(passed, PRESENT);
-            if covered[index] {
-                self.still[index] = Duration::ZERO;
-                self.off[index] = 0.0;
-                continue;
-            }
             let limit = STEP.max(RESTLESS * self.restless[index]);
             let before = self.off[index];
             self.off[index] += (off - before) * share(passed, JUST);
@@ -179,6 +183,7 @@ impl Background {
                     false => off - before > limit * AT_ONCE,
                 };
             self.changed[index] = off > limit;
+            self.onsets.look(index, (off, limit), at, passed);
             doubtful[index] = off > limit * DOUBTFUL;
             comparable += 1;
             differing += usize::from(self.changed[index]);
@@ -201,6 +206,7 @@ impl Background {
             scene: &self.scene,
             present: &self.present,
             covered: &covered,
+            onsets: &self.onsets,
         };
         let stays = |i: usize| self.asked[i] && self.still[i] >= STILL_FOR && !covered[i];
         let mut candidate: Vec<bool> = (0..fitted.len())
@@ -280,6 +286,7 @@ impl Background {
         self.last_look = vec![None; count];
         self.off = vec![0.0; count];
         self.came = vec![false; count];
+        self.onsets = onset::Onsets::of(count);
         self.filled = vec![false; count];
         self.asked = (0..count)
             .map(|index| {

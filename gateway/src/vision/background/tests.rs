@@ -509,3 +509,86 @@ fn hours_of_noise_change_nothing_of_the_scene() {
     let after = contrast(&street.background.scene);
     assert!((0.8..1.25).contains(&(after / before)), "{before} {after}");
 }
+
+/// A disc that grows by half a cell a second from nothing and mirrors something dark.
+fn water(t: f32, index: usize) -> Option<f32> {
+    let (x, y) = ((index % W) as f32 - 80.0, (index / W) as f32 - 50.0);
+    (x.hypot(y) < t / 2.0).then_some(50.0 + 8.0 * (x / 3.0).sin())
+}
+
+#[test]
+fn water_that_spreads_is_doubted_and_then_the_scene() {
+    // Watched closely, and as a quiet camera is: seldom, and closely once something differs.
+    for seldom in [OFTEN, SECOND * 15] {
+        let mut street = Street::new();
+        let begun = street.at;
+        let mut seen = false;
+        while street.at < begun + SECOND * 70 {
+            let t = (street.at - begun).as_secs_f32();
+            let found = street.look(&[], |i, _| water(t, i));
+            assert!(found.iter().all(|b| !b.settled), "{t} {found:?}");
+            seen |= !found.is_empty();
+            let closely = street.background.unsettled() || !found.is_empty();
+            street.every(if closely {
+                seldom.min(SECOND * 2)
+            } else {
+                seldom
+            });
+        }
+        assert!(seen, "else nothing was tried");
+    }
+}
+
+#[test]
+fn what_nobody_saw_coming_must_stay_as_it_is_for_a_while() {
+    let mut street = Street::new();
+    let there = bag(70, 50, 6, 5);
+    street.every(SECOND * 15);
+    street.look(&[], there);
+    street.every(SECOND * 2);
+    let settled: Vec<bool> = (0..8)
+        .map(|_| street.look(&[], there).iter().any(|b| b.settled))
+        .collect();
+    assert_eq!(settled.iter().position(|s| *s), Some(5), "{settled:?}");
+    assert!(settled[5..].iter().all(|s| *s));
+}
+
+#[test]
+fn a_heap_poured_out_within_ten_seconds_is_a_thing() {
+    let mut street = Street::new();
+    let poured = |t: f32, index: usize| {
+        let (x, y) = (index % W, index / W);
+        let width = (t * 2.0).min(20.0) as usize;
+        let dark = if (x + y) % 2 == 0 { 30.0 } else { 55.0 };
+        ((60..60 + width).contains(&x) && (40..52).contains(&y)).then_some(dark)
+    };
+    let begun = street.at;
+    let mut last = Vec::new();
+    while street.at < begun + SECOND * 25 {
+        let t = (street.at - begun).as_secs_f32();
+        last = street.look(&[], |i, _| poured(t, i));
+    }
+    assert!(
+        matches!(&last[..], [Blob { settled: true, .. }]),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn somebody_who_passes_every_second_does_not_hide_for_ever_what_lies_there() {
+    let mut street = Street::new();
+    let there = bag(70, 50, 6, 5);
+    let before = [0.42, 0.3, 0.5, 0.7];
+    let mut found = Vec::new();
+    for look in 0..60 {
+        // Four looks of five are at somebody's coat.
+        found = match look % 5 {
+            0 => street.look(&[], there),
+            _ => street.look(&[before], |i, ground| {
+                let (x, y) = (i % W, i / W);
+                ((68..79).contains(&x) && (28..62).contains(&y)).then_some(ground / 3.0)
+            }),
+        };
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+}

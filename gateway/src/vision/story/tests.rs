@@ -16,6 +16,7 @@ pub(super) fn blob(id: u64, bbox: Bbox, since: f32) -> Blob {
         change: Change::Appeared,
         since: Duration::from_secs_f32(since),
         stable: Duration::ZERO,
+        settled: true,
     }
 }
 
