@@ -42,8 +42,8 @@ const GROWING: f32 = 0.1;
 /// What nobody saw coming must not differ by more than it did, by this factor, for so long...
 const RAISED: f32 = 1.08;
 const STEADY: Duration = Duration::from_secs(10);
-/// ...and is no thing if it has done so this often.
-const MAX_RAISED: u32 = 2;
+/// ...and is no thing if it has done so more often.
+const MAX_RAISED: u32 = 1;
 /// So long it takes to tell.
 const SURE: Duration = Duration::from_secs(3);
 /// What did not come as a thing does is doubted for so long, then it is the scene.
@@ -99,9 +99,8 @@ struct Known {
     cells: Vec<usize>,
     /// Of each cell, how it came and since when it is known.
     comings: Vec<(Coming, Duration)>,
-    /// Of what nobody saw coming: by how much it differs in all, since when, and how often that
-    /// was raised.
-    raised: Option<(f32, Duration, u32)>,
+    /// Of what nobody saw coming.
+    rise: Option<Rise>,
     grown_at: Duration,
     /// Unchanged cells since.
     gone_since: Option<Duration>,
@@ -135,7 +134,7 @@ impl Known {
         let growing = growing.count() as f32 > GROWING * self.cells.len() as f32;
         let comings: Vec<Coming> = self.comings.iter().map(|(coming, _)| *coming).collect();
         let unseen = comings.iter().filter(|c| **c == Coming::Unseen).count();
-        if self.raised.is_some() || unseen * 2 > comings.len() {
+        if self.rise.is_some() || unseen * 2 > comings.len() {
             return self.rises(frame, at);
         }
         let is_thing = is_thing(&comings);
@@ -146,18 +145,43 @@ impl Known {
     /// The same of what nobody saw coming: a thing is there and stays as it is, water goes on
     /// spreading, ground goes on drying.
     fn rises(&mut self, frame: &Frame<'_>, at: Duration) -> bool {
-        if self.cells.iter().any(|cell| frame.covered[*cell]) {
+        let seen = self.cells.iter().filter(|cell| !frame.covered[**cell]);
+        let off = seen.map(|cell| (frame.present[*cell] - frame.scene[*cell]).abs());
+        let (sum, count) = off.fold((0.0, 0), |(sum, count), off| (sum + off, count + 1));
+        if count * 2 < self.cells.len() {
             return false;
         }
-        let off = |cell: &usize| (frame.present[*cell] - frame.scene[*cell]).abs();
-        let now: f32 = self.cells.iter().map(off).sum();
-        let (most, since, times) = self.raised.get_or_insert((now, at, 0));
-        if now > RAISED * *most {
-            (*most, *since, *times) = (now, at, *times + 1);
+        let now = sum * self.cells.len() as f32 / count.max(1) as f32;
+        let rise = self.rise.get_or_insert(Rise {
+            base: now,
+            least: f32::MAX,
+            since: at,
+            times: 0,
+        });
+        let passed = at.saturating_sub(rise.since);
+        // Headlights come and go: the least of the second half counts.
+        if passed >= STEADY / 2 {
+            rise.least = rise.least.min(now);
         }
-        self.blob.settled = at.saturating_sub(*since) >= STEADY;
-        *times > MAX_RAISED
+        if passed >= STEADY {
+            let risen = rise.least > RAISED * rise.base;
+            self.blob.settled = !risen;
+            rise.times += u32::from(risen);
+            (rise.base, rise.least, rise.since) = (rise.least, f32::MAX, at);
+        }
+        rise.times > MAX_RAISED
     }
+}
+
+/// Whether something differs by more and more.
+#[derive(Debug)]
+struct Rise {
+    /// By so much in all it did when it was last asked, and at least since.
+    base: f32,
+    least: f32,
+    since: Duration,
+    /// So often it was more than before.
+    times: u32,
 }
 
 /// The things of one scene.
@@ -182,6 +206,8 @@ impl Blobs {
     pub fn part_of_the_scene(&mut self, at: Duration) {
         for known in &mut self.known {
             known.in_scene = true;
+            // How it came can no longer be asked.
+            known.blob.settled = true;
             known.gone_since = None;
             known.grown_at = at;
         }
@@ -264,7 +290,7 @@ impl Blobs {
                         },
                         cells: Vec::new(),
                         comings: Vec::new(),
-                        raised: None,
+                        rise: None,
                         grown_at: at,
                         gone_since: None,
                         in_scene: false,

@@ -554,6 +554,25 @@ fn what_nobody_saw_coming_must_stay_as_it_is_for_a_while() {
 }
 
 #[test]
+fn headlights_over_what_nobody_saw_coming_do_not_make_it_water() {
+    let mut street = Street::new();
+    let there = bag(70, 50, 6, 5);
+    street.every(SECOND * 15);
+    street.look(&[], there);
+    street.every(SECOND * 2);
+    let mut last = Vec::new();
+    for look in 0..20 {
+        let lit = (3..6).contains(&look) || (12..14).contains(&look);
+        last = street.look(&[], |i, ground| {
+            let value = there(i, ground)?;
+            Some(if lit { value * 0.5 } else { value })
+        });
+        assert!(!last.is_empty(), "after {look} looks");
+    }
+    assert!(last[0].settled);
+}
+
+#[test]
 fn a_heap_poured_out_within_ten_seconds_is_a_thing() {
     let mut street = Street::new();
     let poured = |t: f32, index: usize| {
