@@ -36,6 +36,9 @@ const JUST: Duration = Duration::from_secs(1);
 const BESIDE: usize = 2;
 /// The first pictures make the scene, quickly.
 const FIRST: Duration = Duration::from_secs(3);
+/// Where somebody was in the first pictures the scene is what stands still after they left, or
+/// what is there after it was to be seen for so long: leaves never stand still.
+const SEEN_FOR: Duration = Duration::from_secs(10);
 /// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
 const STILL: f32 = 7.0;
 const STILL_FOR: Duration = Duration::from_secs(2);
@@ -73,6 +76,8 @@ pub struct Background {
     /// In a zone and in no fixture.
     asked: Vec<bool>,
     scene: Vec<f32>,
+    /// Of each pixel of the scene: for how long it was to be seen; nothing once it is known.
+    learning: Vec<Option<Duration>>,
     present: Vec<f32>,
     restless: Vec<f32>,
     still: Vec<Duration>,
@@ -104,6 +109,7 @@ impl Background {
             height: 0,
             asked: Vec::new(),
             scene: Vec::new(),
+            learning: Vec::new(),
             present: Vec::new(),
             restless: Vec::new(),
             still: Vec::new(),
@@ -143,7 +149,9 @@ impl Background {
         let passed = at.saturating_sub(self.last.replace(at).unwrap_or(at));
         let picture = self.steadied(luma);
         let covered = self.cover(occupied);
-        let (gain, offset) = self.light(&picture, &covered);
+        let untold = |(covered, learning): (&bool, &Option<_>)| *covered || learning.is_some();
+        let untold: Vec<bool> = covered.iter().zip(&self.learning).map(untold).collect();
+        let (gain, offset) = self.light(&picture, &untold);
         let fitted: Vec<f32> = picture.iter().map(|p| p * gain + offset).collect();
         let first = at.saturating_sub(self.begun) < FIRST;
 
@@ -151,6 +159,7 @@ impl Background {
         let by_share = f32::from(u8::from(self.settling.is_none()));
         let mut differing = 0;
         let mut comparable = 0;
+        let mut unknown = false;
         // Whether a cell would be one that differs, if its neighbours are.
         let mut doubtful = vec![false; fitted.len()];
         for index in 0..fitted.len() {
@@ -174,6 +183,17 @@ impl Background {
                 self.present[index] = value;
             }
             self.present[index] += (value - self.present[index]) * share(passed, PRESENT);
+            if let Some(seen) = &mut self.learning[index] {
+                *seen += passed.min(MAX_STEP);
+                let known = self.still[index] >= STILL_FOR || *seen >= SEEN_FOR;
+                unknown |= !known && self.asked[index];
+                if known {
+                    self.learning[index] = None;
+                }
+                self.scene[index] = self.present[index];
+                self.changed[index] = false;
+                continue;
+            }
             let limit = STEP.max(RESTLESS * self.restless[index]);
             let before = self.off[index];
             self.off[index] += (off - before) * share(passed, JUST);
@@ -192,11 +212,8 @@ impl Background {
         if first {
             return Vec::new();
         }
-        if self.settle(
-            at,
-            passed,
-            differing as f32 > WHOLE * comparable.max(1) as f32,
-        ) {
+        let whole = differing as f32 > WHOLE * comparable.max(1) as f32;
+        if self.settle(at, passed, whole, &covered) {
             return self.blobs.kept();
         }
         self.forget_elsewhere(passed, &covered);
@@ -224,7 +241,7 @@ impl Background {
         let fresh: Vec<bool> = (0..fitted.len())
             .map(|i| self.changed[i] && self.asked[i] && self.still[i] < STILL_FOR && !covered[i])
             .collect();
-        self.unsettled = self.blobs.going() || blobs::anything(&frame, &fresh);
+        self.unsettled = unknown || self.blobs.going() || blobs::anything(&frame, &fresh);
         for cell in accepted {
             self.scene[cell] = self.present[cell];
         }
@@ -240,7 +257,7 @@ impl Background {
                 self.last_look[index] = None;
                 continue;
             }
-            if (self.changed[index] || self.filled[index]) && !first {
+            if self.changed[index] || self.filled[index] {
                 continue;
             }
             let scene = self.scene[index];
@@ -278,6 +295,7 @@ impl Background {
         let count = luma.pixels.len();
         (self.width, self.height) = (luma.width, luma.height);
         self.scene = luma.pixels.iter().map(|p| f32::from(*p)).collect();
+        self.learning = vec![Some(Duration::ZERO); count];
         self.present = self.scene.clone();
         self.restless = vec![2.0; count];
         self.still = vec![Duration::ZERO; count];
@@ -372,14 +390,14 @@ impl Background {
 
     /// Gain and offset that make the picture as bright as the scene: twice a line through the
     /// pairs, the second time without what fits badly.
-    fn light(&self, picture: &[f32], covered: &[bool]) -> (f32, f32) {
+    fn light(&self, picture: &[f32], untold: &[bool]) -> (f32, f32) {
         let (mut gain, mut offset) = (1.0f32, 0.0f32);
         let mut tolerance = f32::MAX;
         for _ in 0..3 {
             let (mut n, mut sx, mut sy, mut sxx, mut sxy) = (0f64, 0f64, 0f64, 0f64, 0f64);
-            for ((value, scene), covered) in picture.iter().zip(&self.scene).zip(covered) {
+            for ((value, scene), untold) in picture.iter().zip(&self.scene).zip(untold) {
                 // Saturated pixels do not tell.
-                let told = !covered && (4.0..=250.0).contains(value);
+                let told = !untold && (4.0..=250.0).contains(value);
                 if told && (value * gain + offset - scene).abs() <= tolerance {
                     let (x, y) = (f64::from(*value), f64::from(*scene));
                     n += 1.0;
@@ -406,7 +424,7 @@ impl Background {
 
     /// Whether the light, or the view, is changing as a whole. When it has settled, what is
     /// there now is the scene, but for what was reported before.
-    fn settle(&mut self, at: Duration, passed: Duration, whole: bool) -> bool {
+    fn settle(&mut self, at: Duration, passed: Duration, whole: bool, covered: &[bool]) -> bool {
         if whole && self.settling.is_none() {
             self.settling = Some(Duration::ZERO);
         }
@@ -427,6 +445,10 @@ impl Background {
         };
         if so_far >= SETTLE {
             self.scene.clone_from(&self.present);
+            // In the new light nobody has seen what is behind those who stand there.
+            for (learning, _) in self.learning.iter_mut().zip(covered).filter(|(_, c)| **c) {
+                *learning = Some(Duration::ZERO);
+            }
             self.restless.fill(3.0);
             self.filled.fill(false);
             self.elsewhere.fill(Duration::ZERO);

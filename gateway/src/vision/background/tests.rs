@@ -459,11 +459,11 @@ fn another_size_begins_anew_and_no_size_is_nothing() {
 
 #[test]
 fn ground_that_dries_in_patches_is_nothing_and_a_bag_on_it_is() {
-    // Patches of a dozen cells grow lighter by 60 of 255 within half a minute, one after another.
+    // Patches of a dozen cells grow lighter by 45 of 255 within half a minute, one after another.
     let dries = |t: f32, i: usize| {
         let (x, y) = (i % W, i / W);
         let begins = ((x / 12 * 7 + y / 9 * 5) % 11) as f32 * 6.0;
-        60.0 * ((t - begins) / 30.0).clamp(0.0, 1.0)
+        45.0 * ((t - begins) / 30.0).clamp(0.0, 1.0)
     };
     let mut street = Street::new();
     let found = street.ever(100, |t, i, ground| Some(ground - 30.0 + dries(t, i)));
@@ -610,4 +610,50 @@ fn somebody_who_passes_every_second_does_not_hide_for_ever_what_lies_there() {
         };
     }
     assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn who_was_there_from_the_first_picture_leaves_no_ghost() {
+    let mut street = Street::new();
+    street.background = Background::new(street.background.watched.clone(), vec![]);
+    let stands = [0.42, 0.3, 0.5, 0.7];
+    let coat = |from: usize| {
+        move |i: usize, ground: f32| {
+            let (x, y) = (i % W, i / W);
+            let inside = (from..from + 10).contains(&x) && (28..62).contains(&y);
+            inside.then_some(ground / 4.0 + 60.0 * ((x + y) % 3) as f32 / 2.0)
+        }
+    };
+    // One stands there, known to do so; another walks by whom the detector does not know.
+    for look in 0..60 {
+        let (standing, walking) = (coat(68), coat(20 + look * 3 / 2));
+        let found = street.look(&[stands], |i, ground| {
+            standing(i, ground).or_else(|| walking(i, ground))
+        });
+        assert!(found.is_empty(), "{found:?}");
+    }
+    let found = street.run(30, |_, _| None);
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(street.run(10, bag(70, 50, 6, 5)).len(), 1);
+}
+
+#[test]
+fn a_switch_of_the_light_leaves_no_ghost_of_who_stood_there() {
+    let mut street = Street::new();
+    let stands = [0.42, 0.3, 0.5, 0.7];
+    let coat = |i: usize, ground: f32| {
+        let inside = (68..78).contains(&(i % W)) && (28..62).contains(&(i / W));
+        inside.then_some(ground / 3.0)
+    };
+    let infrared = |ground: f32| 40.0 + (ground * 7.0) % 90.0;
+    for _ in 0..20 {
+        street.look(&[stands], coat);
+    }
+    for _ in 0..60 {
+        street.look(&[stands], |i, ground| {
+            coat(i, ground).or(Some(infrared(ground)))
+        });
+    }
+    let found = street.run(20, |_, ground| Some(infrared(ground)));
+    assert!(found.is_empty(), "{found:?}");
 }
