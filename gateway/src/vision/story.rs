@@ -315,15 +315,31 @@ impl Stories {
         })
     }
 
-    /// Whether the visitor has been in that very place for longer than one needs to pass it.
+    /// Whether the visitor has been in that very place for longer than one needs to pass it, in
+    /// most looks: of a crowd, now this one and then that one is there.
     fn stood(&self, visitor: &Visitor, blob: &Blob, at: Duration) -> bool {
-        let mut times = self.boxes.iter().filter(|(seen, v)| {
-            at.saturating_sub(*seen) <= 2 * EXPLAINS_FOR
-                && *seen >= blob.since
-                && iou(v.bbox, visitor.bbox) >= SAME_PLACE
-        });
-        let (first, last) = (times.next(), times.next_back());
-        matches!((first, last), (Some((first, _)), Some((last, _))) if last.saturating_sub(*first) > GONE)
+        let since = at.saturating_sub(2 * EXPLAINS_FOR).max(blob.since);
+        let recent = self.boxes.iter().filter(|(seen, _)| *seen >= since);
+        // Each look at which anybody was about, and whether somebody was in that place.
+        let mut looks: Vec<(Duration, bool)> = Vec::new();
+        for (seen, other) in recent {
+            let same = iou(other.bbox, visitor.bbox) >= SAME_PLACE;
+            match looks.last_mut() {
+                Some((at, there)) if at == seen => *there |= same,
+                _ => looks.push((*seen, same)),
+            }
+        }
+        let first = looks.iter().position(|(_, there)| *there);
+        let last = looks.iter().rposition(|(_, there)| *there);
+        let Some(looks) = first.zip(last).and_then(|(a, b)| looks.get(a..=b)) else {
+            return false;
+        };
+        let lasted = match looks {
+            [(first, _), .., (last, _)] => last.saturating_sub(*first),
+            _ => Duration::ZERO,
+        };
+        let there = looks.iter().filter(|(_, there)| *there).count();
+        lasted > GONE && there * 2 >= looks.len()
     }
 }
 

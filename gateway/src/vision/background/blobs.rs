@@ -90,6 +90,8 @@ pub struct Frame<'a> {
     pub scene: &'a [f32],
     pub present: &'a [f32],
     pub covered: &'a [bool],
+    /// Covered, or of a scene that is not known yet.
+    pub untold: &'a [bool],
     pub onsets: &'a Onsets,
 }
 
@@ -512,7 +514,7 @@ fn change(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Change {
     let (mut now, mut before, mut steps) = (0.0, 0.0, 0);
     for &cell in cells {
         for neighbour in neighbours(frame, cell) {
-            if !inside[neighbour] {
+            if !inside[neighbour] && !frame.untold[neighbour] {
                 now += (frame.present[cell] - frame.present[neighbour]).abs();
                 before += (frame.scene[cell] - frame.scene[neighbour]).abs();
                 steps += 1;
@@ -520,7 +522,10 @@ fn change(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Change {
         }
     }
     let around = around(frame, cells, inside);
-    let apart = |of: &[f32]| (mean(of, cells) - mean(of, &around)).abs();
+    let apart = |of: &[f32]| match &around[..] {
+        [] => 0.0,
+        around => (mean(of, cells) - mean(of, around)).abs(),
+    };
     let steps = steps.max(1) as f32;
     let of_thing = |step: f32, of: &[f32]| step / steps + apart(of);
     if of_thing(before, frame.scene) > of_thing(now, frame.present) {
@@ -530,7 +535,7 @@ fn change(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Change {
     }
 }
 
-/// Cells within [`RING`] of the region's box that do not belong to the region.
+/// Cells within [`RING`] of the region's box that can be compared and are none of the region's.
 fn around(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Vec<usize> {
     let columns = cells.iter().map(|c| c % frame.width);
     let rows = cells.iter().map(|c| c / frame.width);
@@ -542,7 +547,7 @@ fn around(frame: &Frame<'_>, cells: &[usize], inside: &[bool]) -> Vec<usize> {
     let columns = span(left.unwrap_or(0), right.unwrap_or(0), frame.width);
     span(top.unwrap_or(0), bottom.unwrap_or(0), frame.height)
         .flat_map(|y| columns.clone().map(move |x| y * frame.width + x))
-        .filter(|cell| !inside[*cell])
+        .filter(|cell| !inside[*cell] && !frame.untold[*cell])
         .collect()
 }
 

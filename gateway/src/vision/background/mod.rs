@@ -223,6 +223,7 @@ impl Background {
             scene: &self.scene,
             present: &self.present,
             covered: &covered,
+            untold: &untold,
             onsets: &self.onsets,
         };
         let stays = |i: usize| self.asked[i] && self.still[i] >= STILL_FOR && !covered[i];
