@@ -25,6 +25,8 @@ const AFTER: Duration = Duration::from_secs(3);
 const REACH: f32 = 0.25;
 /// Not seen at the place for so long: gone.
 const GONE: Duration = Duration::from_secs(3);
+/// Not seen before a thing for so long: was away.
+const AWAY: Duration = Duration::from_millis(1500);
 /// Share of a thing under a known box that explains it away.
 const EXPLAINED: f32 = 0.3;
 /// How long a box goes on explaining what is under it: detectors miss a parked car now and then.
@@ -306,12 +308,16 @@ impl Stories {
     }
 
     /// Whether somebody came to the place after the thing, and too lately to have stopped there.
+    /// Who was there before and is again has come anew: in a crowd one is taken for another.
     fn passes(&self, track: u64, blob: &Blob, at: Duration) -> bool {
-        let mut there = self.boxes.iter();
-        let first =
-            there.find(|(_, v)| v.track == track && covered(blob.bbox, v.bbox) >= EXPLAINED);
-        first.is_some_and(|(first, _)| {
-            *first > blob.since + AFTER && at.saturating_sub(*first) <= GONE
+        let of_it = self.boxes.iter().filter(|(_, v)| v.track == track);
+        let there = of_it.filter(|(_, v)| covered(blob.bbox, v.bbox) >= EXPLAINED);
+        let came = there.fold(None, |came: Option<(Duration, Duration)>, (seen, _)| {
+            let first = came.filter(|(_, last)| seen.saturating_sub(*last) <= AWAY);
+            Some((first.map_or(*seen, |(first, _)| first), *seen))
+        });
+        came.is_some_and(|(first, _)| {
+            first > blob.since + AFTER && at.saturating_sub(first) <= GONE
         })
     }
 
