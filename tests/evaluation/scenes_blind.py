@@ -49,6 +49,9 @@ class Place:
             self.footage = sources.footage(base["footage"])
             self.crop = base.get("crop", (0, 0, 1, 1))
             picture = self.footage.plate
+        elif "drawn" in base:
+            self.crop = base.get("crop", (0, 0, 1, 1))
+            picture = {"lobby": lobby, "platform": platform}[base["drawn"]]()
         else:
             file, self.crop = PLACES[base["photo"]]
             picture = sources.photo(file)
@@ -66,6 +69,60 @@ class Place:
         shown = self.footage.at(seconds)
         mask = self.footage.people(shown) * within(polygon, shown.shape, 15)
         return self.seen(shown), np.clip(self.seen(mask), 0, 1)
+
+
+def floor(rng, tile, colour, corners):
+    """Tiles, each of its own shade, laid out in perspective; and where they are."""
+    shades = cv2.resize(rng.normal(0, 5, (40, 40)).astype(np.float32), (1200, 1200), interpolation=cv2.INTER_NEAREST)
+    grain = cv2.GaussianBlur(rng.normal(0, 1, (1200, 1200)).astype(np.float32), (0, 0), 2)
+    flat = np.array(colour, np.float32) + (shades + grain * 14)[..., None]
+    flat[np.arange(1200) % tile < 2] *= 0.8
+    flat[:, np.arange(1200) % tile < 2] *= 0.8
+    square = np.array([[0, 0], [1200, 0], [1200, 1200], [0, 1200]], np.float32)
+    matrix = cv2.getPerspectiveTransform(square, np.array(corners, np.float32))
+    flat = np.clip(flat, 0, 255).astype(np.uint8)
+    return [cv2.warpPerspective(a, matrix, (768, 576), flags=cv2.INTER_AREA) for a in (flat, np.full((1200, 1200), 255, np.uint8))]
+
+
+def lobby():
+    """An entrance hall, drawn: tiles that shine, a wall with a doorway, a desk, a pillar."""
+    rng = np.random.default_rng(1)
+    picture = np.full((576, 768, 3), (176, 186, 190), np.uint8)
+    tiles, there = floor(rng, 30, (140, 152, 160), [(-40, 170), (810, 170), (1300, 600), (-530, 600)])
+    picture[there > 0] = tiles[there > 0]
+    cv2.rectangle(picture, (0, 0), (768, 172), (168, 180, 184), -1)
+    cv2.rectangle(picture, (0, 162), (768, 172), (70, 80, 90), -1)
+    cv2.rectangle(picture, (560, 20), (690, 172), (60, 58, 52), -1)
+    cv2.rectangle(picture, (568, 28), (682, 172), (205, 200, 185), -1)
+    cv2.line(picture, (625, 28), (625, 172), (60, 58, 52), 4)
+    cv2.fillPoly(picture, [np.array([[40, 250], [210, 190], [210, 262], [40, 350]])], (58, 84, 118))
+    cv2.fillPoly(picture, [np.array([[25, 244], [195, 178], [225, 186], [45, 258]])], (150, 160, 165))
+    cv2.rectangle(picture, (330, 0), (372, 250), (150, 158, 160), -1)
+    cv2.rectangle(picture, (360, 0), (372, 250), (120, 128, 130), -1)
+    shine = np.exp(-(((np.arange(768)[None] - 610) / 120) ** 2 + ((np.arange(576)[:, None] - 300) / 170) ** 2)) * 45
+    light = np.where(np.arange(576)[:, None] > 172, shine, 0) + 12 * np.sin(np.arange(768)[None] / 170)
+    return np.clip(picture + light[..., None] + rng.normal(0, 2, (576, 768, 1)), 0, 255).astype(np.uint8)
+
+
+def platform():
+    """An underground platform, drawn: track at the left, a yellow line, a tiled wall, a bench, posters."""
+    rng = np.random.default_rng(2)
+    picture = np.full((576, 768, 3), (52, 50, 48), np.uint8)
+    slabs, there = floor(rng, 60, (112, 116, 120), [(330, 120), (520, 120), (840, 600), (-60, 600)])
+    picture[there > 0] = slabs[there > 0]
+    cv2.fillPoly(picture, [np.array([[340, 120], [346, 120], [50, 576], [10, 576]])], (60, 190, 215))
+    wall = np.array([[520, 120], [520, 0], [768, 0], [768, 480]])
+    cv2.fillPoly(picture, [wall], (160, 168, 166))
+    for x in range(520, 768, 12):
+        cv2.line(picture, (x, 0), (x, int(120 + (x - 520) * 1.45)), (140, 148, 146), 1)
+    for left, ink in ((560, (40, 60, 160)), (640, (130, 90, 40)), (710, (50, 130, 70))):
+        top, low = 40 - (left - 520) // 6, 120 + (left - 520) // 2
+        cv2.rectangle(picture, (left, top), (left + 46, low), ink, -1)
+        cv2.rectangle(picture, (left + 8, top + 12), (left + 38, low - 30), (190, 190, 190), -1)
+    cv2.rectangle(picture, (330, 0), (520, 120), (70, 72, 74), -1)
+    cv2.rectangle(picture, (300, 0), (560, 14), (235, 235, 225), -1)
+    light = 0.75 + 0.35 * np.exp(-((np.arange(576)[:, None] - 260) / 220) ** 2) * np.ones((1, 768))
+    return np.clip(picture * light[..., None] + rng.normal(0, 2, (576, 768, 1)), 0, 255).astype(np.uint8)
 
 
 class Sources:
@@ -147,12 +204,36 @@ def bicycle(_spec, _rng):
     return colour, alpha
 
 
+def case(spec, _rng):
+    """A suitcase on wheels, its handle drawn out."""
+    base = np.array(spec.get("colour", [60, 40, 35]), np.float32)
+    colour, alpha = np.zeros((220, 110, 3), np.uint8), np.zeros((220, 110), np.uint8)
+    for (x0, y0, x1, y1), light in (((28, 4, 82, 14), 2.2), ((28, 4, 36, 80), 2.2), ((74, 4, 82, 80), 2.2),
+                                    ((6, 70, 104, 210), 1.0), ((14, 84, 96, 140), 1.35), ((14, 150, 96, 202), 1.25),
+                                    ((10, 208, 28, 219), 0.4), ((82, 208, 100, 219), 0.4)):
+        cv2.rectangle(colour, (x0, y0), (x1, y1), tuple(float(v) for v in np.clip(base * light + 8, 0, 255)), -1)
+        cv2.rectangle(alpha, (x0, y0), (x1, y1), 255, -1)
+    return colour, alpha
+
+
+def chair(spec, _rng):
+    """A wooden chair."""
+    base = np.array(spec.get("colour", [50, 80, 120]), np.float32)
+    colour, alpha = np.zeros((200, 120, 3), np.uint8), np.zeros((200, 120), np.uint8)
+    for (x0, y0, x1, y1), light in (((20, 4, 30, 110), 0.9), ((90, 4, 100, 110), 0.9), ((20, 10, 100, 34), 1.0),
+                                    ((20, 52, 100, 70), 1.0), ((10, 100, 110, 122), 1.3), ((10, 120, 20, 198), 0.8),
+                                    ((100, 120, 110, 198), 0.8), ((28, 120, 35, 180), 0.6), ((85, 120, 92, 180), 0.6)):
+        cv2.rectangle(colour, (x0, y0), (x1, y1), tuple(float(v) for v in np.clip(base * light, 0, 255)), -1)
+        cv2.rectangle(alpha, (x0, y0), (x1, y1), 255, -1)
+    return colour, alpha
+
+
 class Thing(scenes.Thing):
     """As in scenes.py, with more pictures, and `behind`: a part of the place that hides it."""
 
     def __init__(self, spec, place, sources, rng):
         width, height = place.size
-        own = {"lump": lump, "slab": slab, "bicycle": bicycle}.get(spec["picture"])
+        own = {"lump": lump, "slab": slab, "bicycle": bicycle, "case": case, "chair": chair}.get(spec["picture"])
         if own:
             colour, alpha = own(spec, rng)
         else:
@@ -167,10 +248,22 @@ class Thing(scenes.Thing):
         alpha = cv2.resize(alpha, (wide, tall), interpolation=cv2.INTER_AREA)
         self.alpha = cv2.GaussianBlur(alpha, (3, 3), 0).astype(np.float32) / 255
         self.hides = within(spec["behind"], (height, width), 3) if "behind" in spec else None
-        self.layer = spec.get("layer", 0)
+        self.layer, self.gloss = spec.get("layer", 0), 0.0
 
     def draw(self, frame, t):
+        spec = self.spec
+        still = "path" not in spec or t >= spec["path"][-1][0]
+        if self.gloss and still and spec["from"] <= t < spec.get("to", 1e9):
+            x, y = self.place(t)
+            tall, wide = self.alpha.shape
+            mirrored(frame, self.colour, self.alpha * self.gloss, round(x * frame.shape[1] - wide / 2), round(y * frame.shape[0]))
         self.put(frame, t, self.hides)
+
+
+def mirrored(frame, colour, alpha, left, top):
+    """What stands on a floor that shines, upside down below itself, and weaker farther down."""
+    fade = np.linspace(1, 0.2, len(alpha), dtype=np.float32)[:, None]
+    scenes.Thing.blend(frame, colour[::-1], alpha[::-1] * fade, left, top, None)
 
 
 class Walker:
@@ -196,7 +289,7 @@ class Walker:
         scale = spec["height"] * place.size[1] / np.median([c.shape[0] for c, _ in cuts])
         self.cuts = [tuple(self.sized(p, scale, spec.get("mirror", False)) for p in cut) for cut in cuts]
         self.path, self.layer, self.fps = spec["path"], spec.get("layer", 1), footage.fps
-        self.upper = spec.get("upper", 1.0)
+        self.upper, self.gloss = spec.get("upper", 1.0), 0.0
 
     @staticmethod
     def sized(picture, scale, mirror):
@@ -223,6 +316,8 @@ class Walker:
         sx, sy = max(2, wide // 2), max(2, tall // 20)
         scenes.Thing.blend(frame, np.zeros((2 * sy, 2 * sx, 3), np.uint8), scenes.Thing.shadow(sx, sy) * 0.35,
                            left + wide // 2 - sx, top + tall - sy, None)
+        if self.gloss:
+            mirrored(frame, colour, alpha * self.gloss, left, top + tall)
         scenes.Thing.blend(frame, colour, alpha, left, top, None)
 
 
@@ -230,12 +325,13 @@ def crowd(spec, rng):
     """Ways of many who cross the place, nearer ones larger."""
     walkers, t = [], spec.get("from", 0.0)
     far, near = spec["feet"]
+    who = spec.get("who", ["coat"])
     while t < spec["to"]:
         y = float(rng.uniform(far, near))
         height = float(np.interp(y, (far, near), spec["heights"]))
         left, takes = bool(rng.random() < 0.5), float(rng.uniform(*spec["takes"]))
         a, b = (-0.1, 1.1) if left else (1.1, -0.1)
-        walkers.append({"who": "coat", "mirror": left, "height": height, "layer": y,
+        walkers.append({"who": who[len(walkers) % len(who)], "mirror": left, "height": height, "layer": y,
                         "path": [[t, a, y], [t + takes, b, float(np.clip(y + rng.normal(0, 0.02), far, near))]]})
         t += float(rng.exponential(spec["every"]))
     return walkers
@@ -261,6 +357,7 @@ class Weather(scenes.Weather):
         self.uneven = (np.argsort(np.argsort(field.ravel())) / field.size).reshape(field.shape).astype(np.float32)
         self.leaves = sources.leaves() if any(e["kind"] == "branches" for e in effects) else None
         self.flights = rng.uniform(0, 1, (400, 6))
+        self.specks = None
 
     @staticmethod
     def share(t, e):
@@ -397,6 +494,22 @@ class Weather(scenes.Weather):
         return cv2.add(frame, cv2.merge([glow] * 3))
 
 
+    def gain(self, frame, t, e):
+        """A sensor's noise when there is little light: coarse, coloured specks."""
+        width, height = self.size[0] // 2, self.size[1] // 2
+        if self.specks is None:
+            self.specks = self.rng.normal(0, e["sigma"], (height + 160, width + 160, 3)).astype(np.float32)
+        x, y = self.rng.integers(160, size=2)
+        specks = cv2.resize(self.specks[y : y + height, x : x + width], self.size, interpolation=cv2.INTER_LINEAR)
+        return np.clip(frame + specks, 0, 255).astype(np.uint8)
+
+    def blocks(self, frame, t, e):
+        """An old coding at a smaller `size`, enlarged afterwards, with its blocks."""
+        small = cv2.resize(frame, e["size"], interpolation=cv2.INTER_AREA)
+        _, coded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, e["quality"]])
+        return cv2.resize(cv2.imdecode(coded, cv2.IMREAD_COLOR), self.size, interpolation=cv2.INTER_LINEAR)
+
+
 # ---------------------------------------------------------------- putting it together
 
 
@@ -434,12 +547,20 @@ class Scene:
         things = [Thing(spec, place, sources, rng) for spec in scenario.get("object", [])]
         people = scenario.get("walker", []) + [w for spec in scenario.get("crowd", []) for w in crowd(spec, rng)]
         walkers = [Walker(spec, place, sources) for spec in people]
+        for one in things + walkers:
+            # How much the floor shines.
+            one.gloss = scenario.get("gloss", 0.0)
         self.layers = sorted(things + walkers, key=lambda one: one.layer)
-        self.weather = Weather(scenario.get("effect", []), place, sources, rng)
+        effects = scenario.get("effect", [])
+        # What lies on the ground lies below things and people.
+        self.below = [e for e in effects if e.get("below")]
+        self.weather = Weather([e for e in effects if not e.get("below")], place, sources, rng)
         self.before = None
 
     def at(self, t):
         frame = self.place.plate.copy()
+        for effect in self.below:
+            frame = getattr(self.weather, effect["kind"])(frame, t, effect)
         for play in self.scenario.get("play", []):
             into = (t - play["at"]) * play.get("rate", 1.0)
             if 0 <= into < play["to"] - play["from"]:
