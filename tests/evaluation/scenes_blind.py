@@ -204,28 +204,29 @@ def bicycle(_spec, _rng):
     return colour, alpha
 
 
-def case(spec, _rng):
-    """A suitcase on wheels, its handle drawn out."""
-    base = np.array(spec.get("colour", [60, 40, 35]), np.float32)
-    colour, alpha = np.zeros((220, 110, 3), np.uint8), np.zeros((220, 110), np.uint8)
-    for (x0, y0, x1, y1), light in (((28, 4, 82, 14), 2.2), ((28, 4, 36, 80), 2.2), ((74, 4, 82, 80), 2.2),
-                                    ((6, 70, 104, 210), 1.0), ((14, 84, 96, 140), 1.35), ((14, 150, 96, 202), 1.25),
-                                    ((10, 208, 28, 219), 0.4), ((82, 208, 100, 219), 0.4)):
-        cv2.rectangle(colour, (x0, y0), (x1, y1), tuple(float(v) for v in np.clip(base * light + 8, 0, 255)), -1)
+def of_boxes(size, base, lift, boxes):
+    """A thing of boxes, each (left, top, right, bottom) and so many times as light as `base`."""
+    colour, alpha = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+    for (x0, y0, x1, y1), light in boxes:
+        cv2.rectangle(colour, (x0, y0), (x1, y1), tuple(float(v) for v in np.clip(np.float32(base) * light + lift, 0, 255)), -1)
         cv2.rectangle(alpha, (x0, y0), (x1, y1), 255, -1)
     return colour, alpha
+
+
+def case(spec, _rng):
+    """A suitcase on wheels, its handle drawn out."""
+    return of_boxes((220, 110), spec.get("colour", [60, 40, 35]), 8,
+                    [((28, 4, 82, 14), 2.2), ((28, 4, 36, 80), 2.2), ((74, 4, 82, 80), 2.2),
+                     ((6, 70, 104, 210), 1.0), ((14, 84, 96, 140), 1.35), ((14, 150, 96, 202), 1.25),
+                     ((10, 208, 28, 219), 0.4), ((82, 208, 100, 219), 0.4)])
 
 
 def chair(spec, _rng):
     """A wooden chair."""
-    base = np.array(spec.get("colour", [50, 80, 120]), np.float32)
-    colour, alpha = np.zeros((200, 120, 3), np.uint8), np.zeros((200, 120), np.uint8)
-    for (x0, y0, x1, y1), light in (((20, 4, 30, 110), 0.9), ((90, 4, 100, 110), 0.9), ((20, 10, 100, 34), 1.0),
-                                    ((20, 52, 100, 70), 1.0), ((10, 100, 110, 122), 1.3), ((10, 120, 20, 198), 0.8),
-                                    ((100, 120, 110, 198), 0.8), ((28, 120, 35, 180), 0.6), ((85, 120, 92, 180), 0.6)):
-        cv2.rectangle(colour, (x0, y0), (x1, y1), tuple(float(v) for v in np.clip(base * light, 0, 255)), -1)
-        cv2.rectangle(alpha, (x0, y0), (x1, y1), 255, -1)
-    return colour, alpha
+    return of_boxes((200, 120), spec.get("colour", [50, 80, 120]), 0,
+                    [((20, 4, 30, 110), 0.9), ((90, 4, 100, 110), 0.9), ((20, 10, 100, 34), 1.0),
+                     ((20, 52, 100, 70), 1.0), ((10, 100, 110, 122), 1.3), ((10, 120, 20, 198), 0.8),
+                     ((100, 120, 110, 198), 0.8), ((28, 120, 35, 180), 0.6), ((85, 120, 92, 180), 0.6)])
 
 
 class Thing(scenes.Thing):
@@ -492,7 +493,6 @@ class Weather(scenes.Weather):
             cv2.circle(glow, (int(x * width), int(y * height)), int((0.006 + 0.02 * far) * height), int(110 + 100 * (1 - far)), -1)
         glow = cv2.GaussianBlur(glow, (0, 0), height / 300)
         return cv2.add(frame, cv2.merge([glow] * 3))
-
 
     def gain(self, frame, t, e):
         """A sensor's noise when there is little light: coarse, coloured specks."""

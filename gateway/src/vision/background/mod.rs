@@ -29,15 +29,10 @@ const SLOW: Duration = Duration::from_secs(90);
 const CREEPS: Duration = Duration::from_millis(2500);
 /// Differences up to this are noise.
 const NOISE: f32 = 4.0;
-/// Where a thing comes, at least this share of the least difference comes within this time.
-const AT_ONCE: f32 = 0.5;
-const JUST: Duration = Duration::from_secs(1);
 /// Cells so near to one that came at once may be of the same thing.
 const BESIDE: usize = 2;
-/// The first pictures make the scene, quickly.
-const FIRST: Duration = Duration::from_secs(3);
-/// Where somebody was in the first pictures the scene is what stands still after they left, or
-/// what is there after it was to be seen for so long: leaves never stand still.
+/// The scene is what first stands still, or what is there after it was to be seen for so long:
+/// leaves never stand still.
 const SEEN_FOR: Duration = Duration::from_secs(10);
 /// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
 const STILL: f32 = 7.0;
@@ -84,15 +79,11 @@ pub struct Background {
     changed: Vec<bool>,
     /// The picture at the last look, where it was not covered.
     last_look: Vec<Option<f32>>,
-    /// What differed by just now; and of what differs, whether that came at once.
-    off: Vec<f32>,
-    came: Vec<bool>,
     onsets: onset::Onsets,
     /// What hardly differs but lies within what does, see [`within`].
     filled: Vec<bool>,
     /// How long a pixel that nobody asked about has differed.
     elsewhere: Vec<Duration>,
-    begun: Duration,
     last: Option<Duration>,
     settling: Option<Duration>,
     unsettled: bool,
@@ -115,12 +106,9 @@ impl Background {
             still: Vec::new(),
             changed: Vec::new(),
             last_look: Vec::new(),
-            off: Vec::new(),
-            came: Vec::new(),
             onsets: onset::Onsets::default(),
             filled: Vec::new(),
             elsewhere: Vec::new(),
-            begun: Duration::ZERO,
             last: None,
             settling: None,
             unsettled: true,
@@ -153,7 +141,6 @@ impl Background {
         let untold: Vec<bool> = covered.iter().zip(&self.learning).map(untold).collect();
         let (gain, offset) = self.light(&picture, &untold);
         let fitted: Vec<f32> = picture.iter().map(|p| p * gain + offset).collect();
-        let first = at.saturating_sub(self.begun) < FIRST;
 
         // While everything differs, what it differs by says nothing of things.
         let by_share = f32::from(u8::from(self.settling.is_none()));
@@ -165,7 +152,6 @@ impl Background {
         for index in 0..fitted.len() {
             if covered[index] {
                 // What was seen before somebody passed is compared with what is there after.
-                self.off[index] = 0.0;
                 self.onsets.cover(index);
                 continue;
             }
@@ -195,23 +181,13 @@ impl Background {
                 continue;
             }
             let limit = STEP.max(RESTLESS * self.restless[index]);
-            let before = self.off[index];
-            self.off[index] += (off - before) * share(passed, JUST);
-            self.came[index] = off > limit
-                && match self.changed[index] {
-                    true => self.came[index],
-                    false => off - before > limit * AT_ONCE,
-                };
             self.changed[index] = off > limit;
             self.onsets.look(index, (off, limit), at, passed);
             doubtful[index] = off > limit * DOUBTFUL;
             comparable += 1;
             differing += usize::from(self.changed[index]);
         }
-        self.learn(&fitted, &covered, passed, first);
-        if first {
-            return Vec::new();
-        }
+        self.learn(&fitted, &covered, passed);
         let whole = differing as f32 > WHOLE * comparable.max(1) as f32;
         if self.settle(at, passed, whole, &covered) {
             return self.blobs.kept();
@@ -250,7 +226,7 @@ impl Background {
     }
 
     /// What does not differ becomes the scene.
-    fn learn(&mut self, fitted: &[f32], covered: &[bool], passed: Duration, first: bool) {
+    fn learn(&mut self, fitted: &[f32], covered: &[bool], passed: Duration) {
         let beside = self.beside();
         for (index, value) in fitted.iter().enumerate() {
             let before = self.last_look[index].replace(*value);
@@ -264,9 +240,8 @@ impl Background {
             let scene = self.scene[index];
             let off = value - scene;
             self.restless[index] += (off.abs() - self.restless[index]) * share(passed, SLOW / 3);
-            let pace = if first { FIRST / 3 } else { SLOW };
-            self.scene[index] += off * share(passed, pace);
-            if first || beside[index] {
+            self.scene[index] += off * share(passed, SLOW);
+            if beside[index] {
                 continue;
             }
             // Only as far as it was to be seen at the look before, too: the rest may be a thing
@@ -282,7 +257,7 @@ impl Background {
     fn beside(&self) -> Vec<bool> {
         let (width, height) = (self.width, self.height);
         let mut beside = vec![false; width * height];
-        for index in (0..beside.len()).filter(|i| self.came[*i]) {
+        for index in (0..beside.len()).filter(|i| self.changed[*i] && self.onsets.is_sudden(*i)) {
             let (x, y) = (index % width, index / width);
             let columns = x.saturating_sub(BESIDE)..(x + BESIDE + 1).min(width);
             for row in y.saturating_sub(BESIDE)..(y + BESIDE + 1).min(height) {
@@ -303,8 +278,6 @@ impl Background {
         self.elsewhere = vec![Duration::ZERO; count];
         self.changed = vec![false; count];
         self.last_look = vec![None; count];
-        self.off = vec![0.0; count];
-        self.came = vec![false; count];
         self.onsets = onset::Onsets::of(count);
         self.filled = vec![false; count];
         self.asked = (0..count)
@@ -314,7 +287,7 @@ impl Background {
                     && !self.fixtures.iter().any(|zone| zone.contains(point))
             })
             .collect();
-        (self.begun, self.last, self.settling) = (at, Some(at), None);
+        (self.last, self.settling) = (Some(at), None);
         self.blobs = blobs::Blobs::default();
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A cell that differs by less than this share of the least difference is as the scene is.
 const CLEAR: f32 = 0.5;
+/// A cell that comes at once takes no longer from the first difference to the least that counts.
+const JUST: Duration = Duration::from_millis(700);
 /// So long after the first difference it still belongs to it.
 const RISES: Duration = Duration::from_secs(2);
 /// Looks farther apart do not tell how something came.
@@ -38,6 +40,8 @@ pub enum Coming {
 struct Cell {
     /// Media time of the first difference, and the most it was by shortly after.
     rise: Option<(Duration, f32)>,
+    /// Whether the difference that counts was there just after, once it is.
+    sudden: Option<bool>,
     hidden: bool,
     unseen: bool,
 }
@@ -66,9 +70,21 @@ impl Onsets {
             cell.unseen = passed > SEEN;
         }
         let (begun, most) = cell.rise.get_or_insert((at, off));
-        if at.saturating_sub(*begun) <= RISES {
+        let since = at.saturating_sub(*begun);
+        if since <= RISES {
             *most = most.max(off);
         }
+        if off > limit {
+            cell.sudden.get_or_insert(since <= JUST);
+        }
+    }
+
+    /// Whether the cell differs and came to do so at once, or hidden, whatever it did since.
+    pub fn is_sudden(&self, index: usize) -> bool {
+        self.0
+            .get(index)
+            .and_then(|cell| cell.sudden.map(|sudden| sudden || cell.hidden))
+            == Some(true)
     }
 
     /// Somebody is before the cell.
@@ -85,6 +101,7 @@ impl Onsets {
             Some(Cell { unseen: true, .. }) => Coming::Unseen,
             Some(Cell {
                 rise: Some((at, most)),
+                sudden: Some(true),
                 ..
             }) if *most >= AT_ONCE * off => Coming::AtOnce(*at),
             _ => Coming::Crept,

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// A street in which something came between two looks that were far apart, and has been seen once.
+fn found_late(there: impl Fn(usize, f32) -> Option<f32>) -> Street {
+    let mut street = Street::new();
+    street.every(SECOND * 15);
+    street.look(&[], there);
+    street.every(SECOND * 2);
+    street
+}
+
 /// A disc that grows by half a cell a second from nothing and mirrors something dark.
 fn water(t: f32, index: usize) -> Option<f32> {
     let (x, y) = ((index % W) as f32 - 80.0, (index / W) as f32 - 50.0);
@@ -33,11 +42,8 @@ fn water_that_spreads_is_doubted_and_then_the_scene() {
 
 #[test]
 fn what_nobody_saw_coming_must_stay_as_it_is_for_a_while() {
-    let mut street = Street::new();
     let there = bag(70, 50, 6, 5);
-    street.every(SECOND * 15);
-    street.look(&[], there);
-    street.every(SECOND * 2);
+    let mut street = found_late(there);
     let settled: Vec<bool> = (0..8)
         .map(|_| street.look(&[], there).iter().any(|b| b.settled))
         .collect();
@@ -47,11 +53,8 @@ fn what_nobody_saw_coming_must_stay_as_it_is_for_a_while() {
 
 #[test]
 fn headlights_over_what_nobody_saw_coming_do_not_make_it_water() {
-    let mut street = Street::new();
     let there = bag(70, 50, 6, 5);
-    street.every(SECOND * 15);
-    street.look(&[], there);
-    street.every(SECOND * 2);
+    let mut street = found_late(there);
     let mut last = Vec::new();
     for look in 0..20 {
         let lit = (3..6).contains(&look) || (12..14).contains(&look);

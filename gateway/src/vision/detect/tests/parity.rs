@@ -94,7 +94,9 @@ fn nanodet_sees_on_pictures_what_the_reference_sees() {
     }
 }
 
-/// Weights that the set-up does not fetch, beside a shipped manifest.
+/// Weights beside a shipped manifest that the set-up does not fetch: their makers publish them on
+/// GitHub alone, and the suite needs no more than package registries. What it runs of these
+/// families all the same is the decoding of their outputs, against numpy's (`oracle.rs`).
 fn elsewhere(id: &str) -> Model {
     let manifest = manifest(id);
     let file = manifest.file.to_str().unwrap();
