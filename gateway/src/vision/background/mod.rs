@@ -31,8 +31,9 @@ const CREEPS: Duration = Duration::from_millis(2500);
 const NOISE: f32 = 4.0;
 /// Cells so near to one that came at once may be of the same thing.
 const BESIDE: usize = 2;
-/// The scene is what first stands still, or what is there after it was to be seen for so long:
-/// leaves never stand still.
+/// The scene is what first stands still for so long, or what is there after it was to be seen for
+/// longer: leaves never stand still.
+const FIRST: Duration = Duration::from_secs(3);
 const SEEN_FOR: Duration = Duration::from_secs(10);
 /// A pixel stands still if it stayed this near the present for [`STILL_FOR`].
 const STILL: f32 = 7.0;
@@ -171,7 +172,7 @@ impl Background {
             self.present[index] += (value - self.present[index]) * share(passed, PRESENT);
             if let Some(seen) = &mut self.learning[index] {
                 *seen += passed.min(MAX_STEP);
-                let known = self.still[index] >= STILL_FOR || *seen >= SEEN_FOR;
+                let known = self.still[index] >= FIRST || *seen >= SEEN_FOR;
                 unknown |= !known && self.asked[index];
                 if known {
                     self.learning[index] = None;

@@ -101,7 +101,6 @@ impl Onsets {
             Some(Cell { unseen: true, .. }) => Coming::Unseen,
             Some(Cell {
                 rise: Some((at, most)),
-                sudden: Some(true),
                 ..
             }) if *most >= AT_ONCE * off => Coming::AtOnce(*at),
             _ => Coming::Crept,
