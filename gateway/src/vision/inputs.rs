@@ -20,6 +20,7 @@ use super::{
     file,
     folder::{self, Folder},
     lane::{Item, Lane},
+    nap::Nap,
     of_camera, recording,
     relay::Bound,
     rtsp, set_permits, snapshot, spawn,
@@ -307,8 +308,11 @@ impl Tasks {
     }
 
     fn work(self) {
+        let nap = Arc::new(Nap::default());
+        let napping = Arc::clone(&nap);
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_park(move || napping.take())
             .build()
         {
             Ok(runtime) => runtime,
@@ -322,13 +326,18 @@ impl Tasks {
             for (address, relay, lane) in self.rtsp {
                 match relay.map(Bound::open).transpose() {
                     Ok(relay) => {
-                        tasks.spawn(keep_playing(address, relay.map(Arc::new), lane));
+                        let relay = relay.map(Arc::new);
+                        tasks.spawn(keep_playing(address, relay, lane, Arc::clone(&nap)));
                     }
                     Err(e) => lane.push(Item::Fault(InputFault::Relay(e).told())),
                 }
             }
             for (address, lane) in self.snapshots {
-                tasks.spawn(async move { snapshot::poll(address, lane).await });
+                let listener = nap.listen();
+                tasks.spawn(async move {
+                    let _awake = listener;
+                    snapshot::poll(address, lane).await
+                });
             }
             for (topic, every, from, lane) in self.published {
                 tasks.spawn(take_published(topic, every, from, lane));
@@ -344,12 +353,14 @@ async fn keep_playing(
     address: rtsp::Address,
     relay: Option<Arc<super::relay::Relay>>,
     lane: Arc<Lane>,
+    nap: Arc<Nap>,
 ) {
     loop {
         let playing = tokio::spawn(rtsp::play(
             address.clone(),
             relay.clone(),
             Arc::clone(&lane),
+            nap.listen(),
         ));
         // It plays without end, so what ends it is a panic, printed by the panic's own hook.
         if playing.await.is_ok() {

@@ -21,6 +21,7 @@ use crate::{calendar::Permit, counters::Counter};
 
 use super::{
     decode::{Format, Scalers, Unit},
+    gaze::Decision,
     watch::Watch,
     wire::Played,
 };
@@ -46,6 +47,9 @@ pub enum Item {
     Start(Format),
     /// A compressed frame.
     Unit(Unit),
+    /// A compressed frame that was looked at as far as that goes without decoding, and what is
+    /// to be done with it.
+    Decided(Unit, Decision),
     /// The stream failed, and why.
     Fault(Text),
     /// A file is over.
@@ -58,6 +62,19 @@ pub enum Item {
     Picture { zone: u16, ask: u64 },
     /// The whole view is wanted, see [`super::wire::Command::Overview`].
     Overview,
+}
+
+impl Item {
+    fn unit(&self) -> Option<&Unit> {
+        match self {
+            Item::Unit(unit) | Item::Decided(unit, _) => Some(unit),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.unit().map_or(0, Unit::bytes)
+    }
 }
 
 /// A camera's frames, see [`super::wire::CameraProgress`].
@@ -81,6 +98,8 @@ pub struct Lane {
     watch: Mutex<Watch>,
     /// What happened to its frames.
     pub counters: Counters,
+    /// Nothing goes on before the camera: only a look now and then is due.
+    quiet: AtomicBool,
     pool: Arc<Pool>,
     /// Something was taken out of the queue, or done.
     progress: Condvar,
@@ -112,7 +131,7 @@ impl Queue {
     fn waiting(&self) -> usize {
         self.items
             .iter()
-            .filter(|(_, i)| matches!(i, Item::Unit(_)))
+            .filter(|(_, item)| item.unit().is_some())
             .count()
     }
 
@@ -120,14 +139,14 @@ impl Queue {
     fn add(&mut self, item: Item, now: Instant) -> u64 {
         let mut dropped = 0;
         match &item {
-            Item::Unit(unit) => {
+            Item::Unit(unit) | Item::Decided(unit, _) => {
                 if self.resync && !unit.key {
                     return 1;
                 }
                 let bytes = unit.bytes();
                 if self.is_full(bytes) {
                     dropped = self.waiting() as u64;
-                    self.items.retain(|(_, i)| !matches!(i, Item::Unit(_)));
+                    self.items.retain(|(_, item)| item.unit().is_none());
                     self.bytes = 0;
                     if !unit.key {
                         self.resync = true;
@@ -158,9 +177,8 @@ impl Queue {
     fn next(&mut self, now: Instant) -> Taken {
         let dropped = self.pass_over(now);
         let (since, item) = self.items.pop_front().unzip();
-        if let Some(Item::Unit(unit)) = &item {
-            self.bytes = self.bytes.saturating_sub(unit.bytes());
-        }
+        let bytes = item.as_ref().map_or(0, Item::bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
         let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         Taken {
             item,
@@ -172,9 +190,9 @@ impl Queue {
     fn pass_over(&mut self, now: Instant) -> u64 {
         let late = !self.patient
             && self.items.front().is_some_and(|(since, item)| {
-                matches!(item, Item::Unit(_)) && now.saturating_duration_since(*since) > MAX_AGE
+                item.unit().is_some() && now.saturating_duration_since(*since) > MAX_AGE
             });
-        let is_key = |(_, item): &(Instant, Item)| matches!(item, Item::Unit(unit) if unit.key);
+        let is_key = |(_, item): &(Instant, Item)| item.unit().is_some_and(|unit| unit.key);
         let Some(newest_key) = self.items.iter().rposition(is_key).filter(|_| late) else {
             return 0;
         };
@@ -182,13 +200,9 @@ impl Queue {
         let mut index = 0;
         self.items.retain(|(_, item)| {
             index += 1;
-            index > newest_key || !matches!(item, Item::Unit(_))
+            index > newest_key || item.unit().is_none()
         });
-        let bytes = |(_, item): &(Instant, Item)| match item {
-            Item::Unit(unit) => unit.bytes(),
-            _ => 0,
-        };
-        self.bytes = self.items.iter().map(bytes).sum();
+        self.bytes = self.items.iter().map(|(_, item)| item.bytes()).sum();
         (before - self.waiting()) as u64
     }
 }
@@ -203,6 +217,7 @@ impl Lane {
                 ..Counters::default()
             },
             watch: Mutex::new(watch),
+            quiet: AtomicBool::new(false),
             pool,
             progress: Condvar::new(),
         })
@@ -217,6 +232,9 @@ impl Lane {
             }
         }
         let mut queue = lock(&self.queue);
+        let Some(item) = self.pass(&queue, item) else {
+            return;
+        };
         self.counters.dropped.add(queue.add(item, Instant::now()));
         if queue.resync {
             self.counters.starved.store(true, Ordering::Relaxed);
@@ -228,13 +246,23 @@ impl Lane {
         }
     }
 
+    /// Deals with a frame of a quiet scene on the spot, if it need not be decoded: to wake a thread
+    /// of the pool for it would be most of its cost. What is given back belongs into the queue.
+    fn pass(&self, queue: &Queue, item: Item) -> Option<Item> {
+        let is_idle = !(queue.scheduled || queue.patient || queue.resync) && queue.items.is_empty();
+        match item {
+            Item::Unit(unit) if is_idle && self.is_quiet() => match self.watch.try_lock() {
+                Ok(mut watch) => watch.pass(unit, &self.counters),
+                Err(_) => Some(Item::Unit(unit)),
+            },
+            item => Some(item),
+        }
+    }
+
     /// Puts an item into the lane as soon as there is room for it: for recordings, which can
     /// wait where a camera cannot.
     pub fn feed(self: &Arc<Self>, item: Item) {
-        let bytes = match &item {
-            Item::Unit(unit) => unit.bytes(),
-            _ => 0,
-        };
+        let bytes = item.bytes();
         let mut queue = lock(&self.queue);
         queue.patient = true;
         let room = |queue: &mut Queue| !queue.items.is_empty() && queue.is_full(bytes);
@@ -257,6 +285,11 @@ impl Lane {
     /// Whether frames that come now are of no use without another key frame.
     pub fn is_starved(&self) -> bool {
         self.counters.starved.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing goes on before the camera, so that its frames may come a little later.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     /// Frames that wait.
@@ -284,6 +317,7 @@ impl Lane {
             }
         }
         let behind = watch.behind();
+        self.quiet.store(watch.is_quiet(), Ordering::Relaxed);
         drop(watch);
         let mut queue = lock(&self.queue);
         self.progress.notify_all();
@@ -347,13 +381,17 @@ mod tests {
         }
     }
 
-    fn unit(key: bool, bytes: usize) -> Item {
+    fn frame(key: bool, bytes: usize) -> Unit {
         let unit = AccessUnit {
             data: vec![1; bytes],
             key,
             ..AccessUnit::default()
         };
-        Item::Unit(Unit::from_rtp(&unit, 90_000))
+        Unit::from_rtp(&unit, 90_000)
+    }
+
+    fn unit(key: bool, bytes: usize) -> Item {
+        Item::Unit(frame(key, bytes))
     }
 
     fn key(bytes: usize) -> Item {
@@ -427,7 +465,7 @@ mod tests {
         ] {
             let mut queue = Queue::default();
             for item in [
-                unit(false, 10),
+                Item::Decided(frame(false, 10), Decision::CatchUp),
                 key(10),
                 unit(false, 10),
                 Item::Fault(gone()),

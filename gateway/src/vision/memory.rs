@@ -5,7 +5,10 @@ use std::{
     fs::File,
     os::unix::fs::FileExt,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
@@ -15,9 +18,12 @@ use tokio::task::coop;
 
 use super::EXIT_MEMORY;
 
-/// How often the process looks at its own memory: a camera on a gigabit line fills 2.5 MB
-/// meanwhile.
-const CHECK: Duration = Duration::from_millis(20);
+/// How often the process looks at its own memory, whatever it does: a camera on a gigabit line
+/// fills 12 MB meanwhile.
+const CHECK: Duration = Duration::from_millis(100);
+/// After so much work of receiving it looks, too: who sends faster than that line is looked at
+/// more often.
+const CHECK_WORK: Duration = Duration::from_millis(5);
 /// By so much the process may grow while one thing is waited for of a camera; the largest that
 /// any sends, a key frame, is a tenth of it.
 pub const ENDLESS: u64 = 64 << 20;
@@ -40,25 +46,31 @@ static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 /// each part. The gateway starts a new one.
 pub fn watch(limit: u64) {
     LIMIT.store(limit, Ordering::Relaxed);
-    let page = rustix::param::page_size() as u64;
-    // Opened once: cheap to read again.
-    let Ok(statm) = File::open("/proc/self/statm") else {
-        tracing::warn!("memory is not watched: no /proc");
-        return;
-    };
-    let mut text = [0; 128];
-    loop {
-        let read = statm.read_at(&mut text, 0).unwrap_or(0);
-        let fields = String::from_utf8_lossy(text.get(..read).unwrap_or_default());
-        let pages: Option<u64> = fields.split(' ').nth(1).and_then(|f| f.parse().ok());
-        let resident = pages.unwrap_or_default() * page;
-        RESIDENT.store(resident, Ordering::Relaxed);
-        if resident > limit {
-            tracing::error!("memory beyond {} MiB, ending", limit >> 20);
-            std::process::exit(EXIT_MEMORY.into());
-        }
+    while check() {
         thread::sleep(CHECK);
     }
+    tracing::warn!("memory is not watched: no /proc");
+}
+
+/// Looks at the process's memory, and ends it beyond the limit; false if it cannot look.
+fn check() -> bool {
+    // Opened once: cheap to read again.
+    static STATM: OnceLock<Option<File>> = OnceLock::new();
+    let Some(statm) = STATM.get_or_init(|| File::open("/proc/self/statm").ok()) else {
+        return false;
+    };
+    let mut text = [0; 128];
+    let read = statm.read_at(&mut text, 0).unwrap_or(0);
+    let fields = std::str::from_utf8(text.get(..read).unwrap_or_default()).unwrap_or_default();
+    let pages: Option<u64> = fields.split(' ').nth(1).and_then(|f| f.parse().ok());
+    let resident = pages.unwrap_or_default() * rustix::param::page_size() as u64;
+    RESIDENT.store(resident, Ordering::Relaxed);
+    let limit = LIMIT.load(Ordering::Relaxed);
+    if resident > limit {
+        tracing::error!("memory beyond {} MiB, ending", limit >> 20);
+        std::process::exit(EXIT_MEMORY.into());
+    }
+    true
 }
 
 /// What has become of the process since one thing is waited for.
@@ -66,6 +78,8 @@ pub fn watch(limit: u64) {
 pub struct Growth {
     from: u64,
     worked: Duration,
+    /// Since memory was last looked at for it.
+    unchecked: Duration,
     /// The task's next look is the first one of its turn.
     is_new_turn: bool,
 }
@@ -76,6 +90,7 @@ impl Growth {
         Growth {
             from: RESIDENT.load(Ordering::Relaxed),
             worked: Duration::ZERO,
+            unchecked: Duration::ZERO,
             is_new_turn: true,
         }
     }
@@ -83,6 +98,7 @@ impl Growth {
     /// It came, and the next is waited for.
     pub fn again(&mut self) {
         *self = Growth {
+            unchecked: self.unchecked,
             is_new_turn: self.is_new_turn,
             ..Growth::begin()
         };
@@ -105,7 +121,13 @@ impl Growth {
         }
         let begun = Instant::now();
         let poll = poll(cx);
-        self.worked += begun.elapsed().min(LOOK);
+        let worked = begun.elapsed().min(LOOK);
+        self.worked += worked;
+        self.unchecked += worked;
+        if self.unchecked > CHECK_WORK {
+            self.unchecked = Duration::ZERO;
+            check();
+        }
         self.is_new_turn = poll.is_pending();
         poll
     }

@@ -34,6 +34,7 @@ mod litter;
 mod luma;
 mod media;
 mod memory;
+mod nap;
 mod nms;
 mod out;
 mod pace;

@@ -25,6 +25,7 @@ use super::{
     lane::{Item, Lane},
     media::{ClockFault, ClockRate},
     memory::Growth,
+    nap::Listener,
     of_camera,
     relay::Relay,
     snapshot,
@@ -235,7 +236,12 @@ impl std::fmt::Debug for Address {
 }
 
 /// Plays the camera into its lane for ever, again and again after faults.
-pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lane>) -> ! {
+pub async fn play(
+    mut address: Address,
+    relay: Option<Arc<Relay>>,
+    lane: Arc<Lane>,
+    mut listener: Listener,
+) -> ! {
     let _served = relay.as_ref().map(Relay::serve);
     if let Some(local) = relay.as_ref().and_then(|relay| relay.url(&address.url)) {
         address.url = local;
@@ -247,7 +253,9 @@ pub async fn play(mut address: Address, relay: Option<Arc<Relay>>, lane: Arc<Lan
     let mut refusals = 0;
     loop {
         let begun = Instant::now();
-        let fault = match play_once(&address, relay.as_deref(), &group, &lane).await {
+        let played = play_once(&address, relay.as_deref(), &group, &lane, &mut listener).await;
+        listener.can_wait(false);
+        let fault = match played {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
@@ -274,6 +282,7 @@ async fn play_once(
     relay: Option<&Relay>,
     group: &Arc<SessionGroup>,
     lane: &Arc<Lane>,
+    listener: &mut Listener,
 ) -> Result<std::convert::Infallible, Fault> {
     match relay {
         Some(relay) => relay.prepare().await?,
@@ -294,10 +303,20 @@ async fn play_once(
     let setup = session.setup(stream, SetupOptions::default().transport(transport));
     answer("SETUP", setup).await?;
     let (clock_rate, sets) = parameters(&session, stream);
-    let mut depacketizer = Depacketizer::new(coding, sets.iter().map(Vec::as_slice));
+    let depacketizer = Depacketizer::new(coding, sets.iter().map(Vec::as_slice));
     let mut playing = answer("PLAY", session.play(PlayOptions::default())).await?;
     lane.push(Item::Start(Format::Coding(coding)));
-    let fault = receive(&mut playing, stream, clock_rate, &mut depacketizer, lane).await;
+    // Datagrams that nobody takes are lost, and a relay has two connections to serve.
+    let patient = (!address.udp && relay.is_none()).then_some(listener);
+    let receiving = receive(
+        &mut playing,
+        stream,
+        clock_rate,
+        depacketizer,
+        lane,
+        patient,
+    );
+    let fault = receiving.await;
     if matches!(fault, Err(Fault::Endless)) {
         leave(playing);
     }
@@ -399,8 +418,9 @@ async fn receive(
     session: &mut Session<Playing>,
     stream: usize,
     clock_rate: u32,
-    depacketizer: &mut Depacketizer,
+    mut depacketizer: Depacketizer,
     lane: &Arc<Lane>,
+    mut patient: Option<&mut Listener>,
 ) -> Result<std::convert::Infallible, Fault> {
     let begun = Instant::now();
     let mut vigil = Vigil::new();
@@ -438,6 +458,10 @@ async fn receive(
         let pushed = depacketizer.push(&packet)?;
         vigil.lost(pushed.lost, now);
         lane.lost(pushed.lost);
+        if let Some(listener) = &mut patient {
+            let is_between_pictures = !pushed.units.is_empty();
+            listener.can_wait(is_between_pictures && lane.is_quiet());
+        }
         for unit in pushed.units {
             // Until a key frame came nothing can be decoded, and a lost one spoils what follows.
             if vigil.whole(unit.key, now) {

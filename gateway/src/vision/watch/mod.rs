@@ -200,9 +200,12 @@ impl Watch {
             Item::Start(format) => self.start(format, counters),
             Item::Unit(_) if self.is_paused() => counters.skipped.add_one(),
             Item::Unit(unit) => {
-                self.unit(unit, scalers, counters);
+                if let Some(decision) = self.decide(&unit, counters) {
+                    self.unit(unit, decision, scalers, counters);
+                }
                 self.tell_progress();
             }
+            Item::Decided(unit, decision) => self.unit(unit, decision, scalers, counters),
             Item::Fault(reason) => {
                 self.begin_again(counters);
                 self.tell(CameraState::Fault(reason));
@@ -215,6 +218,18 @@ impl Watch {
                 self.tell(CameraState::Ended);
             }
             Item::Played(what) => self.tell_played(what),
+        }
+    }
+
+    /// Takes a frame of a quiet scene, if it need not be decoded; otherwise gives it back, to be
+    /// taken in its turn.
+    pub fn pass(&mut self, unit: Unit, counters: &Counters) -> Option<Item> {
+        match self.decide(&unit, counters)? {
+            Decision::Keep => {
+                self.keep(unit, counters);
+                None
+            }
+            decision => Some(Item::Decided(unit, decision)),
         }
     }
 
@@ -238,6 +253,11 @@ impl Watch {
         let pace = self.shared.pace.lock();
         pace.unwrap_or_else(PoisonError::into_inner)
             .late(Instant::now());
+    }
+
+    /// Whether only key frames are looked at, now and then.
+    pub fn is_quiet(&self) -> bool {
+        self.gaze.quiet()
     }
 
     /// Whether there is something to catch up with.
@@ -283,23 +303,29 @@ impl Watch {
         }
     }
 
-    fn unit(&mut self, unit: Unit, scalers: &mut Scalers, counters: &Counters) {
+    /// What is to be done with the next frame, if anything is.
+    fn decide(&mut self, unit: &Unit, counters: &Counters) -> Option<Decision> {
         self.last_arrival = Some(Instant::now());
         if !self.deadly.is_empty() && self.deadly.contains(&unit.fingerprint()) {
             counters.dropped.add_one();
             // What follows refers to it.
-            return self.begin_again(counters);
+            self.begin_again(counters);
+            return None;
         }
         self.clock.advance(unit.pts);
         self.newest_pts = unit.pts;
         if self.background.is_some() {
-            self.ring.push(&unit);
+            self.ring.push(unit);
         }
         if !self.recorded {
             self.wall
                 .observe(unit.pts, Timestamp::now().as_microsecond());
         }
-        match self.gaze.next(unit.pts, unit.bytes(), unit.key) {
+        Some(self.gaze.next(unit.pts, unit.bytes(), unit.key))
+    }
+
+    fn unit(&mut self, unit: Unit, decision: Decision, scalers: &mut Scalers, counters: &Counters) {
+        match decision {
             Decision::Keep => self.keep(unit, counters),
             Decision::Look => {
                 self.keep(unit.clone(), counters);
