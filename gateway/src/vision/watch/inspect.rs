@@ -158,7 +158,11 @@ impl Watch {
             .collect();
         let mut events = Vec::new();
         let mut stories = Vec::new();
-        let mut need = self.need(moved, !visitors.is_empty());
+        // Nobody counts who was seen but once; whether it is somebody, the next frames tell soonest.
+        let newcomers = tracks
+            .iter()
+            .any(|t| t.last_seen == at && !t.confirmed() && self.visitors.contains(&t.class));
+        let mut need = self.need(moved, newcomers || !visitors.is_empty());
         let mut blobs = Vec::new();
         let cells = [luma.width, luma.height];
         if let Some(background) = &mut self.background {
@@ -247,10 +251,10 @@ impl Watch {
     }
 
     /// How closely to watch, by what moves and who is there.
-    fn need(&self, moved: bool, visitors: bool) -> Need {
+    fn need(&self, moved: bool, somebody: bool) -> Need {
         // Between two looks at a quiet scene the light may have changed, or something have come
         // to lie there. Nobody being there, further looks tell as much as every frame.
-        if moved && (visitors || !self.gaze.quiet()) {
+        if moved && (somebody || !self.gaze.quiet()) {
             Need::Attention
         } else if moved || self.follows() {
             Need::Followed
