@@ -39,6 +39,9 @@ const LATE: Duration = Duration::from_millis(400);
 /// hundreds go in one turn; otherwise a quiet camera would get no more turns than frames of busy
 /// ones can be decoded.
 const TURN: Duration = Duration::from_millis(3);
+/// The same where a scene has just woken and is caught up with: frame by frame among busy cameras
+/// it would fall behind its own frames, and what is new is told first.
+const TURN_BEHIND: Duration = Duration::from_millis(150);
 
 /// What a camera's feed brings.
 #[derive(Debug)]
@@ -312,7 +315,8 @@ impl Lane {
                     None => break,
                 }
             }
-            if begun.elapsed() >= TURN {
+            let turn = if watch.behind() { TURN_BEHIND } else { TURN };
+            if begun.elapsed() >= turn {
                 break;
             }
         }
