@@ -5,8 +5,8 @@
 FOLDER holds JPEGs or PNGs; `reference.json` is written into it. Pictures are scaled by OpenCV
 (INTER_LINEAR) and the outputs decoded in numpy, as in `make.py`. Then run the gateway's tests
 with WANGGE_PHOTOGRAPHS=FOLDER:
-`cargo test -p wangge --lib -- --include-ignored detect::tests::parity`. The tests' own
-`golden/pictures.json` is what this writes for `../trash_bag/golden` and nanodet_g_416.
+`cargo test -p wangge --lib -- --show-output detect::tests::parity`. The tests' own
+`golden/pictures.json` is what this writes for `../trash_bag/golden` and the three networks.
 
 Needs numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 opencv-python-headless.
 """
