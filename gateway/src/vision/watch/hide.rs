@@ -90,3 +90,6 @@ pub(super) fn sensitive(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,27 +9,17 @@ use std::{
 use ac_ffmpeg::codec::video::VideoFrame;
 use jiff::Timestamp;
 
-use super::{
-    Counters, Watch,
-    hide::{PERSON, hidden, sensitive},
-};
+use super::{Counters, Watch, hide::hidden};
 use crate::vision::{
-    caption::Caption,
     decode::{Scalers, Unit},
     detect::{DetectError, Placement},
-    draw::Canvas,
-    dwell,
-    evidence::{self, Privacy},
     gaze::Need,
-    litter,
     luma::Luma,
     nms::Detection,
-    pixelate::Sensitive,
-    plate,
     scene::Thumbnail,
-    story::{self, Visitor},
+    story::Visitor,
     view::Impairment,
-    wire::{self, MAX_PICTURES, OBJECT, Picture, Report, Role, Sighting},
+    wire::Report,
     zone::{Bbox, Polygon},
 };
 
@@ -57,7 +47,7 @@ const VISITORS: &[&str] = &[
 const ANIMALS: &[&str] = &["bird", "cat", "dog"];
 /// ...so that one which has not moved for so long is a thing.
 const ANIMAL_RESTS: Duration = Duration::from_secs(5);
-type Fault = Box<dyn std::error::Error>;
+pub(super) type Fault = Box<dyn std::error::Error>;
 
 /// A moment of one camera.
 #[derive(Clone, Copy)]
@@ -286,12 +276,6 @@ impl Watch {
         }
     }
 
-    /// Whether what is in the zone was left there: things, not people.
-    fn left_behind(&self, zone: usize, label: &str) -> bool {
-        let zone = self.zones.get(zone);
-        zone.is_some_and(|z| z.take_down && !z.dwell.emptied()) && label != PERSON
-    }
-
     /// A key frame that was decoded and on which nothing went on shows the place as it is.
     pub(super) fn remember_calm(&mut self, unit: &Unit) {
         if self.is_calm && self.background.is_some() {
@@ -303,259 +287,6 @@ impl Watch {
         if self.impaired != impaired {
             self.impaired = impaired;
             self.tell_health();
-        }
-    }
-
-    fn report(
-        &mut self,
-        zone: usize,
-        event: dwell::Event,
-        frame: &VideoFrame,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        let mut sighting = self.sighting(zone, now);
-        match event {
-            dwell::Event::Empty { dwell } => {
-                sighting.dwell_us = dwell.as_micros() as u64;
-                let told = self
-                    .zones
-                    .get_mut(zone)
-                    .map(|z| std::mem::take(&mut z.told));
-                if told == Some(true) {
-                    let (picture, _) =
-                        self.picture(zone, Role::Cleared, frame, now.pts, &sighting)?;
-                    sighting.pictures.push(picture);
-                }
-            }
-            dwell::Event::Present {
-                track,
-                class,
-                score,
-                bbox,
-                dwell,
-                picture,
-            } => {
-                sighting.present = true;
-                sighting.label = self.labels.get(class).cloned().unwrap_or_default();
-                sighting.left_behind = self.left_behind(zone, &sighting.label);
-                sighting.score = score;
-                sighting.bbox = bbox;
-                sighting.track = track;
-                sighting.dwell_us = dwell.as_micros() as u64;
-                sighting.overrun = self.overrun(zone);
-                if picture && !sighting.shadow {
-                    let (picture, _) =
-                        self.picture(zone, Role::Scene, frame, now.pts, &sighting)?;
-                    sighting.pictures.push(picture);
-                    if let Some(zone) = self.zones.get_mut(zone) {
-                        zone.told = true;
-                    }
-                }
-            }
-        }
-        self.shared.out.send(&Report::Sighting(sighting));
-        Ok(())
-    }
-
-    fn tell_story(
-        &mut self,
-        zone: usize,
-        event: story::Event,
-        frame: &VideoFrame,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        // Media time and timestamps differ by what was not watched; here both are seconds old.
-        let pts_of = |at: Duration| now.pts - now.at.saturating_sub(at).as_micros() as i64;
-        match event {
-            story::Event::Noticed { story, since } => {
-                let drop = pts_of(since);
-                self.save(zone, story, Role::Before, drop);
-                self.save(zone, story, Role::Drop, drop);
-            }
-            story::Event::Left { story, at } => {
-                self.save(zone, story, Role::Leaving, pts_of(at));
-            }
-            story::Event::Over { story, told } => {
-                if let Some(zone) = self.zones.get_mut(zone) {
-                    zone.saved.remove(&story);
-                    zone.told |= told && !zone.shadow;
-                }
-            }
-            story::Event::Present {
-                story,
-                bbox,
-                dwell,
-                since,
-                actor,
-                picture,
-            } => {
-                let mut sighting = self.sighting(zone, now);
-                sighting.present = true;
-                sighting.label = OBJECT.into();
-                sighting.left_behind = self.left_behind(zone, OBJECT);
-                // That something is there is not a guess of a network.
-                sighting.score = 1.0;
-                sighting.bbox = bbox;
-                sighting.track = story;
-                sighting.dwell_us = dwell.as_micros() as u64;
-                sighting.overrun = self.overrun(zone);
-                let wall = |at: Duration| self.wall.wall(pts_of(at));
-                sighting.story = Some(wire::Story {
-                    appeared_us: wall(since),
-                    actor: actor.map(|actor| wire::Actor {
-                        label: self.labels.get(actor.class).cloned().unwrap_or_default(),
-                        track: actor.track,
-                        left_us: wall(actor.last_there),
-                    }),
-                    litter: None,
-                });
-                if picture && !sighting.shadow {
-                    let (after, litter) =
-                        self.picture(zone, Role::After, frame, now.pts, &sighting)?;
-                    if let Some(story) = &mut sighting.story {
-                        story.litter = litter;
-                    }
-                    if let Some(zone) = self.zones.get_mut(zone) {
-                        sighting.pictures = zone.saved.remove(&story).unwrap_or_default();
-                        zone.told = true;
-                    }
-                    sighting.pictures.push(after);
-                    sighting.pictures.truncate(MAX_PICTURES);
-                }
-                self.shared.out.send(&Report::Sighting(sighting));
-            }
-        }
-        Ok(())
-    }
-
-    /// Saves a picture of the past for a story that may be told later. One that cannot be had
-    /// any more is left out.
-    fn save(&mut self, zone: usize, story: u64, role: Role, pts: i64) {
-        if self.zones.get(zone).is_none_or(|z| z.shadow) {
-            return;
-        }
-        let Some(format) = &self.format else { return };
-        let found = match role {
-            Role::Before => self.ring.calm_picture(format),
-            _ => self.ring.picture(format, pts),
-        };
-        let Some((frame, pts)) = found else { return };
-        let at = Duration::ZERO;
-        let sighting = self.sighting(zone, Moment { pts, at });
-        match self.picture(zone, role, &frame, pts, &sighting) {
-            Ok((picture, _)) => {
-                if let Some(zone) = self.zones.get_mut(zone) {
-                    zone.saved.entry(story).or_default().push(picture);
-                }
-            }
-            Err(e) => tracing::warn!(camera = self.id, "picture of {}: {e}", role.slug()),
-        }
-    }
-
-    pub(super) fn sighting(&self, zone: usize, now: Moment) -> Sighting {
-        Sighting {
-            camera: self.camera,
-            zone: zone as u16,
-            shadow: self.zones.get(zone).is_some_and(|z| z.shadow),
-            present: false,
-            label: String::new(),
-            score: 0.0,
-            bbox: [0.0; 4],
-            track: 0,
-            dwell_us: 0,
-            at_us: self.wall.wall(now.pts),
-            pictures: Vec::new(),
-            story: None,
-            overrun: None,
-            left_behind: false,
-        }
-    }
-
-    pub(super) fn picture(
-        &self,
-        zone: usize,
-        role: Role,
-        frame: &VideoFrame,
-        pts: i64,
-        sighting: &Sighting,
-    ) -> Result<(Picture, Option<wire::Litter>), Fault> {
-        let watched = self.zones.get(zone).ok_or("no such zone")?;
-        let at_us = self.wall.wall(pts);
-        let shared = &self.shared;
-        let caption = Caption {
-            camera: &self.id,
-            zone: &watched.id,
-            polygon: &watched.dwell.zone().polygon,
-            front: watched.dwell.zone().front.as_ref(),
-            measure: watched
-                .measure
-                .as_ref()
-                .filter(|_| sighting.overrun.is_some()),
-            label: if sighting.present {
-                &sighting.label
-            } else {
-                role.slug()
-            },
-            score: sighting.score,
-            bbox: sighting.bbox,
-            dwell: Duration::from_micros(sighting.dwell_us).as_secs_f64(),
-            at_us,
-        };
-        let mut litter = None;
-        let mut find = |canvas: &Canvas| {
-            if role == Role::After {
-                litter = self.litter(canvas, sighting.bbox);
-            }
-            self.sensitive(canvas, pts)
-        };
-        let privacy = Privacy {
-            masks: &self.masks,
-            crop: watched.crop,
-            sealed_for: shared.sealed_for.as_ref(),
-            thumbnail: shared.thumbnails,
-        };
-        let rendered = evidence::render(frame, privacy, &mut find, &caption, &shared.time_zone)?;
-        self.pictured.add_one();
-        let picture = Picture {
-            role,
-            at_us,
-            jpeg: rendered.jpeg,
-            sealed: rendered.sealed,
-            thumbnail: rendered.thumbnail,
-        };
-        Ok((picture, litter))
-    }
-
-    /// What has to be hidden in a picture of this moment.
-    pub(super) fn sensitive(
-        &self,
-        canvas: &Canvas,
-        pts: i64,
-    ) -> Result<Vec<(Sensitive, Bbox)>, String> {
-        let mut detector = self
-            .shared
-            .detector
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut found = sensitive(canvas, &mut detector)?;
-        found.extend(self.recent.around(pts));
-        let vehicles = found.iter().filter(|(what, _)| *what == Sensitive::Vehicle);
-        let vehicles: Vec<Bbox> = vehicles.map(|(_, bbox)| *bbox).collect();
-        let plates = plate::plates(canvas, &vehicles).into_iter();
-        found.extend(plates.map(|bbox| (Sensitive::Plate, bbox)));
-        Ok(found)
-    }
-
-    /// What a model that knows rubbish thinks of it, where there is one.
-    fn litter(&self, canvas: &Canvas, bbox: Bbox) -> Option<wire::Litter> {
-        let model = self.shared.litter.as_ref()?;
-        let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
-        match litter::look(canvas, &mut model, bbox) {
-            Ok(litter) => Some(litter),
-            Err(e) => {
-                tracing::warn!(camera = self.id, "litter model: {e}");
-                None
-            }
         }
     }
 }
@@ -598,6 +329,3 @@ pub(in crate::vision) fn masked<'p>(
     }
     Cow::Owned(pixels)
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,8 @@ mod begin;
 mod hide;
 pub(super) mod inspect;
 mod measure;
+mod picture;
+mod sighting;
 mod tell;
 mod wanted;
 

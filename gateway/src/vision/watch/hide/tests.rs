@@ -1,9 +1,11 @@
 //! Hiding, on real footage: every head of a few frames, boxed by hand, must be coarse.
 
+use ac_ffmpeg::codec::video::VideoFrame;
+
 use super::*;
 use crate::vision::{
-    decode::{Decoder, Format, Packed, Scalers},
-    detect, pixelate,
+    decode::{Decoder, Format, Scalers, Unit},
+    detect, pixelate, plate,
     recent::Recent,
 };
 
