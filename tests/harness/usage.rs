@@ -14,6 +14,24 @@ pub struct Usage {
 /// Clock ticks a second of `/proc/*/stat`: fixed by the kernel's interface (`proc(5)`).
 const TICKS: u64 = 100;
 
+/// How often threads of a process with one of these names went to sleep by themselves so far.
+pub fn sleeps(pid: u32, names: &[&str]) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let read = |path: &std::path::Path| fs::read_to_string(path).unwrap_or_default();
+    tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|task| names.contains(&read(&task.path().join("comm")).trim()))
+        .filter_map(|task| {
+            read(&task.path().join("status"))
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+                .and_then(|count| count.trim().parse::<u64>().ok())
+        })
+        .sum()
+}
+
 /// One process alone.
 pub fn of(pid: u32) -> Usage {
     stat(pid).map(|(_, usage)| usage).unwrap_or_default()

@@ -159,6 +159,23 @@ mod tests {
     const MB: u64 = 1 << 20;
 
     #[test]
+    fn who_works_is_measured_without_waiting_for_the_watch() {
+        // No watch runs in this process, so nothing else looks.
+        RESIDENT.store(0, Ordering::Relaxed);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut growth = Growth::begin();
+        let mut work = |time: Duration| {
+            let begun = Instant::now();
+            growth.look(&mut cx, |_| {
+                while begun.elapsed() < time {}
+                Poll::Ready(())
+            })
+        };
+        assert!(work(CHECK_WORK + Duration::from_millis(1)).is_ready());
+        assert!(RESIDENT.load(Ordering::Relaxed) > MB);
+    }
+
+    #[test]
     fn who_works_long_or_fills_the_memory_is_endless_and_who_waits_beside_is_not() {
         let millis = Duration::from_millis;
         for (from, resident, worked, endless) in [

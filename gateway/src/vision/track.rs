@@ -213,6 +213,15 @@ impl Tracker {
         &self.tracks
     }
 
+    /// Whether somebody of these classes was seen at this look who was not seen often enough to
+    /// count.
+    pub fn has_newcomer(&self, classes: &[usize], at: Duration) -> bool {
+        let is_new = |t: &Track| t.last_seen == at && !t.confirmed();
+        self.tracks
+            .iter()
+            .any(|t| is_new(t) && classes.contains(&t.class))
+    }
+
     /// Forgets everything, as after a long interruption.
     pub fn clear(&mut self) {
         self.tracks.clear();
@@ -331,6 +340,21 @@ mod tests {
             tracker.tracks[0].bbox[0] > tracker.tracks[1].bbox[0],
             "they have swapped places"
         );
+    }
+
+    #[test]
+    fn who_was_seen_once_is_a_newcomer_until_the_next_look() {
+        let mut tracker = Tracker::new(0.4);
+        let somebody = [person(0.5, 0.6)];
+        assert!(!tracker.has_newcomer(&[0], at(0)));
+        seen(&mut tracker, &somebody, 0);
+        assert!(tracker.has_newcomer(&[2, 0], at(0)));
+        assert!(!tracker.has_newcomer(&[2], at(0)), "of another class");
+        // A look that finds nobody, and one that finds them again.
+        seen(&mut tracker, &[], 200);
+        assert!(!tracker.has_newcomer(&[0], at(200)));
+        seen(&mut tracker, &somebody, 400);
+        assert!(!tracker.has_newcomer(&[0], at(400)));
     }
 
     #[test]

@@ -77,6 +77,33 @@ async fn what_is_left_in_a_quiet_scene_is_found_at_the_next_look_at_the_latest()
     }
 }
 
+#[tokio::test]
+async fn a_quiet_camera_wakes_hardly_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let filter = "trim=end_frame=1,loop=loop=249:size=1,setpts=N/25/TB,noise=alls=4:allf=t,\
+                  format=yuv420p";
+    let clip = still(dir.path(), filter, 25, 50);
+    let server = Camera::start(&[("cam", &clip)], 0, None, &dir.path().join("log")).unwrap();
+    let mut rig = Rig::start(vec![lawn(rtsp(
+        &server.url("cam"),
+        None,
+        RtspTransport::Tcp,
+    ))]);
+    let pid = rig.child_started().await as u32;
+    rig.well().await;
+    let sleeps = || usage::sleeps(pid, &["network", "look"]);
+    assert!(sleeps() > 0, "threads of these names");
+    // Until the scene is known and nothing was seen to move for long enough.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let before = (Instant::now(), sleeps());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let each = (sleeps() - before.1) as f64 / before.0.elapsed().as_secs_f64();
+    println!("{each:.1} times a second");
+    // Some 17; that each of 25 frames a second wakes one thread or two is what is saved.
+    assert!(each < 30.0, "woken {each:.1} times a second");
+    rig.stop().await;
+}
+
 /// Resident bytes of a child that watches so many 1080p cameras for `time`, and what it grew by
 /// in as long again.
 async fn resident(clip: &Path, cameras: usize, time: Duration) -> (u64, i64) {

@@ -81,10 +81,8 @@ impl Onsets {
 
     /// Whether the cell differs and came to do so at once, or hidden, whatever it did since.
     pub fn is_sudden(&self, index: usize) -> bool {
-        self.0
-            .get(index)
-            .and_then(|cell| cell.sudden.map(|sudden| sudden || cell.hidden))
-            == Some(true)
+        let sudden = |cell: &Cell| cell.sudden.is_some_and(|sudden| sudden || cell.hidden);
+        self.0.get(index).is_some_and(sudden)
     }
 
     /// Somebody is before the cell.

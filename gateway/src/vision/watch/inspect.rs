@@ -149,10 +149,8 @@ impl Watch {
         let mut events = Vec::new();
         let mut stories = Vec::new();
         // Nobody counts who was seen but once; whether it is somebody, the next frames tell soonest.
-        let newcomers = tracks
-            .iter()
-            .any(|t| t.last_seen == at && !t.confirmed() && self.visitors.contains(&t.class));
-        let mut need = self.need(moved, newcomers || !visitors.is_empty());
+        let newcomer = self.tracker.has_newcomer(&self.visitors, at);
+        let mut need = self.need(moved, newcomer || !visitors.is_empty());
         let mut blobs = Vec::new();
         let cells = [luma.width, luma.height];
         if let Some(background) = &mut self.background {
