@@ -226,6 +226,12 @@ impl Gaze {
         self.quiet
     }
 
+    /// When (µs) the next key frame is expected, by the newest two.
+    pub fn next_key(&self) -> Option<i64> {
+        let interval = self.key_interval.filter(|interval| *interval > 0)?;
+        Some(self.last_key?.saturating_add(interval))
+    }
+
     /// A key frame alone gave no picture: this decoder needs what follows it.
     pub fn nothing_seen(&mut self) {
         self.possible = false;

@@ -22,6 +22,7 @@ mod evidence;
 mod fatal;
 mod file;
 mod folder;
+mod followers;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gaze;
@@ -79,6 +80,7 @@ use crate::seal::Recipient;
 use self::{
     detect::{Detector, Detectors, Runtime},
     fatal::Fatal,
+    followers::Followers,
     hardware::Hardware,
     inputs::Inputs,
     lane::{Item, Lane, Pool},
@@ -291,6 +293,7 @@ fn work(
         .map(|network| shadow::pair(network, &setup.cameras))
         .unzip();
     let shared = Arc::new(Shared {
+        followers: Followers::new(setup.cameras.len(), setup.memory_limit),
         pace: Mutex::new(Pace::new(setup.cameras.len(), detectors.count())),
         detector: detectors,
         litter: litter.map(Mutex::new),

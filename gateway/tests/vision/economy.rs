@@ -1,6 +1,7 @@
 //! A quiet camera is hardly decoded, costs little memory, and misses nothing that stays.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use wangge::config::{Camera as CameraConfig, RtspTransport};
 use wangge_tests::{place, rtsp::Camera, usage};
 
-use crate::rig::{Rig, camera, file, rtsp, sighting};
+use crate::rig::{PATIENCE, Rig, camera, file, rtsp, sighting, vision};
 
 /// The first picture of the footage, with a sensor's noise, through `filter`; a key frame every
 /// `gop` frames.
@@ -101,6 +102,59 @@ async fn a_quiet_camera_wakes_hardly_anybody() {
     println!("{each:.1} times a second");
     // Some 17; that each of 25 frames a second wakes one thread or two is what is saved.
     assert!(each < 30.0, "woken {each:.1} times a second");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn however_many_scenes_move_at_once_memory_stays_within_what_was_promised() {
+    const CAMERAS: usize = 12;
+    const MB: u64 = 1_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clip = dir.path().join("busy.mp4");
+    // H.265 decoders are the largest: some 27 MB each for pictures of this size.
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-i"])
+        .arg(place::clip("vtest-h264.mp4").unwrap())
+        .args(["-vf", "scale=1920:1080,fps=10", "-t", "20", "-an"])
+        .args(["-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1"])
+        .args([
+            "-x265-params",
+            "keyint=20:min-keyint=20:scenecut=0:bframes=0:open-gop=0:log-level=error",
+        ])
+        .arg(&clip)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let names: Vec<String> = (0..CAMERAS).map(|i| format!("cam-{i}")).collect();
+    let clips: Vec<(&str, &Path)> = names.iter().map(|n| (n.as_str(), &*clip)).collect();
+    let server = Camera::start(&clips, 0, None, &dir.path().join("log")).unwrap();
+    let configured = names.iter().map(|name| {
+        let mut camera = camera(rtsp(&server.url(name), None, RtspTransport::Tcp));
+        camera.id = name.as_str().into();
+        // The last seconds of each are kept, too.
+        camera.zones[0].objects = true;
+        camera
+    });
+    let mut set_up = vision();
+    set_up.threads = 2;
+    let mut rig = Rig::with(configured.collect(), set_up);
+    let pid = rig.child_started().await as u32;
+    let (mut most, mut seen) = (0, BTreeSet::new());
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) || seen.len() < CAMERAS {
+        assert!(begun.elapsed() < PATIENCE, "seen by {seen:?} only");
+        let wait = Duration::from_millis(50);
+        if let Ok(Some(arrival)) = tokio::time::timeout(wait, rig.arrivals.recv()).await
+            && sighting(&arrival).is_some_and(|s| s.present)
+        {
+            seen.insert(arrival.subject.to_string());
+        }
+        most = most.max(usage::of(pid).resident);
+    }
+    assert_eq!(rig.child(), Some(pid as i32), "the child was restarted");
+    println!("at most {most} bytes");
+    let promised = (150 + 6 * CAMERAS as u64) * MB;
+    assert!(most <= promised, "{most} bytes of {promised}");
     rig.stop().await;
 }
 

@@ -241,7 +241,7 @@ pub fn vision() -> Vision {
         shadow: None,
         onnxruntime: place::onnxruntime().unwrap(),
         threads: 1,
-        memory_limit: 1 << 30,
+        memory_limit: 512_000_000,
         decoder: VideoDecoder::Software,
         sealed_for: None,
         thumbnails: false,

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kept, Shared, Watch, Watched, inspect, wanted::Wanted};
+use super::{Kept, Shared, Watch, Watched, inspect, rest::Rest, wanted::Wanted};
 use crate::{
     calendar::{Calendar, Gate, State},
     vision::{
         background::Background,
         dwell::{Dwell, Zone},
+        followers,
         gaze::Gaze,
         ground::Anchor,
         hardware::Attempt,
@@ -95,10 +96,11 @@ impl Watch {
             labels,
             shared,
             format: None,
-            decoder: None,
+            pixels: followers::USUAL_PIXELS,
             gaze: Gaze::default(),
             kept: Kept::default(),
             backlog: Kept::default(),
+            rest: Rest::default(),
             warned: false,
             hardware: Attempt::default(),
             ring: Ring::default(),

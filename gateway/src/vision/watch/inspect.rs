@@ -69,6 +69,7 @@ impl Watch {
         let at = self.clock.watched().saturating_sub(behind);
         let now = Moment { pts, at };
         let previous = self.inspected.replace((pts, at)).map(|(_, at)| at);
+        self.rest.looked();
 
         let shared = Arc::clone(&self.shared);
         let lock = || {

@@ -1,17 +1,19 @@
 //! One camera from compressed frames to sightings.
 
 mod begin;
+mod follow;
 mod hide;
 pub(super) mod inspect;
 mod measure;
 mod picture;
+mod rest;
 mod sighting;
 mod tell;
 mod wanted;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,14 +23,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::seal::Recipient;
 
 use self::{
+    rest::{Rest, Step},
     tell::{Trouble, Unmeasurable},
     wanted::Wanted,
 };
 use super::{
     background::Background,
-    decode::{self, DecodeError, Decoder, Format, Scalers, Unit},
+    decode::{self, Format, Scalers, Unit},
     detect::{Detector, Detectors},
     dwell::Dwell,
+    followers::Followers,
     gaze::{Decision, Gaze},
     ground::{Anchor, Measure},
     hardware::{Attempt, Hardware},
@@ -40,7 +44,6 @@ use super::{
     ring::Ring,
     scene::Scene,
     shadow::Shadow,
-    slate,
     story::Stories,
     track::Tracker,
     view::{Impairment, View},
@@ -53,8 +56,6 @@ use crate::{
     counters::Counter,
 };
 
-/// Frames come in, none can be decoded: after so long it is a fault.
-const UNDECODABLE: Duration = Duration::from_secs(10);
 /// Without frames for longer (wall time), what was followed is forgotten: something else may
 /// stand in its place.
 const INTERRUPTED: Duration = Duration::from_secs(10);
@@ -70,6 +71,8 @@ pub struct Shared {
     pub shadow: Option<Shadow>,
     /// How often each camera may have one.
     pub pace: Mutex<Pace>,
+    /// Decoders of those whose every frame is decoded.
+    pub followers: Followers,
     /// The way to the gateway.
     pub out: Out,
     /// The station's, for captions and calendars.
@@ -133,12 +136,13 @@ pub struct Watch {
     shared: Arc<Shared>,
 
     format: Option<Format>,
-    /// Follows the stream while the scene is not quiet; a quiet camera has none.
-    decoder: Option<Decoder>,
+    /// Pixels of a picture, as far as that is known.
+    pixels: usize,
     gaze: Gaze,
     kept: Kept,
     /// What was kept and is decoded now.
     backlog: Kept,
+    rest: Rest,
     /// Dear, and said once a stream.
     warned: bool,
     hardware: Attempt,
@@ -242,10 +246,11 @@ impl Watch {
             return false;
         };
         let counted = std::mem::take(&mut self.backlog.looked);
-        if self.decoder.is_none() && !unit.key {
-            counters.dropped.add_one();
-        } else {
+        if self.can_follow(&unit) {
             self.follow(&unit, counted, scalers, counters);
+        } else if !counted {
+            // At the next key frame it is looked at, at the latest.
+            counters.dropped.add_one();
         }
         true
     }
@@ -328,28 +333,47 @@ impl Watch {
 
     fn unit(&mut self, unit: Unit, decision: Decision, scalers: &mut Scalers, counters: &Counters) {
         match decision {
-            Decision::Keep => self.keep(unit, counters),
+            Decision::Keep => {
+                self.rest.end();
+                self.keep(unit, counters);
+            }
             Decision::Look => {
-                self.keep(unit.clone(), counters);
-                self.kept.looked = true;
-                self.look(&unit, scalers, counters);
+                self.rest.end();
+                self.look_alone(unit, scalers, counters);
             }
             Decision::CatchUp => {
                 tracing::debug!(camera = self.id, "the scene wakes");
-                self.backlog = std::mem::take(&mut self.kept);
-                self.backlog.units.push_back(unit);
+                self.wake(unit);
             }
-            Decision::Decode => {
-                self.forget_kept(counters);
-                if self.decoder.is_none() && !unit.key {
-                    // Nothing to keep up with: a decoder begins at a key frame.
-                    counters.starved.store(true, Ordering::Relaxed);
-                    return counters.skipped.add_one();
+            Decision::Decode => match self.step(&unit) {
+                Step::Keep => self.kept.units.push_back(unit),
+                Step::CatchUp => self.wake(unit),
+                Step::Look => self.look_alone(unit, scalers, counters),
+                step @ (Step::Decode | Step::Resume) => {
+                    if step == Step::Resume {
+                        drop(self.shared.followers.take(self.camera));
+                    }
+                    self.forget_kept(counters);
+                    if self.can_follow(&unit) {
+                        self.warn_of_costs();
+                        self.follow(&unit, false, scalers, counters);
+                    } else {
+                        self.glance(&unit, scalers, counters);
+                    }
                 }
-                self.warn_of_costs();
-                self.follow(&unit, false, scalers, counters);
-            }
+            },
         }
+    }
+
+    fn look_alone(&mut self, unit: Unit, scalers: &mut Scalers, counters: &Counters) {
+        self.keep(unit.clone(), counters);
+        self.kept.looked = true;
+        self.look(&unit, scalers, counters);
+    }
+
+    fn wake(&mut self, unit: Unit) {
+        self.backlog = std::mem::take(&mut self.kept);
+        self.backlog.units.push_back(unit);
     }
 
     fn warn_of_costs(&mut self) {
@@ -368,8 +392,7 @@ impl Watch {
     fn keep(&mut self, unit: Unit, counters: &Counters) {
         if unit.key {
             self.forget_kept(counters);
-            // Its picture buffers are the largest part of a camera's memory.
-            self.decoder = None;
+            self.shared.followers.release(self.camera);
         }
         self.kept.units.push_back(unit);
     }
@@ -383,119 +406,16 @@ impl Watch {
         }
     }
 
-    /// Looks at a key frame of a quiet scene, alone.
-    fn look(&mut self, unit: &Unit, scalers: &mut Scalers, counters: &Counters) {
-        let Some(format) = &self.format else { return };
-        let _working = slate::begin(self.camera, unit.fingerprint());
-        match decode::last_picture(format, std::iter::once(unit)) {
-            Ok(picture) => {
-                counters.decoded.add_one();
-                match &picture {
-                    Some(frame) => self.frame(frame, scalers, counters),
-                    None => self.gaze.nothing_seen(),
-                }
-                self.decoded(picture.is_some());
-                if picture.is_some() {
-                    self.remember_calm(unit);
-                }
-            }
-            Err(e) => self.damaged(&e, false, counters),
-        }
-    }
-
-    /// Decodes what comes after what was decoded last. `counted`: it was looked at before.
-    fn follow(&mut self, unit: &Unit, counted: bool, scalers: &mut Scalers, counters: &Counters) {
-        // Nothing else needs a disposable picture; if it is not due, it need not be decoded.
-        if unit.disposable && !self.due(unit.pts) {
-            return counters.skipped.add_one();
-        }
-        let Some(format) = &self.format else {
-            return counters.skipped.add_one();
-        };
-        let _working = slate::begin(self.camera, unit.fingerprint());
-        let opened = match self.decoder.take() {
-            Some(decoder) => Ok(decoder),
-            None => self.hardware.open(format, &self.shared),
-        };
-        let mut decoder = match opened {
-            Ok(decoder) => decoder,
-            Err(e) => {
-                counters.dropped.add_one();
-                return self.tell(CameraState::Fault(e.told()));
-            }
-        };
-        let mut frames = 0;
-        let outcome = decoder.decode(unit, |frame| {
-            frames += 1;
-            self.frame(&frame, scalers, counters);
-        });
-        let outcome = self.hardware.judge(outcome, frames, &decoder, &self.shared);
-        match outcome {
-            Ok(()) => {
-                if !counted {
-                    counters.decoded.add_one();
-                }
-                self.decoder = Some(decoder);
-            }
-            // What follows refers to what is missing: begin again at a key frame.
-            Err(e) => self.damaged(&e, counted, counters),
-        }
-        self.decoded(frames > 0);
-        if unit.key && frames > 0 {
-            self.remember_calm(unit);
-        }
-    }
-
-    fn damaged(&mut self, e: &DecodeError, counted: bool, counters: &Counters) {
-        tracing::debug!(camera = self.id, "{e}");
-        if !counted {
-            counters.dropped.add_one();
-        }
-        self.begin_again(counters);
-    }
-
-    /// Something was decoded, and did or did not give a picture.
-    fn decoded(&mut self, picture: bool) {
-        if picture {
-            self.undecoded_since = None;
-            return self.tell_health();
-        }
-        let since = self.undecoded_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > UNDECODABLE {
-            let trouble = match self.format {
-                Some(Format::Jpeg) => Trouble::UndecodableStill,
-                _ => Trouble::Undecodable,
-            };
-            self.tell(CameraState::Fault(trouble.told()));
-        }
-    }
-
     fn begin_again(&mut self, counters: &Counters) {
-        self.decoder = None;
+        self.shared.followers.release(self.camera);
         self.gaze = Gaze::default();
+        self.rest.end();
         self.forget_kept(counters);
-    }
-
-    fn due(&self, pts: i64) -> bool {
-        let mut interval = self.interval;
-        // A recording waits.
-        if !self.recorded {
-            let pace = self.shared.pace.lock();
-            let fair = pace
-                .unwrap_or_else(PoisonError::into_inner)
-                .interval(self.camera, Instant::now());
-            interval = interval.max(fair.as_micros() as i64);
-        }
-        // A tenth of leeway, or a stream of exactly twice the rate would lose every third.
-        self.inspected.is_none_or(|(last, _)| {
-            let passed = pts.saturating_sub(last);
-            passed >= interval - interval / 10 || passed < -interval
-        })
     }
 
     fn finish(&mut self, scalers: &mut Scalers, counters: &Counters) {
         self.forget_kept(counters);
-        if let Some(mut decoder) = self.decoder.take()
+        if let Some(mut decoder) = self.shared.followers.take(self.camera)
             && let Err(e) = decoder.finish(|frame| self.frame(&frame, scalers, counters))
         {
             tracing::debug!(camera = self.id, "{e}");
@@ -504,6 +424,7 @@ impl Watch {
 
     fn frame(&mut self, frame: &VideoFrame, scalers: &mut Scalers, counters: &Counters) {
         let pts = decode::pts(frame).unwrap_or(self.newest_pts);
+        self.pixels = frame.width() * frame.height();
         if !self.due(pts) {
             return;
         }

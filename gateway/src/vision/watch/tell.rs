@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{UNDECODABLE, Watch};
+use super::{Watch, follow::UNDECODABLE};
 use crate::{
     bilingual::Bilingual,
     vision::{

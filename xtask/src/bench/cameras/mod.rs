@@ -317,7 +317,7 @@ impl Shown {
     /// `[vision]` and `[[camera]]`.
     fn configuration(&self, kit: &Kit) -> String {
         let mut toml = format!(
-            "[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nthreads = 2\nmemory_limit = \"1GB\"\n\n",
+            "[vision]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nthreads = 2\n\n",
             kit.model.display(),
             kit.onnxruntime.display()
         );
