@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+import time
 
 from client import Client, Fault, Lost, Refused
 
@@ -12,6 +13,10 @@ MESSAGES = "$MQTT_msgs"
 SESSIONS = "$MQTT_sess"
 STREAM_MISSING = 10059
 CONSUMER_MISSING = 10014
+# What a cluster answers whose nodes have not found each other yet: no suitable peers, or the
+# system is temporarily unavailable. Where it goes on, something is wrong.
+GATHERING = (10005, 10008)
+GATHERED_S = 30
 NANO = 1_000_000_000
 # Acks that pull consumers may owe.
 MAX_ACK_PENDING = 5_000
@@ -59,6 +64,18 @@ def connect(plan, out, user="admin"):
     raise Fault("no node answers:\n  " + "\n  ".join(faults))
 
 
+def create(client, name, config):
+    """Makes a stream, as soon as the cluster has its nodes together."""
+    end = time.monotonic() + GATHERED_S
+    while True:
+        try:
+            return client.ask(f"STREAM.CREATE.{name}", **config)
+        except Refused as e:
+            if e.code not in GATHERING or time.monotonic() >= end:
+                raise
+            time.sleep(0.5)
+
+
 def apply(plan, client):
     """Makes the streams, or changes them to what is wanted; returns what was done."""
     done = []
@@ -68,7 +85,7 @@ def apply(plan, client):
         except Refused as e:
             if e.code != STREAM_MISSING:
                 raise
-            client.ask(f"STREAM.CREATE.{name}", **config)
+            create(client, name, config)
             done.append(f"{name}: made")
             continue
         different = {k: v for k, v in config.items() if has.get(k, 0) != v}
