@@ -13,6 +13,7 @@ use std::{
 use super::{
     decode::{Decoder, Format},
     depacket::Coding,
+    memory,
 };
 
 /// Of a picture whose size is not known yet.
@@ -156,6 +157,11 @@ impl Room {
         }
     }
 
+    fn is_recorded(&self, camera: u16) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| place.camera == camera && place.bytes == 0)
+    }
+
     fn leave(&mut self, camera: u16) {
         self.places.retain(|place| place.camera != camera);
         self.waiting.retain(|waiting| waiting.camera != camera);
@@ -166,6 +172,9 @@ impl Room {
 #[derive(Debug)]
 pub struct Followers {
     inner: Mutex<Inner>,
+    /// Resident bytes beyond which nobody is followed beside others. What a decoder takes is
+    /// reckoned, and a stream that refers to many pictures takes more.
+    alarm: u64,
 }
 
 #[derive(Debug)]
@@ -186,6 +195,7 @@ impl Followers {
         let idle = Vec::new();
         Followers {
             inner: Mutex::new(Inner { room, idle }),
+            alarm: limit / 4 * 3,
         }
     }
 
@@ -201,6 +211,10 @@ impl Followers {
     /// Asks for room for a decoder of about so many bytes; false if there is none.
     pub fn admit(&self, camera: u16, bytes: u64, claim: Claim) -> bool {
         let mut inner = self.lock();
+        let beside_others = !inner.room.has(camera) && !inner.room.places.is_empty();
+        if beside_others && claim != Claim::Recorded && self.is_alarmed() {
+            return false;
+        }
         let admitted = inner.room.admit(camera, bytes, claim, Instant::now());
         inner.sweep();
         admitted
@@ -218,8 +232,15 @@ impl Followers {
     pub fn put(&self, camera: u16, decoder: Decoder, bytes: u64) {
         let mut inner = self.lock();
         inner.room.measured(camera, bytes);
+        if inner.room.places.len() > 1 && !inner.room.is_recorded(camera) && self.is_alarmed() {
+            inner.room.leave(camera);
+        }
         inner.idle.push((camera, decoder));
         inner.sweep();
+    }
+
+    fn is_alarmed(&self) -> bool {
+        memory::resident() > self.alarm
     }
 
     /// The camera is followed no longer.

@@ -52,6 +52,11 @@ pub fn watch(limit: u64) {
     tracing::warn!("memory is not watched: no /proc");
 }
 
+/// What the process had when it looked last, bytes; nothing where it cannot look.
+pub fn resident() -> u64 {
+    RESIDENT.load(Ordering::Relaxed)
+}
+
 /// Looks at the process's memory, and ends it beyond the limit; false if it cannot look.
 fn check() -> bool {
     // Opened once: cheap to read again.

@@ -6,7 +6,7 @@
 //!
 //! The way of a frame: [`inputs`] ([`rtsp`], [`snapshot`], [`folder`], [`file`], or what the
 //! gateway passes on) -> [`lane`] -> [`gaze`] (decode it
-//! at all? [`sizes`] tell) -> [`decode`] -> [`scene`] (does
+//! at all? [`sizes`] tell; is there room for a decoder? [`followers`]) -> [`decode`] -> [`scene`] (does
 //! anything move?) -> [`detect`] -> [`track`] -> [`dwell`] -> [`evidence`] -> [`out`].
 
 mod background;
