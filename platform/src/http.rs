@@ -53,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Between tries when accepting fails, for instance because no file descriptor is left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`. With `token`, requests without it get 401.
+/// Serves until `stop`, and ends what is being answered then. With `token`, requests without it get 401.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -98,7 +98,7 @@ pub async fn serve(
         };
         let (accepted, permit) = tokio::select! {
             accepted = accept => accepted,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         };
         let socket = match accepted {
             Ok((socket, _)) => socket,
@@ -123,6 +123,11 @@ pub async fn serve(
                 },
             }
         });
+    }
+    // What is being stored is stored, before anybody else opens the same place.
+    let all = free.acquire_many(MAX_CONNECTIONS as u32);
+    if timeout(HEAD_TIMEOUT, all).await.is_err() {
+        warn!("connections are still open");
     }
 }
 
