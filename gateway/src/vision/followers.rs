@@ -85,42 +85,42 @@ impl Room {
         if self.has(camera) {
             return true;
         }
-        let room = match claim {
-            Claim::Recorded => Some((0, 0)),
+        let has_room = match claim {
+            Claim::Recorded => true,
             Claim::New => self.make_way(bytes, STAY, now),
-            Claim::Old if self.is_next(camera, now) => self.make_way(bytes, LONG_STAY, now),
-            Claim::Old => None,
+            Claim::Old => self.is_next(camera, now) && self.make_way(bytes, LONG_STAY, now),
         };
-        let Some((gone, bytes)) = room else {
+        if !has_room {
             self.wait(camera, now);
             return false;
-        };
+        }
         self.waiting.retain(|waiting| waiting.camera != camera);
-        self.places.drain(..gone);
         self.places.push(Place {
             camera,
-            bytes,
+            bytes: if claim == Claim::Recorded { 0 } else { bytes },
             since: now,
         });
         true
     }
 
-    /// How many of the oldest places have to be given up for so many bytes, and those bytes.
-    fn make_way(&mut self, bytes: u64, stay: Duration, now: Instant) -> Option<(usize, u64)> {
+    /// Gives up as many of the oldest places as so many bytes need, or none if one of them has not
+    /// been there for `stay`.
+    fn make_way(&mut self, bytes: u64, stay: Duration, now: Instant) -> bool {
         self.places.sort_by_key(|place| place.since);
         let mut taken = self.taken();
         let mut gone = 0;
-        while taken + bytes > self.bytes {
-            match self.places.get(gone) {
-                None => break,
-                Some(oldest) if now.saturating_duration_since(oldest.since) >= stay => {
-                    taken -= oldest.bytes;
-                    gone += 1;
-                }
-                Some(_) => return None,
+        for oldest in &self.places {
+            if taken + bytes <= self.bytes {
+                break;
             }
+            if now.saturating_duration_since(oldest.since) < stay {
+                return false;
+            }
+            taken -= oldest.bytes;
+            gone += 1;
         }
-        Some((gone, bytes))
+        self.places.drain(..gone);
+        true
     }
 
     /// Whether nobody has waited longer. Whoever asks first each time would be the only one to
@@ -143,9 +143,9 @@ impl Room {
         }
     }
 
-    /// What a camera's decoder really takes. One that proves too large for the room beside others
-    /// leaves it.
-    fn measured(&mut self, camera: u16, bytes: u64) {
+    /// What a camera's decoder takes, now that the size of its pictures is known. One that proves
+    /// too large for the room beside others leaves it.
+    fn resized(&mut self, camera: u16, bytes: u64) {
         let Some(place) = self.places.iter_mut().find(|p| p.camera == camera) else {
             return;
         };
@@ -216,7 +216,7 @@ impl Followers {
             return false;
         }
         let admitted = inner.room.admit(camera, bytes, claim, Instant::now());
-        inner.sweep();
+        sweep(inner);
         admitted
     }
 
@@ -231,12 +231,12 @@ impl Followers {
     /// ends.
     pub fn put(&self, camera: u16, decoder: Decoder, bytes: u64) {
         let mut inner = self.lock();
-        inner.room.measured(camera, bytes);
+        inner.room.resized(camera, bytes);
         if inner.room.places.len() > 1 && !inner.room.is_recorded(camera) && self.is_alarmed() {
             inner.room.leave(camera);
         }
         inner.idle.push((camera, decoder));
-        inner.sweep();
+        sweep(inner);
     }
 
     fn is_alarmed(&self) -> bool {
@@ -247,15 +247,18 @@ impl Followers {
     pub fn release(&self, camera: u16) {
         let mut inner = self.lock();
         inner.room.leave(camera);
-        inner.sweep();
+        sweep(inner);
     }
 }
 
-impl Inner {
-    /// Ends the decoders of those that have no place.
-    fn sweep(&mut self) {
-        self.idle.retain(|(camera, _)| self.room.has(*camera));
-    }
+/// Ends the decoders of those that have no place; nobody waits meanwhile.
+fn sweep(mut guard: MutexGuard<'_, Inner>) {
+    let Inner { room, idle } = &mut *guard;
+    let gone: Vec<_> = idle
+        .extract_if(.., |(camera, _)| !room.has(*camera))
+        .collect();
+    drop(guard);
+    drop(gone);
 }
 
 /// What a decoder takes for each pixel of its pictures, bytes: of the 1.5 of each picture, several
@@ -373,10 +376,10 @@ mod tests {
         assert_eq!(room.places.len(), 1);
         // It was taken for a usual one and found to be larger: beside others it leaves.
         let mut room = full(3, now);
-        room.measured(1, 90 * MB);
+        room.resized(1, 90 * MB);
         assert!(room.has(0) && !room.has(1) && room.has(2));
         let mut room = full(1, now);
-        room.measured(0, 90 * MB);
+        room.resized(0, 90 * MB);
         assert!(room.has(0));
     }
 
@@ -386,7 +389,7 @@ mod tests {
         let mut room = full(2, now);
         for camera in 10..200 {
             assert!(room.admit(camera, 10 * MB, Claim::Recorded, now));
-            room.measured(camera, 90 * MB);
+            room.resized(camera, 90 * MB);
             assert!(room.has(camera));
         }
     }

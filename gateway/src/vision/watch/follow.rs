@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Counters, Watch,
-    rest::{self, Step},
+    rest::{Plan, Step},
     tell::Trouble,
 };
 use crate::bilingual::Bilingual;
@@ -27,16 +27,16 @@ impl Watch {
         let interval = self.look_interval();
         // Nobody has to wait for this camera: it is looked at as often as it was asked for.
         let is_free = interval <= self.interval || self.gaze.hopeless();
-        let is_followed = self.shared.followers.has(self.camera);
-        let looked = match self.inspected {
-            _ if is_free => None,
-            _ if unit.key => Some(unit.pts),
-            inspected => inspected.filter(|_| is_followed).map(|(pts, _)| pts),
-        };
+        let can_rest = !is_free && (unit.key || self.shared.followers.has(self.camera));
+        let looked = self.inspected.filter(|_| can_rest);
         let key = self.gaze.next_key();
         self.rest.next(unit.pts, unit.key, || {
-            let (looked, key) = looked.zip(key)?;
-            rest::leaves_to_key(looked, interval, key).then_some(key)
+            let ((looked, _), key) = looked.zip(key)?;
+            Some(Plan {
+                looked,
+                interval,
+                key,
+            })
         })
     }
 
@@ -62,17 +62,18 @@ impl Watch {
 
     /// A frame of a scene in which something goes on, but which cannot be followed.
     pub(super) fn glance(&mut self, unit: &Unit, scalers: &mut Scalers, counters: &Counters) {
-        if unit.key && self.due(unit.pts) {
-            return self.look(unit, scalers, counters);
+        if unit.key {
+            return match self.due(unit.pts) {
+                true => self.look(unit, scalers, counters),
+                false => counters.skipped.add_one(),
+            };
         }
+        counters.starved.store(true, Ordering::Relaxed);
         if self.gaze.next_key().is_some() {
             counters.dropped.add_one();
         } else {
             // A stream that has just begun: there is nothing to be followed before a key frame.
             counters.skipped.add_one();
-        }
-        if !unit.key {
-            counters.starved.store(true, Ordering::Relaxed);
         }
     }
 

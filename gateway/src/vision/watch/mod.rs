@@ -349,6 +349,7 @@ impl Watch {
                 Step::Keep => self.kept.units.push_back(unit),
                 Step::CatchUp => self.wake(unit),
                 Step::Look => self.look_alone(unit, scalers, counters),
+                Step::Pass => self.keep(unit, counters),
                 step @ (Step::Decode | Step::Resume) => {
                     if step == Step::Resume {
                         drop(self.shared.followers.take(self.camera));

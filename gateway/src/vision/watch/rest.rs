@@ -3,7 +3,7 @@
 //! A frame between two key frames can only be decoded after all that come before it. Of a look
 //! now and then, most decoding would be for nothing; so the last looks before a key frame are
 //! left to that, and the frames up to it are kept as they are. If it does not come when it was
-//! expected, they are caught up with, and nothing is lost.
+//! expected, they are caught up with.
 
 /// So much later than expected a key frame may come, µs.
 const OVERDUE: i64 = 500_000;
@@ -17,10 +17,12 @@ pub enum Step {
     Keep,
     /// Decode what was kept, then this.
     CatchUp,
-    /// A key frame: nothing before it is needed any more, and it is to be looked at.
+    /// A key frame: nothing before it is needed any more. Decode it, and what follows.
     Resume,
-    /// The same, and nothing after it is needed either: decode it alone, and keep it.
+    /// A key frame, and nothing after it is needed either: look at it alone, and keep it.
     Look,
+    /// A key frame that comes too soon to be looked at: keep it, in place of what was kept.
+    Pass,
 }
 
 /// Whether a camera's frames are kept until the next key frame.
@@ -33,17 +35,20 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// The next frame, of time `pts` (µs). `plan` tells until when nothing is needed after the
-    /// last look, which a key frame is itself.
-    pub fn next(&mut self, pts: i64, key: bool, plan: impl FnOnce() -> Option<i64>) -> Step {
+    /// The next frame, of time `pts` (µs). `plan` tells when the key frame is expected, and how
+    /// looks lie about it.
+    pub fn next(&mut self, pts: i64, key: bool, plan: impl FnOnce() -> Option<Plan>) -> Step {
         match self.span {
             _ if key => {
                 let rested = self.span.is_some();
-                self.span = plan()
-                    .filter(|until| *until > pts)
-                    .map(|until| (pts, until));
-                self.look_due |= rested || self.span.is_some();
-                match self.span {
+                let plan = plan();
+                let is_early = plan.is_some_and(|plan| plan.is_early(pts));
+                let left = plan
+                    .filter(|plan| plan.leaves_to_key(if is_early { plan.looked } else { pts }));
+                self.span = left.map(|plan| (pts, plan.key));
+                self.look_due |= !is_early && (rested || left.is_some());
+                match left {
+                    Some(_) if is_early => Step::Pass,
                     Some(_) => Step::Look,
                     None if rested => Step::Resume,
                     None => Step::Decode,
@@ -57,12 +62,12 @@ impl Rest {
                 Step::CatchUp
             }
             None if self.look_due => Step::Decode,
-            None => match plan().filter(|until| *until > pts) {
-                Some(until) => {
-                    self.span = Some((pts, until));
+            None => match plan() {
+                Some(plan) if plan.key > pts && plan.leaves_to_key(plan.looked) => {
+                    self.span = Some((pts, plan.key));
                     Step::Keep
                 }
-                None => Step::Decode,
+                _ => Step::Decode,
             },
         }
     }
@@ -83,12 +88,30 @@ impl Rest {
     }
 }
 
-/// Whether the look after the one at `looked` is better left to the key frame that is expected at
-/// `key`: it would come later than that, or sooner by less than half the `interval` between looks.
-/// All in µs.
-pub fn leaves_to_key(looked: i64, interval: i64, key: i64) -> bool {
-    let next = looked.saturating_add(interval);
-    next > key.saturating_sub(interval / 2)
+/// Where looks lie about the next key frame; all in µs.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// When the last was.
+    pub looked: i64,
+    /// Least time between two.
+    pub interval: i64,
+    /// When the key frame is expected.
+    pub key: i64,
+}
+
+impl Plan {
+    /// Whether the look after one at `looked` is better left to the key frame: it would come
+    /// later than that, or sooner by less than half the time between looks.
+    fn leaves_to_key(&self, looked: i64) -> bool {
+        looked.saturating_add(self.interval) > self.key.saturating_sub(self.interval / 2)
+    }
+
+    /// Whether a key frame now comes after less than two thirds of the time between looks.
+    fn is_early(&self, now: i64) -> bool {
+        let passed = now.saturating_sub(self.looked);
+        // Less than nothing: a new time base.
+        (0..self.interval / 3 * 2).contains(&passed)
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +119,17 @@ mod tests {
     use super::*;
 
     const FRAME: i64 = 40_000;
+    const SECONDS: i64 = 9_000_000;
+
+    /// Looks so rare that all are left to the key frame.
+    #[allow(clippy::unnecessary_wraps)]
+    fn rare(key: i64) -> Option<Plan> {
+        Some(Plan {
+            looked: 0,
+            interval: 2 * SECONDS,
+            key,
+        })
+    }
 
     /// Looks and decoded frames of a minute at 25 frames a second, with a key frame every `gop`
     /// frames (expected after as many as the last time) and looks every `interval`.
@@ -114,13 +148,19 @@ mod tests {
             }
             let looked = looks.last().copied();
             let step = rest.next(pts, key, || {
-                let expected = last_key + key_interval?;
-                let looked = if key { pts } else { looked? };
-                leaves_to_key(looked, interval, expected).then_some(expected)
+                Some(Plan {
+                    looked: looked?,
+                    interval,
+                    key: last_key + key_interval?,
+                })
             });
             match step {
                 Step::Keep => {
                     kept += 1;
+                    continue;
+                }
+                Step::Pass => {
+                    kept = 1;
                     continue;
                 }
                 Step::CatchUp => decoded += std::mem::take(&mut kept) + 1,
@@ -153,15 +193,21 @@ mod tests {
             (400, 0.85),
             (700, 0.76),
             (1000, 0.55),
-            (1500, 0.07),
-            (3000, 0.07),
+            (1500, 0.09),
+            (3000, 0.06),
+            (17_000, 0.04),
         ] {
             let interval = millis * 1000;
             let (looks, decoded) = play(|_| 50, interval);
             let decoded = decoded as f64 / 1500.0;
             assert!(decoded <= share, "{millis}: {decoded}");
             assert!(decoded >= share / 2.0, "{millis}: {decoded}");
-            let wanted = (60_000 / millis) as f64;
+            let wanted = 60_000.0 / millis as f64;
+            assert!(
+                looks.len() as f64 <= wanted * 1.5 + 1.0,
+                "{millis}: {}",
+                looks.len()
+            );
             assert!(
                 looks.len() as f64 >= wanted * 0.66,
                 "{millis}: {}",
@@ -193,7 +239,7 @@ mod tests {
             (-2_000_001, Step::CatchUp),
         ] {
             let mut rest = Rest::default();
-            assert_eq!(rest.next(0, false, || Some(2_000_000)), Step::Keep);
+            assert_eq!(rest.next(0, false, || rare(2_000_000)), Step::Keep);
             let pts = 2_000_000 + late;
             assert_eq!(rest.next(pts, false, || None), step, "{late}");
         }
@@ -202,13 +248,13 @@ mod tests {
     #[test]
     fn after_a_rest_the_key_frame_is_looked_at_before_there_is_another() {
         let mut rest = Rest::default();
-        assert_eq!(rest.next(0, false, || Some(FRAME)), Step::Keep);
+        assert_eq!(rest.next(0, false, || rare(FRAME)), Step::Keep);
         assert_eq!(rest.next(FRAME, true, || None), Step::Resume);
         // Its picture may come out of the decoder with a later frame.
         assert!(rest.look_due());
-        assert_eq!(rest.next(2 * FRAME, false, || Some(i64::MAX)), Step::Decode);
+        assert_eq!(rest.next(2 * FRAME, false, || rare(SECONDS)), Step::Decode);
         rest.looked();
         assert!(!rest.look_due());
-        assert_eq!(rest.next(3 * FRAME, false, || Some(i64::MAX)), Step::Keep);
+        assert_eq!(rest.next(3 * FRAME, false, || rare(SECONDS)), Step::Keep);
     }
 }
