@@ -140,14 +140,17 @@ pub async fn serve(
     let _ = fs::remove_file(&path);
 }
 
-/// A socket that was left behind is replaced: the storage's lock keeps a second gateway out.
+/// Made by another name and renamed when it listens and is its owner's alone: nobody finds it
+/// sooner, and one that was left behind is replaced. The storage's lock keeps a second gateway out.
 fn open(path: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&new)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&new, path)?;
     Ok(listener)
 }
 
@@ -325,8 +328,11 @@ unit_id = 9
         let config = config::parse(STATION, "station.toml", Path::new("/")).unwrap();
         let mut doors = Doors::default();
         let mut bus = doors.door(&config.buses[0].name);
-        // Left behind by a gateway that was killed.
-        drop(std::os::unix::net::UnixListener::bind(dir.path().join(SOCKET)).unwrap());
+        // Left behind by gateways that were killed, one of them while it made its own.
+        let new = Path::new(SOCKET).with_extension("new");
+        for left in [SOCKET.as_ref(), &*new] {
+            drop(std::os::unix::net::UnixListener::bind(dir.path().join(left)).unwrap());
+        }
         let stop = CancellationToken::new();
         let path = dir.path().join(SOCKET);
         let serving = tokio::spawn(serve(path.clone(), config.devices, doors, stop.clone()));
