@@ -27,6 +27,8 @@ struct MemState {
     /// Counts down with every write and sync; the one that reaches zero fails, and all after it.
     fail_in: Option<u64>,
     operations: u64,
+    /// How often the power was cut.
+    cuts: u64,
 }
 
 fn apply(map: &mut Map, unit: &[Change]) {
@@ -39,7 +41,8 @@ fn apply(map: &mut Map, unit: &[Change]) {
 }
 
 impl MemDisk {
-    /// Of what was not synced, only the first `share` (0 to 1) is kept.
+    /// Of what was not synced, only the first `share` (0 to 1) is kept. Engines that are open then
+    /// write no more: who had one may not know yet that its time is over.
     pub fn cut_power(&self, share: f64) {
         let mut state = self.0.lock().unwrap();
         let kept = (state.unsynced.len() as f64 * share).round() as usize;
@@ -48,6 +51,7 @@ impl MemDisk {
             apply(&mut state.durable, unit);
         }
         state.cached = state.durable.clone();
+        state.cuts += 1;
     }
 
     /// The `n`-th write or sync from now fails, and all after it until [`MemDisk::repair`].
@@ -64,14 +68,25 @@ impl MemDisk {
     }
 
     pub fn engine(&self) -> MemEngine {
-        MemEngine(self.clone())
+        let cuts = self.0.lock().unwrap().cuts;
+        MemEngine {
+            disk: self.clone(),
+            cuts,
+        }
     }
 }
 
-pub struct MemEngine(MemDisk);
+pub struct MemEngine {
+    disk: MemDisk,
+    /// Of its disk, when it was opened.
+    cuts: u64,
+}
 
 impl MemState {
-    fn step(&mut self) -> Result<(), EngineError> {
+    fn step(&mut self, cuts: u64) -> Result<(), EngineError> {
+        if cuts != self.cuts {
+            return Err(io::Error::other("the power was cut").into());
+        }
         self.operations += 1;
         if let Some(left) = &mut self.fail_in {
             *left = left.saturating_sub(1);
@@ -85,8 +100,8 @@ impl MemState {
 
 impl Engine for MemEngine {
     fn write(&mut self, batch: &WriteBatch, cut: Cut) -> Result<(), EngineError> {
-        let mut state = self.0.0.lock().unwrap();
-        state.step()?;
+        let mut state = self.disk.0.lock().unwrap();
+        state.step(self.cuts)?;
         let changes: Vec<Change> = batch
             .changes()
             .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
@@ -100,8 +115,8 @@ impl Engine for MemEngine {
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {
-        let mut state = self.0.0.lock().unwrap();
-        state.step()?;
+        let mut state = self.disk.0.lock().unwrap();
+        state.step(self.cuts)?;
         let unsynced = std::mem::take(&mut state.unsynced);
         for unit in &unsynced {
             apply(&mut state.durable, unit);
@@ -110,11 +125,11 @@ impl Engine for MemEngine {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        Ok(self.0.0.lock().unwrap().cached.get(key).cloned())
+        Ok(self.disk.0.lock().unwrap().cached.get(key).cloned())
     }
 
     fn scan(&self, range: Range<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
-        let state = self.0.0.lock().unwrap();
+        let state = self.disk.0.lock().unwrap();
         let range = range.start.to_vec()..range.end.to_vec();
         for (key, value) in state.cached.range(range) {
             if visit(key, value).is_break() {
@@ -125,7 +140,7 @@ impl Engine for MemEngine {
     }
 
     fn disk_bytes(&self) -> u64 {
-        let state = self.0.0.lock().unwrap();
+        let state = self.disk.0.lock().unwrap();
         state.durable.values().map(|value| value.len() as u64).sum()
     }
 }
