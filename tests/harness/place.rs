@@ -4,10 +4,11 @@ use std::{
     env, fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The checkout.
 pub fn root() -> &'static Path {
@@ -101,12 +102,27 @@ pub fn python() -> Result<PathBuf> {
     set_up("WANGGE_PYTHON")
 }
 
-/// A TCP port of 127.0.0.1 that nobody listens on now.
+/// A TCP port of 127.0.0.1 that nobody listens on now, and another each time.
 ///
-/// For peers that cannot be told "any": between here and their bind another process may take
+/// For peers that cannot be told "any", that come back on the port they had, or that nobody is
+/// to find. It is below those that Linux gives to whoever asks for any, and to every connection's
+/// near end: one of these could be somebody else's a moment later. Another process may still take
 /// it, so starting such a peer is tried again on another port.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        // Tests in other processes begin elsewhere.
+        let place = process::id()
+            .wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Relaxed));
+        let port = (FIRST + place % PORTS) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no TCP port from {FIRST} on is free")
 }
 
 /// Bytes of all files below.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use wangge::config::{Camera as CameraConfig, RtspTransport};
 use wangge_protocol::EventKind;
 use wangge_tests::{place, rtsp::Camera};
@@ -18,13 +17,11 @@ fn over_tcp(url: &str, login: Option<(&str, &str)>) -> CameraConfig {
 
 #[tokio::test]
 async fn a_refused_connection_names_the_address() {
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    drop(socket);
+    let address = format!("127.0.0.1:{}", place::free_port().unwrap());
     let mut rig = Rig::start(vec![over_tcp(&format!("rtsp://{address}/x"), None)]);
     let reason = rig.fault(EventKind::CameraFault).await;
     assert!(
-        reason.contains(&address.to_string()) && reason.contains("refused"),
+        reason.contains(&address) && reason.contains("refused"),
         "{reason}"
     );
     rig.stop().await;

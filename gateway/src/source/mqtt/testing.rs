@@ -160,12 +160,7 @@ impl Mosquitto {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        // Bound and released: Mosquitto cannot be handed a socket.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = wangge_tests::place::free_port().unwrap();
         let path = dir.path().to_str().unwrap();
         let config = format!(
             "user root\nlistener {port} 127.0.0.1\npersistence true\n\

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -49,8 +48,7 @@ impl Drop for Peer {
 
 /// A port that was free a moment ago, for peers that cannot be given port 0.
 pub fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    wangge_tests::place::free_port().unwrap()
 }
 
 /// Waits until `ready`; the limit only ends a test that hangs, also on a busy machine.

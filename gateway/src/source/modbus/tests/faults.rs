@@ -285,9 +285,7 @@ async fn a_port_that_is_not_there_is_named() {
     let mut link = Link::new(rtu(PathBuf::from("/dev/wangge-no-such-port")), TIMEOUT);
     let error = link.connect().await.unwrap_err().to_string();
     assert!(error.contains("/dev/wangge-no-such-port"), "{error}");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let port = wangge_tests::place::free_port().unwrap();
     let mut link = Link::new(tcp(port), TIMEOUT);
     let error = link.connect().await.unwrap_err().to_string();
     assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");

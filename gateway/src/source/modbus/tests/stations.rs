@@ -306,9 +306,7 @@ async fn a_total_that_falls_is_implausible_and_reported_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_costs_at_most_a_poll() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let port = wangge_tests::place::free_port().unwrap();
     // Nobody listens yet: reported as unreachable, with the address.
     let mut bus = Running::start(
         tcp(port),
