@@ -124,6 +124,12 @@ pub const GRACE: RangeInclusive<Duration> = ms(100)..=hours(24);
 pub const VISION_THREADS: RangeInclusive<usize> = 1..=16;
 /// Resident bytes of the vision child.
 pub const VISION_MEMORY: RangeInclusive<u64> = 128_000_000..=64_000_000_000;
+/// What it may take when nothing is written...
+pub const USUAL_VISION_MEMORY: u64 = 512_000_000;
+/// ...and what it keeps to with so many cameras.
+pub const fn promised_vision_memory(cameras: usize) -> u64 {
+    150_000_000 + 6_000_000 * cameras as u64
+}
 pub const THIN: RangeInclusive<Duration> = Duration::ZERO..=hours(24);
 pub const STOP_DEADLINE: RangeInclusive<Duration> = secs(1)..=secs(300);
 /// How long a condition must hold.

@@ -15,6 +15,7 @@ use super::{
     depacket::Coding,
     memory,
 };
+use crate::config::limits;
 
 /// Of a picture whose size is not known yet.
 pub const USUAL_PIXELS: usize = 1920 * 1080;
@@ -26,9 +27,6 @@ const ROOM_A_CAMERA: u64 = 2_000_000;
 /// ...and what the rest is for at most: networks, pictures, and frames that are kept compressed.
 const OTHERS: u64 = 130_000_000;
 const OTHERS_A_CAMERA: u64 = 4_000_000;
-/// The usual memory limit of the process, see `[vision] memory_limit`. Half of what an installer
-/// gives beyond it is for decoders.
-const USUAL_LIMIT: u64 = 512_000_000;
 /// How long one that is followed need not make way: for somebody who was quiet until now, and for
 /// those that would only like to be followed, too.
 const STAY: Duration = Duration::from_secs(2);
@@ -271,13 +269,15 @@ pub fn bytes_a_pixel(format: &Format) -> u64 {
     }
 }
 
-/// Bytes that decoders of streams may take together.
+/// Bytes that decoders of streams may take together. Half of what an installer gives beyond the
+/// usual `[vision] memory_limit` is for them.
 fn room(cameras: usize, limit: u64) -> u64 {
+    const USUAL: u64 = limits::USUAL_VISION_MEMORY;
     let cameras = cameras as u64;
     let promised = ROOM + ROOM_A_CAMERA * cameras;
     let others = OTHERS + OTHERS_A_CAMERA * cameras;
-    let left = limit.min(USUAL_LIMIT).saturating_sub(others);
-    promised.min(left) + limit.saturating_sub(USUAL_LIMIT) / 2
+    let left = limit.min(USUAL).saturating_sub(others);
+    promised.min(left) + limit.saturating_sub(USUAL) / 2
 }
 
 #[cfg(test)]

@@ -63,6 +63,23 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
         }
         cx.path(model)
     });
+    let memory_limit = cx.size(
+        at.key("memory_limit"),
+        written.and_then(|v| v.memory_limit.as_ref()),
+        limits::USUAL_VISION_MEMORY,
+        &limits::VISION_MEMORY,
+    );
+    let cameras = raw.camera.len();
+    let promised = limits::promised_vision_memory(cameras).min(limits::USUAL_VISION_MEMORY);
+    if memory_limit < promised {
+        let message = format!(
+            "too little for {cameras} camera{}: when something goes on before many at once, all are \
+             away while the process that looks at them is started again",
+            if cameras == 1 { "" } else { "s" }
+        );
+        let help = format!("give it at least {}MB", promised / 1_000_000);
+        cx.warn(at.key("memory_limit"), message, help);
+    }
     Some(Checked {
         vision: Vision {
             model: cx.path(&model),
@@ -70,12 +87,7 @@ pub(super) fn vision(cx: &mut Checker<'_, '_>, raw: &RawConfig) -> Option<Checke
             shadow,
             onnxruntime,
             threads: written.and_then(|v| v.threads).unwrap_or(1),
-            memory_limit: cx.size(
-                at.key("memory_limit"),
-                written.and_then(|v| v.memory_limit.as_ref()),
-                512_000_000,
-                &limits::VISION_MEMORY,
-            ),
+            memory_limit,
             decoder: input::decoder(cx, at.key("decoder"), written.and_then(|v| v.decoder)),
             sealed_for,
             // Known when the uplinks are.

@@ -69,6 +69,40 @@ fn a_good_station_has_neither_error_nor_warning() {
 }
 
 #[test]
+fn a_memory_limit_that_so_many_cameras_do_not_fit_is_told() {
+    let site = Site::new();
+    for (cameras, enough) in [(1, 156), (2, 162), (12, 222), (60, 510), (64, 512)] {
+        let text = |megabytes: u64| {
+            let all: String = (0..cameras)
+                .map(|i| format!("[[camera]]\nid = \"c{i}\"\n{RTSP}\n[[camera.zone]]\n{ZONE}\n"))
+                .collect();
+            let vision = site.vision();
+            format!("{STATION}{BIN}{vision}memory_limit = \"{megabytes}MB\"\n{all}")
+        };
+        let faults = site.faults(&text(enough));
+        assert_eq!(faults.iter().count(), 0, "{faults}");
+        for little in [enough - 1, 128] {
+            let inspection = site.inspect(&text(little));
+            assert!(inspection.config.is_some(), "{}", inspection.faults);
+            assert_eq!(
+                inspection.faults.warnings().count(),
+                1,
+                "{}",
+                inspection.faults
+            );
+            let shown = inspection.faults.to_string();
+            for told in [
+                format!("too little for {cameras} camera"),
+                format!("give it at least {enough}MB"),
+                "memory_limit".to_owned(),
+            ] {
+                assert!(shown.contains(&told), "wanted {told:?}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
 fn warnings_do_not_stop_a_station() {
     let site = Site::new();
     for (text, message) in [
