@@ -53,7 +53,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Between tries when accepting fails, for instance because no file descriptor is left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and ends what is being answered then. With `token`, requests without it get 401.
+/// Serves until `stop`, and ends what is being answered then. With `token`, requests without it get
+/// 401.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,

@@ -119,14 +119,14 @@ mod tests {
     use super::*;
 
     const FRAME: i64 = 40_000;
-    const SECONDS: i64 = 9_000_000;
+    const FAR: i64 = 9_000_000;
 
     /// Looks so rare that all are left to the key frame.
     #[allow(clippy::unnecessary_wraps)]
     fn rare(key: i64) -> Option<Plan> {
         Some(Plan {
             looked: 0,
-            interval: 2 * SECONDS,
+            interval: 2 * FAR,
             key,
         })
     }
@@ -252,9 +252,9 @@ mod tests {
         assert_eq!(rest.next(FRAME, true, || None), Step::Resume);
         // Its picture may come out of the decoder with a later frame.
         assert!(rest.look_due());
-        assert_eq!(rest.next(2 * FRAME, false, || rare(SECONDS)), Step::Decode);
+        assert_eq!(rest.next(2 * FRAME, false, || rare(FAR)), Step::Decode);
         rest.looked();
         assert!(!rest.look_due());
-        assert_eq!(rest.next(3 * FRAME, false, || rare(SECONDS)), Step::Keep);
+        assert_eq!(rest.next(3 * FRAME, false, || rare(FAR)), Step::Keep);
     }
 }
